@@ -1,0 +1,2 @@
+//! Measurements of Sluice beside its peers.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Loading and attaching the XDP program, its maps, and what netlink knows.

@@ -1,0 +1,209 @@
+//! Counters of one shard: what happened, by name, and why frames were dropped.
+//!
+//! A shard is the only writer of its [`Counters`]; the worker publishes them once a turn for other
+//! threads to read. Reading and rendering belong to `observe`.
+
+use core::ops::Index;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
+        /// An event worth counting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Counter {
+            /// Every counter, in the order of its index.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The counter's name in `snake_case`, as the status page and logs print it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What the counter counts, in one line.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken from the receive ring.
+    FramesIn => "frames_in",
+    /// Bytes of the frames taken from the receive ring.
+    BytesIn => "bytes_in",
+    /// Frames put on the transmit ring.
+    FramesOut => "frames_out",
+    /// Bytes of the frames put on the transmit ring.
+    BytesOut => "bytes_out",
+    /// TCP segments that passed the checks of IP and TCP headers.
+    SegmentsIn => "segments_in",
+    /// TCP segments sent, retransmissions included.
+    SegmentsOut => "segments_out",
+    /// Payload bytes accepted in order.
+    DataBytesIn => "data_bytes_in",
+    /// Payload bytes sent, retransmissions included.
+    DataBytesOut => "data_bytes_out",
+    /// Connections opened by a peer (SYN received for a listener).
+    PassiveOpens => "passive_opens",
+    /// Connections opened by us (SYN sent).
+    ActiveOpens => "active_opens",
+    /// Connections that reached ESTABLISHED.
+    Established => "established",
+    /// Opens that failed before ESTABLISHED.
+    FailedOpens => "failed_opens",
+    /// Connections ended by a reset, ours or the peer's.
+    Resets => "resets",
+    /// Connections ended because the peer stopped answering.
+    TimedOut => "timed_out",
+    /// SYNs refused because the SYN queue was full.
+    SynQueueFull => "syn_queue_full",
+    /// Final ACKs dropped because the accept queue or the connection table was full.
+    AcceptQueueFull => "accept_queue_full",
+    /// SYN-ACKs sent again.
+    SynAckRetransmits => "syn_ack_retransmits",
+    /// Segments sent again.
+    Retransmits => "retransmits",
+    /// Retransmission timeouts that fired.
+    RetransmitTimeouts => "retransmit_timeouts",
+    /// Fast retransmissions entered after duplicate ACKs.
+    FastRetransmits => "fast_retransmits",
+    /// Duplicate ACKs received.
+    DuplicateAcksIn => "duplicate_acks_in",
+    /// Segments that arrived out of order and were kept.
+    OutOfOrderIn => "out_of_order_in",
+    /// Segments out of order that were dropped for lack of room.
+    OutOfOrderDropped => "out_of_order_dropped",
+    /// Segments whose sequence numbers lay outside the window.
+    OutOfWindow => "out_of_window",
+    /// Segments dropped by PAWS (RFC 7323, section 5).
+    PawsDropped => "paws_dropped",
+    /// Challenge ACKs sent (RFC 5961).
+    ChallengeAcks => "challenge_acks",
+    /// Challenge ACKs withheld by the rate limit.
+    ChallengeAcksLimited => "challenge_acks_limited",
+    /// RST segments sent.
+    ResetsOut => "resets_out",
+    /// RST segments received.
+    ResetsIn => "resets_in",
+    /// RSTs withheld by the rate limit.
+    ResetsLimited => "resets_limited",
+    /// Zero-window probes sent.
+    WindowProbes => "window_probes",
+    /// Connections that entered TIME-WAIT.
+    TimeWaits => "time_waits",
+    /// TIME-WAIT records taken over by a new SYN (RFC 6191).
+    TimeWaitReuses => "time_wait_reuses",
+    /// Connections closed without TIME-WAIT because its table was full.
+    TimeWaitOverflow => "time_wait_overflow",
+    /// Connections refused because the flow table or the connection table was full.
+    TableFull => "table_full",
+    /// Received data dropped unacknowledged because the buffer pool was exhausted.
+    PoolExhausted => "pool_exhausted",
+    /// Replies without state (RST, ARP, echo) dropped because their queue was full.
+    RepliesDropped => "replies_dropped",
+    /// ARP requests answered.
+    ArpAnswered => "arp_answered",
+    /// ARP requests sent.
+    ArpRequests => "arp_requests",
+    /// ICMP echo requests answered.
+    EchoAnswered => "echo_answered",
+    /// ICMP errors that named a connection of ours.
+    IcmpErrorsIn => "icmp_errors_in",
+    /// Next hops that could not be resolved.
+    NeighbourFailed => "neighbour_failed",
+    /// Frames handed to the shard that owns their flow.
+    HandedOver => "handed_over",
+    /// Frames dropped because the owner's hand-over ring was full.
+    HandOverFull => "hand_over_full",
+    /// Dropped: not a frame for an address of ours.
+    DropNotOurs => "drop_not_ours",
+    /// Dropped: the Ethernet header, VLAN tag or ethertype was not one we take.
+    DropEthernet => "drop_ethernet",
+    /// Dropped: ARP packet malformed.
+    DropArp => "drop_arp",
+    /// Dropped: IPv4 header malformed or its checksum wrong.
+    DropIpHeader => "drop_ip_header",
+    /// Dropped: an IP fragment.
+    DropFragment => "drop_fragment",
+    /// Dropped: source or destination address that no host may use (MUST-57).
+    DropMartian => "drop_martian",
+    /// Dropped: a transport protocol that we do not speak.
+    DropProtocol => "drop_protocol",
+    /// Dropped: ICMP message malformed or not wanted.
+    DropIcmp => "drop_icmp",
+    /// Dropped: TCP header malformed.
+    DropTcpHeader => "drop_tcp_header",
+    /// Dropped: TCP checksum wrong (MUST-3).
+    DropChecksum => "drop_checksum",
+    /// Dropped: a TCP option with an impossible length (MUST-7).
+    DropTcpOption => "drop_tcp_option",
+    /// Dropped: no connection, no listener, and no answer owed.
+    DropNoSocket => "drop_no_socket",
+    /// Dropped: a SYN for a listener while the shard is shutting down.
+    DropShutdown => "drop_shutdown",
+}
+
+/// Why a frame or segment was dropped: the part of [`Counter`] whose names begin with `drop_`.
+pub type DropReason = Counter;
+
+/// One shard's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// Counts one event.
+    #[inline]
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts `n` events.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, n: u64) {
+        self.0[counter as usize] = self.0[counter as usize].wrapping_add(n);
+    }
+
+    /// Every value, indexed as [`Counter::ALL`].
+    pub fn values(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl Index<Counter> for Counters {
+    type Output = u64;
+
+    fn index(&self, counter: Counter) -> &u64 {
+        &self.0[counter as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_every_counter_at_its_own_index() {
+        for (index, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Counter::ALL.iter().map(|c| c.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counter::ALL.len());
+    }
+}

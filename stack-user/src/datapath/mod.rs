@@ -1,0 +1,1 @@
+//! AF_XDP: UMEM, rings, sockets and the worker that turns them.

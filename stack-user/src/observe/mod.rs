@@ -1,0 +1,1 @@
+//! What the counters say, for people and programs.

@@ -1,0 +1,2 @@
+//! Tables of the shard: flows, listeners, ports, neighbours.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The hierarchical timer wheel.
+#![forbid(unsafe_code)]
