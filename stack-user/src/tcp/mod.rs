@@ -1,5 +1,37 @@
 //! TCP: what RFC 9293 says of one connection, without IO, clock or tables.
+//!
+//! `input` records what a segment owes, in the RFC's order of steps; `output` alone builds segments.
+//! A connection is a [`Tcb`] from ESTABLISHED (or its active open) until its close; before and after
+//! it is a compact record, [`HalfOpen`] and [`TimeWait`].
 #![forbid(unsafe_code)]
+
+pub mod congestion;
+mod config;
+mod half_open;
+mod input;
+mod output;
+pub mod pool;
+mod reassembly;
+mod rtt;
+mod segment;
+mod seq;
+mod state;
+mod tcb;
+#[cfg(test)]
+mod tests;
+mod time_wait;
+mod timers;
+mod user;
+
+pub use config::Config;
+pub use half_open::{HalfOpen, HalfOpenVerdict, Offer};
+pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
+pub use output::{Bare, HEADROOM, MAX_HEADER};
+pub use segment::Segment;
+pub use seq::SeqNum;
+pub use state::{Cause, Census, State};
+pub use tcb::{Env, Events, Tcb};
+pub use time_wait::{TimeWait, TimeWaitVerdict};
 
 /// Why a connection ended, as its user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,141 @@
+//! A passive half-open connection: SYN-RECEIVED by way of LISTEN, as a record of at most 128 bytes.
+
+use super::{Segment, SeqNum};
+use crate::time::{Duration, Instant};
+use crate::wire::FourTuple;
+use crate::wire::tcp::{Flags, Options, Timestamps};
+
+/// What is kept between a peer's SYN and its acknowledgment of ours.
+#[derive(Clone, Debug)]
+pub struct HalfOpen {
+    /// The connection's name.
+    pub tuple: FourTuple,
+    /// Our initial sequence number.
+    pub iss: SeqNum,
+    /// The peer's initial sequence number.
+    pub irs: SeqNum,
+    /// What the peer's SYN offered.
+    pub offer: Offer,
+    /// Added to the clock of milliseconds for our timestamps.
+    pub stamp_offset: u32,
+    /// The window of our SYN-ACK in octets.
+    pub window: u16,
+    /// The listener it belongs to.
+    pub listener: u16,
+    /// How often our SYN-ACK was sent again.
+    pub retransmits: u8,
+    /// When our SYN-ACK was first sent.
+    pub sent_at: Instant,
+    /// When it is sent again, or given up.
+    pub deadline: Instant,
+}
+
+/// The options of a peer's SYN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The most text that the peer takes in a segment.
+    pub mss: Option<u16>,
+    /// The peer's window shift.
+    pub window_scale: Option<u8>,
+    /// Whether the peer takes SACK.
+    pub sack_permitted: bool,
+    /// The peer's TSval.
+    pub stamp: Option<u32>,
+}
+
+impl Offer {
+    /// What `options`, of a SYN, offer.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            mss: options.mss,
+            window_scale: options.window_scale,
+            sack_permitted: options.sack_permitted,
+            stamp: options.timestamps.map(|stamps| stamps.value),
+        }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        Options {
+            mss: self.mss,
+            window_scale: self.window_scale,
+            sack_permitted: self.sack_permitted,
+            timestamps: self.stamp.map(|value| Timestamps { value, echo: 0 }),
+            ..Options::NONE
+        }
+    }
+}
+
+/// What a segment asks of a half-open entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfOpenVerdict {
+    /// Nothing.
+    Drop,
+    /// An ACK with the numbers as they are.
+    Acknowledge,
+    /// A RST as in CLOSED.
+    Refuse,
+    /// The SYN came again: so does our SYN-ACK.
+    Repeat,
+    /// RST: back to LISTEN, without a word to anyone (RFC 9293, 3.10.7.4, second).
+    Remove,
+    /// The handshake is complete: the segment goes on to a connection.
+    Open,
+}
+
+impl HalfOpen {
+    /// The checks of RFC 9293, 3.10.7.4, as far as this state needs them.
+    pub fn on_segment(&self, segment: &Segment<'_>) -> HalfOpenVerdict {
+        let next = self.irs + 1;
+        let is_repeat = segment.has(Flags::SYN) && !segment.has(Flags::ACK);
+        if is_repeat && !segment.has(Flags::RST) && segment.seq == self.irs {
+            return HalfOpenVerdict::Repeat;
+        }
+        let is_reset = segment.has(Flags::RST);
+        if !is_reset && !self.passes_paws(segment) {
+            return HalfOpenVerdict::Acknowledge;
+        }
+        if !self.is_acceptable(segment) {
+            return if is_reset { HalfOpenVerdict::Drop } else { HalfOpenVerdict::Acknowledge };
+        }
+        if is_reset {
+            // RFC 5961 3.2: exact, or a challenge.
+            let is_exact = segment.seq == next;
+            return if is_exact { HalfOpenVerdict::Remove } else { HalfOpenVerdict::Acknowledge };
+        }
+        if segment.has(Flags::SYN) {
+            return HalfOpenVerdict::Acknowledge;
+        }
+        if !segment.has(Flags::ACK) {
+            return HalfOpenVerdict::Drop;
+        }
+        // SND.UNA < SEG.ACK =< SND.NXT, which here is one number.
+        if segment.ack == self.iss + 1 { HalfOpenVerdict::Open } else { HalfOpenVerdict::Refuse }
+    }
+
+    fn passes_paws(&self, segment: &Segment<'_>) -> bool {
+        let Some(recent) = self.offer.stamp else { return true };
+        let newer = |value: u32| (value.wrapping_sub(recent) as i32) >= 0;
+        segment.options.timestamps.is_some_and(|stamps| newer(stamps.value))
+    }
+
+    fn is_acceptable(&self, segment: &Segment<'_>) -> bool {
+        let (next, window) = (self.irs + 1, u32::from(self.window));
+        let len = segment.len();
+        segment.seq.is_within(next, window.max(1))
+            || (len > 0 && (segment.end() - 1).is_within(next, window))
+    }
+
+    /// The SYN-ACK timer fired: when it is sent again, or `None` when it was sent often enough.
+    pub fn on_timeout(&mut self, retries: u8, now: Instant) -> Option<Instant> {
+        if self.retransmits >= retries {
+            return None;
+        }
+        self.retransmits += 1;
+        self.deadline = now + FIRST_TIMEOUT * (1 << self.retransmits.min(6));
+        Some(self.deadline)
+    }
+}
+
+/// The first timeout of a SYN-ACK (RFC 6298, 2.1).
+pub(crate) const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+const _: () = assert!(size_of::<HalfOpen>() <= 128);

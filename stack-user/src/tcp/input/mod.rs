@@ -1,0 +1,107 @@
+//! SEGMENT ARRIVES (RFC 9293, section 3.10.7): the RFC's checks in the RFC's order, a file for each.
+//!
+//! | state | section | file |
+//! | --- | --- | --- |
+//! | CLOSED | 3.10.7.1 | `closed` |
+//! | LISTEN | 3.10.7.2 | `listen` |
+//! | SYN-SENT | 3.10.7.3 | `syn_sent` |
+//! | other: first | 3.10.7.4 | `sequence` |
+//! | other: second | 3.10.7.4 | `reset` |
+//! | other: fourth | 3.10.7.4 | `syn` |
+//! | other: fifth | 3.10.7.4 | `ack` |
+//! | other: sixth | 3.10.7.4 | `urgent` |
+//! | other: seventh | 3.10.7.4 | `text` |
+//! | other: eighth | 3.10.7.4 | `fin` |
+//!
+//! The third check, security and compartment, has nothing to do: those options are not used
+//! (RFC 9293, 3.10.7.4 and A.1).
+
+mod ack;
+mod closed;
+mod fin;
+mod listen;
+mod reset;
+mod sequence;
+mod syn;
+mod syn_sent;
+mod text;
+mod urgent;
+
+use core::ops::Range;
+
+pub use closed::on_closed;
+pub use listen::{ListenVerdict, on_listen};
+
+use super::pool::Chain;
+use super::{Env, Segment, State, Tcb};
+use crate::time::Instant;
+
+/// What a segment brought.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// The part of the segment's text that is next in order: an index range of it.
+    pub text: Range<usize>,
+    /// Text kept earlier that follows at once.
+    pub follows: Chain,
+    /// The segment is to be answered with a RST, as in CLOSED (RFC 9293, 3.10.7.1).
+    pub is_refused: bool,
+}
+
+/// Whether the next check sees the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Continue,
+    Drop,
+    /// Drop, and answer with a RST.
+    Refuse,
+}
+
+impl Tcb {
+    /// Handles a segment of this connection whose checksum is right.
+    pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) -> Accepted {
+        match self.state() {
+            State::Closed | State::Listen => Accepted { is_refused: true, ..Accepted::default() },
+            State::SynSent => self.on_syn_sent(segment, env, now),
+            _ => self.on_other_states(segment, env, now),
+        }
+    }
+
+    /// RFC 9293, 3.10.7.4.
+    fn on_other_states(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Accepted {
+        let stripped = self.strip_crossing_syn(segment);
+        let segment = stripped.as_ref().unwrap_or(segment);
+        let mut step = self.check_sequence(segment, env, now);
+        if step == Step::Continue {
+            step = self.check_reset(segment, env, now);
+        }
+        if step == Step::Continue {
+            step = self.check_syn(segment, env, now);
+        }
+        if step == Step::Continue {
+            step = self.check_ack(segment, env, now);
+        }
+        match step {
+            Step::Continue => self.accept_contents(segment, env, now),
+            Step::Drop => Accepted::default(),
+            Step::Refuse => Accepted { is_refused: true, ..Accepted::default() },
+        }
+    }
+
+    /// The sixth to the eighth check.
+    fn accept_contents(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Accepted {
+        self.check_urgent(segment);
+        let (text, follows) = self.accept_text(segment, env, now);
+        self.check_fin(segment, env);
+        Accepted { text, follows, is_refused: false }
+    }
+}

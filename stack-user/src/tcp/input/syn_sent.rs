@@ -1,0 +1,69 @@
+//! SYN-SENT (RFC 9293, section 3.10.7.3).
+
+use super::Accepted;
+use crate::tcp::tcb::Ack;
+use crate::tcp::{Cause, CloseReason, Env, Segment, State, Tcb};
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+
+impl Tcb {
+    pub(super) fn on_syn_sent(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Accepted {
+        // First: the ACK bit.
+        let has_ack = segment.has(Flags::ACK);
+        let is_acceptable = has_ack
+            && segment.ack.is_after(self.snd.una)
+            && !segment.ack.is_after(self.snd.max);
+        if has_ack && !is_acceptable {
+            return Accepted { is_refused: !segment.has(Flags::RST), ..Accepted::default() };
+        }
+        // Second: the RST bit. RFC 5961 3.2: only one that acknowledges our SYN counts.
+        if segment.has(Flags::RST) {
+            if is_acceptable {
+                self.close_with(CloseReason::Refused, Cause::Reset, env);
+            }
+            return Accepted::default();
+        }
+        // Fourth: the SYN bit; fifth: without it the segment says nothing.
+        if !segment.has(Flags::SYN) {
+            return Accepted::default();
+        }
+        self.on_peer_syn(segment.seq, &segment.options, now);
+        self.snd.wnd = segment.window.into();
+        self.snd.max_wnd = self.snd.wnd;
+        self.snd.wl1 = segment.seq;
+        if !has_ack {
+            // Both opened at once (RFC 9293, figure 7): our SYN goes again, with ACK.
+            self.enter(State::SynReceived, Cause::Syn, env);
+            self.owed.syn = true;
+            return Accepted::default();
+        }
+        self.snd.wl2 = segment.ack;
+        self.on_handshake_done(segment.ack, env, now);
+        // RFC 9293 3.10.7.3: the ACK goes out at once; it may carry text.
+        self.owed.ack = Ack::Now;
+        self.accept_contents(&segment.after_syn(), env, now)
+    }
+
+    /// Our SYN is acknowledged: ESTABLISHED.
+    pub(super) fn on_handshake_done(
+        &mut self,
+        ack: crate::tcp::SeqNum,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) {
+        self.snd.una = ack;
+        self.owed.syn = false;
+        self.timers.retransmit = Instant::NEVER;
+        self.rtt.on_acknowledged(ack, now);
+        self.enter(State::Established, Cause::Ack, env);
+        self.events.opened = true;
+        if self.snd.closes_when_open {
+            self.close(env, now);
+        }
+    }
+}

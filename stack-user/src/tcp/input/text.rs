@@ -1,0 +1,128 @@
+//! Seventh: the segment text (RFC 9293, 3.10.7.4).
+
+use core::ops::Range;
+
+use crate::counters::Counter;
+use crate::tcp::pool::Chain;
+use crate::tcp::reassembly::Insert;
+use crate::tcp::tcb::Ack;
+use crate::tcp::{Env, Segment, State, Tcb};
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+
+impl Tcb {
+    /// Returns the range of the text that is next in order, and what reassembly adds behind it.
+    pub(super) fn accept_text(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> (Range<usize>, Chain) {
+        let nothing = (0..0, Chain::default());
+        if segment.text.is_empty() {
+            return nothing;
+        }
+        if !self.state().is_receiving() {
+            // After the peer's FIN there is no text: it is acknowledged, not taken.
+            self.owe_extra_ack();
+            return nothing;
+        }
+        if self.state() == State::FinWait2 {
+            self.timers.fin_wait_2 = now + env.config.fin_wait_2;
+        }
+        let window = self.within_window(segment);
+        if window.is_empty() {
+            self.owe_extra_ack();
+            return nothing;
+        }
+        if !env.pool.has_room_to_receive() {
+            env.counters.count(Counter::PoolExhausted);
+            self.owe_extra_ack();
+            return nothing;
+        }
+        if segment.seq.is_after(self.rcv.nxt) {
+            self.keep_early(segment, window, env);
+            return nothing;
+        }
+        let follows = self.advance(&window, env);
+        self.owe_ack_of_text(&window, !follows.is_empty(), (env, now));
+        self.grow_window(window.len() + follows.len(), env, now);
+        (window, follows)
+    }
+
+    /// The part of the text that is new and inside the window.
+    fn within_window(&self, segment: &Segment<'_>) -> Range<usize> {
+        let old = self.rcv.nxt.since(segment.seq) as usize;
+        let end = self.rcv.edge.since(segment.seq) as usize;
+        let end = end.min(segment.text.len());
+        old.min(end)..end
+    }
+
+    fn keep_early(&mut self, segment: &Segment<'_>, window: Range<usize>, env: &mut Env<'_>) {
+        // RFC 5681 4.2: at once, so that the sender learns of the gap.
+        self.owe_extra_ack();
+        if segment.has(Flags::FIN) && window.end == segment.text.len() {
+            self.rcv.fin = Some(segment.end() - 1);
+        }
+        match self.rcv.early.insert(env.pool, segment.seq, &segment.text[window]) {
+            Insert::Kept => env.counters.count(Counter::OutOfOrderIn),
+            Insert::NoRoom => env.counters.count(Counter::OutOfOrderDropped),
+        }
+    }
+
+    /// RCV.NXT moves over the text and over what reassembly has behind it.
+    fn advance(&mut self, text: &Range<usize>, env: &mut Env<'_>) -> Chain {
+        self.rcv.nxt += text.len() as u32;
+        let mut follows = Chain::default();
+        if !self.rcv.early.is_empty() {
+            follows = self.rcv.early.take_from(env.pool, self.rcv.nxt);
+            self.rcv.nxt += follows.len() as u32;
+        }
+        if self.rcv.up.is_some_and(|up| !up.is_after(self.rcv.nxt)) {
+            self.rcv.up = None;
+        }
+        env.counters.add(Counter::DataBytesIn, (text.len() + follows.len()) as u64);
+        follows
+    }
+
+    /// RFC 9293 3.8.6.3 (MUST-58, MUST-59): every second full-sized segment at the latest, at once
+    /// while a gap is open or was just filled, and at once at the start, where the peer's window
+    /// opens with each acknowledgment.
+    fn owe_ack_of_text(
+        &mut self,
+        text: &Range<usize>,
+        filled: bool,
+        (env, now): (&Env<'_>, Instant),
+    ) {
+        self.rcv.full = self.rcv.full.max(text.len().min(usize::from(u16::MAX)) as u16);
+        let waiting = self.rcv.nxt.since(self.rcv.acked);
+        if filled || !self.rcv.early.is_empty() || waiting > u32::from(self.rcv.full) {
+            self.owed.ack = Ack::Now;
+        } else if self.rcv.quick > 0 {
+            self.rcv.quick -= 1;
+            self.owed.ack = Ack::Now;
+        } else if self.owed.ack == Ack::None {
+            self.owed.ack = Ack::Delayed;
+            self.timers.delayed_ack = now + env.config.delayed_ack;
+        }
+    }
+
+    /// The window grows to twice what arrives in a round trip, so that it never is what limits a
+    /// peer whose data is consumed.
+    fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
+        self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
+        let round = self.rtt.smoothed().unwrap_or(DEFAULT_ROUND);
+        if now.since(self.rcv.measured_at) < round {
+            return;
+        }
+        let wanted = self.rcv.measured.saturating_mul(2);
+        if wanted > self.rcv.limit && !env.pool.is_under_pressure() {
+            self.rcv.limit = wanted.max(2 * self.rcv.limit).min(env.config.max_receive_window);
+        }
+        self.rcv.measured = 0;
+        self.rcv.measured_at = now;
+    }
+}
+
+/// Where no round trip was measured yet.
+const DEFAULT_ROUND: crate::time::Duration = crate::time::Duration::from_millis(10);

@@ -1,0 +1,336 @@
+//! Building segments: the only place where a connection's segments are made.
+//!
+//! A segment is written at [`HEADROOM`] of its frame, so that the headers of IP and Ethernet fit in
+//! front of it whatever they are.
+
+use super::tcb::{Ack, Fin, stamp_clock};
+use super::{Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
+use crate::counters::Counter;
+use crate::time::Instant;
+use crate::wire::tcp::{Flags, Header, Options, SackBlocks, Timestamps, emit, fill_checksum};
+use crate::wire::{FourTuple, checksum};
+
+/// Where the TCP header begins in a frame: Ethernet with two tags and IPv6 fit before it.
+pub const HEADROOM: usize = 64;
+/// The longest TCP header in octets.
+pub const MAX_HEADER: usize = 60;
+
+/// A segment without text and without a connection's state.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// SEQ.
+    pub seq: SeqNum,
+    /// ACK, of use only with the ACK bit.
+    pub ack: SeqNum,
+    /// The control bits.
+    pub flags: Flags,
+    /// The window field.
+    pub window: u16,
+    /// The options.
+    pub options: Options,
+}
+
+impl Default for Bare {
+    fn default() -> Self {
+        Self { seq: SeqNum(0), ack: SeqNum(0), flags: Flags::NONE, window: 0, options: Options::NONE }
+    }
+}
+
+impl Bare {
+    /// Writes the segment with its checksum to the start of `out`; returns its length.
+    pub fn write(&self, tuple: &FourTuple, out: &mut [u8]) -> usize {
+        let len = emit(&self.header(tuple), &self.options, out);
+        fill_checksum(&mut out[..len], &tuple.local, &tuple.remote, checksum::Partial::ZERO);
+        len
+    }
+
+    fn header(&self, tuple: &FourTuple) -> Header {
+        Header {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            seq: self.seq.0,
+            ack: self.ack.0,
+            flags: self.flags,
+            window: self.window,
+            checksum: 0,
+            urgent: 0,
+        }
+    }
+}
+
+impl HalfOpen {
+    /// The SYN and ACK that answers this entry's SYN. `mss` is what we can receive.
+    pub fn syn_ack(&self, mss: u16, scale: u8, now: Instant) -> Bare {
+        let offer = &self.offer;
+        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+        Bare {
+            seq: self.iss,
+            ack: self.irs + 1,
+            flags: Flags::SYN.union(Flags::ACK),
+            window: self.window,
+            options: Options {
+                mss: Some(mss),
+                window_scale: offer.window_scale.map(|_| scale),
+                sack_permitted: offer.sack_permitted,
+                timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
+                ..Options::NONE
+            },
+        }
+    }
+}
+
+impl TimeWait {
+    /// The acknowledgment that answers a repeated FIN and other old segments.
+    pub fn ack(&self, now: Instant) -> Bare {
+        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+        Bare {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: Flags::ACK,
+            window: self.window,
+            options: Options {
+                timestamps: self.recent.map(|echo| Timestamps { value: stamp, echo }),
+                ..Options::NONE
+            },
+        }
+    }
+}
+
+/// What the next segment carries.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    seq: SeqNum,
+    text: u32,
+    flags: Flags,
+}
+
+impl Tcb {
+    /// Writes the next segment that is owed, with its checksum, to the start of `out`, which has
+    /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may be
+    /// sent now.
+    pub fn poll_transmit(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> Option<usize> {
+        let plan = self.plan(now)?;
+        let options = self.options_for(plan.flags, env, now);
+        let window = self.offer_window(plan.flags);
+        let header = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
+        let head = emit(&header.header(&self.tuple), &options, out);
+        let len = head + plan.text as usize;
+        let mut sum = checksum::Partial::ZERO;
+        if plan.text > 0 {
+            let text = &mut out[head..len];
+            let base = (self.snd.una.0, plan.seq.0);
+            self.snd.cursor.read((env.pool, &self.snd.buffer), base, text);
+            sum = checksum::sum(text);
+        }
+        fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
+        self.on_sent(&plan, env, now);
+        Some(len)
+    }
+
+    /// Chooses what goes next: resets and SYNs, then repetitions, then new text, then bare
+    /// acknowledgments.
+    fn plan(&mut self, now: Instant) -> Option<Plan> {
+        let bare = |seq, flags| Some(Plan { seq, text: 0, flags });
+        if self.owed.rst {
+            return bare(self.snd.max, Flags::RST.union(Flags::ACK));
+        }
+        match self.state() {
+            State::Closed | State::Listen => return None,
+            State::SynSent if self.owed.syn => return bare(self.snd.iss, Flags::SYN),
+            State::SynReceived if self.owed.syn => {
+                return bare(self.snd.iss, Flags::SYN.union(Flags::ACK));
+            }
+            State::SynSent => return None,
+            State::SynReceived => {}
+            _ => {
+                if let Some(plan) = self.plan_text(now) {
+                    return Some(plan);
+                }
+            }
+        }
+        if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
+            return bare(self.snd.max, Flags::ACK);
+        }
+        None
+    }
+
+    fn plan_text(&mut self, now: Instant) -> Option<Plan> {
+        let una = self.snd.una;
+        if self.owed.retransmit {
+            // At least the first segment: never less than it was, for the peer may have a gap.
+            let sent = self.snd.max.min(self.text_end()).since(una);
+            return Some(self.text_plan(una, sent.min(self.max_text_now())));
+        }
+        if self.owed.probe && self.snd.wnd == 0 && !self.snd.buffer.is_empty() {
+            return Some(self.text_plan(una, 1));
+        }
+        let is_forced = core::mem::take(&mut self.owed.probe);
+        if !self.has_unsent() {
+            return None;
+        }
+        let room = self.cc.window().min(self.snd.wnd);
+        let usable = room.saturating_sub(self.snd.nxt.since(una));
+        let unsent = self.text_end().since(self.snd.nxt);
+        let text = unsent.min(usable).min(self.max_text_now());
+        if unsent == 0 {
+            // Only the FIN is left: it needs no window.
+            return Some(self.text_plan(self.snd.nxt, 0));
+        }
+        if text > 0 && (is_forced || self.is_worth_sending(text, unsent)) {
+            return Some(self.text_plan(self.snd.nxt, text));
+        }
+        // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293 3.8.6.1).
+        if self.snd.max == una && self.timers.retransmit == Instant::NEVER {
+            self.timers.retransmit = now + self.rtt.timeout();
+        }
+        None
+    }
+
+    /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
+    fn is_worth_sending(&self, text: u32, unsent: u32) -> bool {
+        let is_full = text == self.max_text_now();
+        let is_repeated = self.snd.nxt.is_before(self.snd.max);
+        let is_last = text == unsent;
+        let is_closing = self.snd.fin == Fin::Queued;
+        let is_quiet = self.snd.nxt == self.snd.una;
+        is_full
+            || is_repeated
+            || (is_last && (is_quiet || is_closing || self.snd.is_nodelay))
+            || text >= self.snd.max_wnd / 2
+    }
+
+    fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
+        let mut flags = Flags::ACK;
+        let end = seq + text;
+        if end == self.text_end() {
+            if text > 0 {
+                // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH.
+                flags = flags.union(Flags::PSH);
+            }
+            if self.snd.fin == Fin::Queued {
+                flags = flags.union(Flags::FIN);
+            }
+        }
+        Plan { seq, text, flags }
+    }
+
+    /// As `max_text`, less the SACK blocks that a segment sent now carries.
+    fn max_text_now(&self) -> u32 {
+        self.max_text() - self.sack_blocks().1 as u32
+    }
+
+    /// The SACK blocks owed and the octets of their option (RFC 2018, section 3).
+    fn sack_blocks(&self) -> (SackBlocks, usize) {
+        let mut sack = SackBlocks::NONE;
+        if !self.snd.sack || self.rcv.early.is_empty() {
+            return (sack, 0);
+        }
+        let mut blocks = [(0, 0); 4];
+        let most = if self.stamps.is_on { 3 } else { 4 };
+        let count = self.rcv.early.sack_blocks(&mut blocks[..most]);
+        for (left, right) in &blocks[..count] {
+            sack.push(*left, *right);
+        }
+        (sack, 4 + 8 * count)
+    }
+
+    fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
+        let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
+        if !flags.contains(Flags::SYN) {
+            let timestamps = self.stamps.is_on.then_some(stamps);
+            let sack = if flags.contains(Flags::RST) { SackBlocks::NONE } else { self.sack_blocks().0 };
+            return Options { timestamps, sack, ..Options::NONE };
+        }
+        // An answer names only what the peer's SYN offered (RFC 7323, 2.2 and 3.2).
+        let is_first = !flags.contains(Flags::ACK);
+        let scale = is_first || self.rcv.scale > 0;
+        Options {
+            mss: Some(self.rcv.mss),
+            window_scale: scale.then_some(env.config.window_scale()),
+            sack_permitted: is_first || self.snd.sack,
+            timestamps: (is_first || self.stamps.is_on).then_some(stamps),
+            ..Options::NONE
+        }
+    }
+
+    /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
+    /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2).
+    fn offer_window(&mut self, flags: Flags) -> u16 {
+        if flags.contains(Flags::SYN) {
+            return self.rcv.limit.min(0xffff) as u16;
+        }
+        let offered = self.rcv.edge.since(self.rcv.nxt);
+        let room = self.window_room();
+        let granted = if room >= offered + self.window_step() { room } else { offered };
+        let mut field = granted >> self.rcv.scale;
+        if (field << self.rcv.scale) < offered {
+            field += 1;
+        }
+        let field = field.min(0xffff);
+        self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + (field << self.rcv.scale));
+        field as u16
+    }
+
+    /// What the receive buffer has room for in octets.
+    pub(super) fn window_room(&self) -> u32 {
+        self.rcv.limit.saturating_sub(self.rcv.unread.len() as u32)
+    }
+
+    /// The least step by which the window opens (RFC 9293, 3.8.6.2.2).
+    pub(super) fn window_step(&self) -> u32 {
+        (self.rcv.limit / 2).min(u32::from(self.rcv.full))
+    }
+
+    fn on_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
+        env.counters.count(Counter::SegmentsOut);
+        if plan.flags.contains(Flags::RST) {
+            env.counters.count(Counter::ResetsOut);
+            self.owed.rst = false;
+            return;
+        }
+        self.on_ack_sent(plan);
+        let controls = plan.flags.contains(Flags::SYN) || plan.flags.contains(Flags::FIN);
+        let end = plan.seq + plan.text + u32::from(controls);
+        if end == plan.seq {
+            return;
+        }
+        env.counters.add(Counter::DataBytesOut, plan.text.into());
+        if self.snd.max == self.snd.una && now.since(self.snd.sent_at) > self.rtt.timeout() {
+            self.cc.on_idle();
+        }
+        self.snd.sent_at = now;
+        if plan.seq.is_before(self.snd.max) {
+            env.counters.count(Counter::Retransmits);
+            self.rtt.on_retransmit();
+        } else {
+            self.rtt.on_sent(end, now);
+        }
+        if self.snd.wnd == 0 && self.owed.probe {
+            env.counters.count(Counter::WindowProbes);
+            self.snd.is_probing = true;
+        }
+        self.owed.syn = false;
+        self.owed.probe = false;
+        self.owed.retransmit = false;
+        self.snd.nxt = self.snd.nxt.max(end);
+        self.snd.max = self.snd.max.max(end);
+        // RFC 6298 5.1.
+        if self.timers.retransmit == Instant::NEVER {
+            self.timers.retransmit = now + self.rtt.timeout();
+        }
+    }
+
+    /// Every segment but the first SYN acknowledges; a bare one may be one of several that are owed.
+    fn on_ack_sent(&mut self, plan: &Plan) {
+        if self.state() == State::SynSent {
+            return;
+        }
+        let is_bare = plan.text == 0 && plan.flags == Flags::ACK;
+        if is_bare && self.owed.extra_acks > 0 {
+            self.owed.extra_acks -= 1;
+        }
+        self.owed.ack = Ack::None;
+        self.timers.delayed_ack = Instant::NEVER;
+        self.rcv.acked = self.rcv.nxt;
+    }
+}

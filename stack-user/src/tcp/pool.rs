@@ -1,0 +1,337 @@
+//! The shard's pool of buffer chunks, and byte queues made of them.
+//!
+//! Everything that a connection buffers, in either direction, lies in chunks of one bounded pool.
+//! Memory is taken from the system in blocks as it is first needed and stays with the pool.
+
+/// Bytes in a chunk.
+pub const CHUNK: usize = 4096;
+
+/// A bounded pool of chunks, linked into [`Chain`]s by index.
+#[derive(Debug)]
+pub struct Pool {
+    blocks: Vec<Box<[u8]>>,
+    links: Vec<Link>,
+    free: u32,
+    used: u32,
+    limit: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    /// The first byte held, and the one past the last.
+    start: u16,
+    end: u16,
+}
+
+impl Pool {
+    /// A pool of at most `bytes` (rounded up to whole chunks).
+    pub fn new(bytes: usize) -> Self {
+        let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(2 * RESERVE);
+        Self { blocks: Vec::new(), links: Vec::new(), free: NONE, used: 0, limit }
+    }
+
+    /// Bytes of the chunks in use.
+    pub fn used(&self) -> usize {
+        self.used as usize * CHUNK
+    }
+
+    /// Whether senders may take another chunk. The last chunks are kept for what has been received
+    /// and acknowledged, which must find its place.
+    pub fn has_room_to_send(&self) -> bool {
+        self.limit - self.used > RESERVE
+    }
+
+    /// Whether a received segment may still be accepted. Half of the reserve is beyond this, so
+    /// that an accepted segment always finds its place.
+    pub fn has_room_to_receive(&self) -> bool {
+        self.limit - self.used > RESERVE / 2
+    }
+
+    /// Whether more than half of the pool is in use: windows stop growing.
+    pub fn is_under_pressure(&self) -> bool {
+        self.used > self.limit / 2
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        if self.used == self.limit {
+            return None;
+        }
+        if self.free == NONE {
+            self.grow();
+        }
+        let index = self.free;
+        let link = &mut self.links[index as usize];
+        self.free = link.next;
+        *link = Link { next: NONE, start: 0, end: 0 };
+        self.used += 1;
+        Some(index)
+    }
+
+    fn give_back(&mut self, index: u32) {
+        self.links[index as usize].next = self.free;
+        self.free = index;
+        self.used -= 1;
+    }
+
+    fn grow(&mut self) {
+        self.blocks.push(vec![0; BLOCK * CHUNK].into_boxed_slice());
+        let first = self.links.len() as u32;
+        for index in first..first + BLOCK as u32 {
+            self.links.push(Link { next: self.free, start: 0, end: 0 });
+            self.free = index;
+        }
+    }
+
+    fn chunk(&self, index: u32) -> &[u8] {
+        let at = index as usize % BLOCK * CHUNK;
+        &self.blocks[index as usize / BLOCK][at..at + CHUNK]
+    }
+
+    fn chunk_mut(&mut self, index: u32) -> &mut [u8] {
+        let at = index as usize % BLOCK * CHUNK;
+        &mut self.blocks[index as usize / BLOCK][at..at + CHUNK]
+    }
+
+    fn held(&self, index: u32) -> &[u8] {
+        let Link { start, end, .. } = self.links[index as usize];
+        &self.chunk(index)[start as usize..end as usize]
+    }
+}
+
+/// A queue of bytes in chunks of a [`Pool`]. Dropping one that is not empty loses its chunks: end it
+/// with [`Chain::clear`].
+#[derive(Debug)]
+pub struct Chain {
+    head: u32,
+    tail: u32,
+    len: u32,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+impl Chain {
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether no byte is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends `data`; returns how many bytes found room, all of them unless the pool is exhausted.
+    pub fn append(&mut self, pool: &mut Pool, data: &[u8]) -> usize {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let room = if self.tail == NONE { 0 } else { self.room_in_tail(pool) };
+            if room == 0 {
+                let Some(index) = pool.take() else { break };
+                self.link(pool, index);
+                continue;
+            }
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            let end = pool.links[self.tail as usize].end as usize;
+            pool.chunk_mut(self.tail)[end..end + now.len()].copy_from_slice(now);
+            pool.links[self.tail as usize].end = (end + now.len()) as u16;
+            self.len += now.len() as u32;
+            rest = later;
+        }
+        data.len() - rest.len()
+    }
+
+    fn room_in_tail(&self, pool: &Pool) -> usize {
+        CHUNK - pool.links[self.tail as usize].end as usize
+    }
+
+    fn link(&mut self, pool: &mut Pool, index: u32) {
+        if self.tail == NONE {
+            self.head = index;
+        } else {
+            pool.links[self.tail as usize].next = index;
+        }
+        self.tail = index;
+    }
+
+    /// The first bytes, as many as lie together; empty when the chain is.
+    pub fn front<'p>(&self, pool: &'p Pool) -> &'p [u8] {
+        if self.is_empty() { &[] } else { pool.held(self.head) }
+    }
+
+    /// Drops the first `n` bytes.
+    ///
+    /// # Panics
+    /// When `n` is more than [`Chain::len`].
+    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+        assert!(n <= self.len(), "consumed more than the chain holds");
+        let mut rest = n;
+        self.len -= n as u32;
+        while self.head != NONE {
+            let link = &mut pool.links[self.head as usize];
+            let held = (link.end - link.start) as usize;
+            if rest < held {
+                link.start += rest as u16;
+                return;
+            }
+            rest -= held;
+            let next = link.next;
+            pool.give_back(self.head);
+            self.head = next;
+        }
+        self.tail = NONE;
+    }
+
+    /// Moves all of `other` behind the last byte.
+    pub fn concat(&mut self, pool: &mut Pool, other: Chain) {
+        if other.head == NONE {
+            return;
+        }
+        self.link(pool, other.head);
+        self.tail = other.tail;
+        self.len += other.len;
+    }
+
+    /// Gives all chunks back.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.consume(pool, self.len());
+    }
+}
+
+/// A place in a [`Chain`] that reads move forward, so that reading in order does not walk the chain
+/// from its start each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    chunk: u32,
+    /// Stream position of the first byte held in `chunk`.
+    position: u32,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self { chunk: NONE, position: 0 }
+    }
+}
+
+impl Cursor {
+    /// Copies bytes from stream position `position` on into `out`. `base` is the position of the
+    /// chain's first byte; positions wrap.
+    ///
+    /// # Panics
+    /// When the chain ends before `out` is full.
+    pub fn read(&mut self, (pool, chain): (&Pool, &Chain), (base, position): (u32, u32), out: &mut [u8]) {
+        let behind = position.wrapping_sub(self.position) > chain.len;
+        let freed = self.position.wrapping_sub(base) > chain.len;
+        let moved_head = self.chunk == chain.head;
+        let mut at = if self.chunk == NONE || behind || freed || moved_head {
+            Self { chunk: chain.head, position: base }
+        } else {
+            *self
+        };
+        let mut written = 0;
+        while written < out.len() {
+            let held = pool.held(at.chunk);
+            let skip = position.wrapping_add(written as u32).wrapping_sub(at.position) as usize;
+            if skip >= held.len() {
+                at.position = at.position.wrapping_add(held.len() as u32);
+                at.chunk = pool.links[at.chunk as usize].next;
+                continue;
+            }
+            let n = (held.len() - skip).min(out.len() - written);
+            out[written..written + n].copy_from_slice(&held[skip..skip + n]);
+            written += n;
+        }
+        // A read far behind the last one is a retransmission; the next read is of new data again.
+        if !behind || self.chunk == NONE || freed {
+            *self = at;
+        }
+    }
+}
+
+const NONE: u32 = u32::MAX;
+/// Chunks in a block taken from the system: 256 KiB.
+const BLOCK: usize = 64;
+/// Chunks that senders leave to receivers.
+const RESERVE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(n: usize) -> Vec<u8> {
+        (0..n).map(|i| (i * 7 + i / 251) as u8).collect()
+    }
+
+    fn collect(pool: &mut Pool, chain: &mut Chain) -> Vec<u8> {
+        let mut out = Vec::new();
+        while !chain.is_empty() {
+            let front = chain.front(pool).to_vec();
+            chain.consume(pool, front.len());
+            out.extend(front);
+        }
+        out
+    }
+
+    #[test]
+    fn chain_gives_back_what_was_appended_and_frees_every_chunk() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(3 * CHUNK + 17);
+        let mut chain = Chain::default();
+        assert_eq!(chain.append(&mut pool, &data[..100]), 100);
+        assert_eq!(chain.append(&mut pool, &data[100..]), data.len() - 100);
+        assert_eq!(collect(&mut pool, &mut chain), data);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn append_to_an_exhausted_pool_is_short() {
+        let mut pool = Pool::new(0);
+        let mut chain = Chain::default();
+        let room = 2 * RESERVE as usize * CHUNK;
+        assert_eq!(chain.append(&mut pool, &bytes(room + 5)), room);
+        assert!(!pool.has_room_to_send() && !pool.has_room_to_receive());
+        chain.clear(&mut pool);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn concat_keeps_the_order_of_partly_filled_chunks() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(2 * CHUNK);
+        let (mut a, mut b) = (Chain::default(), Chain::default());
+        a.append(&mut pool, &data[..10]);
+        b.append(&mut pool, &data[10..5000]);
+        a.concat(&mut pool, b);
+        a.append(&mut pool, &data[5000..]);
+        assert_eq!(collect(&mut pool, &mut a), data);
+    }
+
+    #[test]
+    fn cursor_reads_forward_backward_and_after_consumption() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(10 * CHUNK);
+        let mut chain = Chain::default();
+        chain.append(&mut pool, &data);
+        let start = u32::MAX - 5000;
+        let (mut cursor, mut base) = (Cursor::default(), start);
+        let places = [0, 1448, 9000, 20_000, 1448, 30_000, 31_448, 9000, 12_000];
+        for (round, place) in places.into_iter().enumerate() {
+            if round == 4 {
+                chain.consume(&mut pool, 1400);
+                base = base.wrapping_add(1400);
+            }
+            if round == 7 {
+                chain.consume(&mut pool, 7600);
+                base = base.wrapping_add(7600);
+            }
+            let mut out = [0; 1448];
+            let position = start.wrapping_add(place as u32);
+            cursor.read((&pool, &chain), (base, position), &mut out);
+            assert_eq!(out, data[place..place + 1448], "round {round}");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
+
+use super::congestion::NewReno;
+use super::pool::{Chain, Cursor, Pool};
+use super::reassembly::Reassembly;
+use super::rtt::Rtt;
+use super::timers::Timers;
+use super::{Cause, Census, CloseReason, Config, HalfOpen, SeqNum, State};
+use crate::counters::{Counter, Counters};
+use crate::time::Instant;
+use crate::wire::FourTuple;
+use crate::wire::tcp::Options;
+
+/// One connection. What an in-order segment touches stands first.
+#[derive(Debug)]
+pub struct Tcb {
+    pub(super) tuple: FourTuple,
+    state: State,
+    pub(super) owed: Owed,
+    pub(super) snd: SendSpace,
+    pub(super) rcv: ReceiveSpace,
+    pub(super) stamps: Stamps,
+    pub(super) timers: Timers,
+    pub(super) events: Events,
+    pub(super) rtt: Rtt,
+    pub(super) cc: NewReno,
+    pub(super) challenge: Challenge,
+}
+
+/// The send sequence space, its window and its buffer.
+#[derive(Debug, Default)]
+pub(super) struct SendSpace {
+    /// SND.UNA.
+    pub una: SeqNum,
+    /// SND.NXT; goes back to UNA when the retransmission timer fires.
+    pub nxt: SeqNum,
+    /// The highest number ever sent, and one.
+    pub max: SeqNum,
+    /// SND.WND in octets.
+    pub wnd: u32,
+    /// SND.WL1.
+    pub wl1: SeqNum,
+    /// SND.WL2.
+    pub wl2: SeqNum,
+    /// The largest window that the peer ever offered.
+    pub max_wnd: u32,
+    /// ISS.
+    pub iss: SeqNum,
+    /// Unacknowledged and unsent text; its first octet is UNA.
+    pub buffer: Chain,
+    pub cursor: Cursor,
+    /// When text was last sent.
+    pub sent_at: Instant,
+    /// The most text and options of a segment: the lesser of the peer's MSS and of ours.
+    pub mss: u16,
+    /// Snd.Wind.Shift.
+    pub scale: u8,
+    pub fin: Fin,
+    pub is_nodelay: bool,
+    /// The user was told that the buffer is full.
+    pub is_starved: bool,
+    /// Zero-window probing: what is outstanding was sent beyond the window.
+    pub is_probing: bool,
+    /// The user closed before the handshake was over.
+    pub closes_when_open: bool,
+    /// SACK was negotiated.
+    pub sack: bool,
+}
+
+/// How far our FIN is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fin {
+    /// The user has not closed.
+    #[default]
+    None,
+    /// It follows the last octet of the buffer.
+    Queued,
+    /// It was acknowledged.
+    Acknowledged,
+}
+
+/// The receive sequence space, its window and its buffers.
+#[derive(Debug, Default)]
+pub(super) struct ReceiveSpace {
+    /// RCV.NXT.
+    pub nxt: SeqNum,
+    /// The right edge of the window as last offered: RCV.NXT + RCV.WND.
+    pub edge: SeqNum,
+    /// RCV.NXT as last acknowledged: Last.ACK.sent of RFC 7323.
+    pub acked: SeqNum,
+    /// IRS.
+    pub irs: SeqNum,
+    /// RCV.UP, while urgent data is ahead.
+    pub up: Option<SeqNum>,
+    /// The number of the peer's FIN, once it was seen.
+    pub fin: Option<SeqNum>,
+    /// Text that the user has not consumed.
+    pub unread: Chain,
+    pub early: Reassembly,
+    /// Octets that the window may offer; grows with the measured rate.
+    pub limit: u32,
+    /// Text received since `measured_at`.
+    pub measured: u32,
+    pub measured_at: Instant,
+    /// Rcv.Wind.Shift.
+    pub scale: u8,
+    /// The MSS that we offer in octets.
+    pub mss: u16,
+    /// The longest text seen in a segment: what counts as full-sized.
+    pub full: u16,
+    /// Acknowledgments that still go out at once, while the peer's window opens.
+    pub quick: u8,
+}
+
+/// The timestamps option (RFC 7323, section 4).
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    pub is_on: bool,
+    /// TS.Recent.
+    pub recent: u32,
+    /// When TS.Recent was taken, in milliseconds.
+    pub recent_at: u32,
+    /// What is added to the clock of milliseconds.
+    pub offset: u32,
+}
+
+impl Stamps {
+    /// TSval for a segment sent now.
+    pub fn value(&self, now: Instant) -> u32 {
+        stamp_clock(now).wrapping_add(self.offset)
+    }
+}
+
+/// The clock of timestamps: milliseconds.
+pub(super) fn stamp_clock(now: Instant) -> u32 {
+    now.as_millis() as u32
+}
+
+/// What output has to send when it may.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    pub ack: Ack,
+    /// Duplicate and challenge ACKs: each is sent (RFC 5681, section 4.2).
+    pub extra_acks: u8,
+    /// SYN, or SYN and ACK in SYN-RECEIVED.
+    pub syn: bool,
+    /// RST, after an abort.
+    pub rst: bool,
+    /// The first unacknowledged segment, again.
+    pub retransmit: bool,
+    /// A zero-window probe, or what the sender's SWS avoidance held back.
+    pub probe: bool,
+}
+
+/// Whether an acknowledgment is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// None.
+    #[default]
+    None,
+    /// One, by the delayed-ACK timer at the latest.
+    Delayed,
+    /// One, in this turn.
+    Now,
+}
+
+/// The budget of challenge ACKs: per connection, so that no other connection can be observed through
+/// it (CVE-2016-5696).
+#[derive(Debug, Default)]
+pub(super) struct Challenge {
+    pub second: u32,
+    pub sent: u8,
+}
+
+/// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// ESTABLISHED was reached.
+    pub opened: bool,
+    /// The send buffer has room again.
+    pub writable: bool,
+    /// The peer's FIN was reached; text before it may be unread yet.
+    pub fin: bool,
+    /// The user's timer fired.
+    pub timer: bool,
+    /// The connection is over.
+    pub closed: Option<CloseReason>,
+}
+
+/// What a connection needs of its shard while it handles something.
+pub struct Env<'a> {
+    /// The shard's buffer pool.
+    pub pool: &'a mut Pool,
+    /// The shard's counters.
+    pub counters: &'a mut Counters,
+    /// The shard's counts of states.
+    pub census: &'a mut Census,
+    /// Limits and times.
+    pub config: &'a Config,
+}
+
+impl Tcb {
+    /// An active open (RFC 9293, 3.10.1): enters SYN-SENT and owes a SYN. `mss` is what we can
+    /// receive, `offset` the connection's timestamp offset.
+    pub fn connect(tuple: FourTuple, (iss, offset): (SeqNum, u32), mss: u16, env: &mut Env<'_>) -> Self {
+        let mut tcb = Self::blank(tuple, mss, env.config);
+        tcb.snd.iss = iss;
+        (tcb.snd.una, tcb.snd.nxt, tcb.snd.max) = (iss, iss, iss);
+        tcb.stamps.offset = offset;
+        tcb.owed.syn = true;
+        tcb.enter(State::SynSent, Cause::Open, env);
+        env.counters.count(Counter::ActiveOpens);
+        tcb
+    }
+
+    /// A passive open whose third segment has come: SYN-RECEIVED, as the record says. `mss` is what
+    /// we can receive.
+    pub fn accept(half: &HalfOpen, mss: u16, env: &mut Env<'_>, now: Instant) -> Self {
+        let mut tcb = Self::blank(half.tuple, mss, env.config);
+        tcb.snd.iss = half.iss;
+        tcb.snd.una = half.iss;
+        (tcb.snd.nxt, tcb.snd.max) = (half.iss + 1, half.iss + 1);
+        tcb.stamps.offset = half.stamp_offset;
+        tcb.on_peer_syn(half.irs, &half.offer.options(), now);
+        tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
+        tcb.rcv.acked = tcb.rcv.nxt;
+        if half.retransmits == 0 {
+            tcb.rtt.on_sent(half.iss + 1, half.sent_at);
+        }
+        tcb.enter(State::SynReceived, Cause::Syn, env);
+        tcb
+    }
+
+    fn blank(tuple: FourTuple, mss: u16, config: &Config) -> Self {
+        Self {
+            tuple,
+            state: State::Closed,
+            owed: Owed::default(),
+            snd: SendSpace { mss, is_nodelay: config.nodelay, ..SendSpace::default() },
+            rcv: ReceiveSpace {
+                limit: config.receive_window,
+                scale: config.window_scale(),
+                mss,
+                full: DEFAULT_MSS,
+                quick: QUICK_ACKS,
+                ..ReceiveSpace::default()
+            },
+            stamps: Stamps::default(),
+            timers: Timers::default(),
+            events: Events::default(),
+            rtt: Rtt::default(),
+            cc: NewReno::new(mss),
+            challenge: Challenge::default(),
+        }
+    }
+
+    /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC 2018).
+    /// Ours were offered with every SYN, so that what the peer offers is agreed.
+    pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
+        self.rcv.irs = irs;
+        self.rcv.nxt = irs + 1;
+        self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
+        // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
+        self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
+        match options.window_scale {
+            // RFC 7323 2.3: a shift above 14 counts as 14.
+            Some(scale) => self.snd.scale = scale.min(14),
+            None => self.rcv.scale = 0,
+        }
+        self.snd.sack = options.sack_permitted;
+        if let Some(stamps) = options.timestamps {
+            self.stamps.is_on = true;
+            self.stamps.recent = stamps.value;
+            self.stamps.recent_at = stamp_clock(now);
+        }
+        self.cc = NewReno::new(self.snd.mss - if self.stamps.is_on { 12 } else { 0 });
+        self.rcv.measured_at = now;
+    }
+
+    /// The connection's name.
+    pub fn tuple(&self) -> &FourTuple {
+        &self.tuple
+    }
+
+    /// The connection's state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The one place where a state changes.
+    pub(super) fn enter(&mut self, next: State, cause: Cause, env: &mut Env<'_>) {
+        debug_assert!(self.state.can_become(next), "{:?} to {next:?} by {cause:?}", self.state);
+        tracing::trace!(tuple = ?self.tuple, from = self.state.name(), to = next.name(), ?cause);
+        env.census.transfer(self.state, next);
+        self.state = next;
+        match next {
+            State::Established => env.counters.count(Counter::Established),
+            State::TimeWait => env.counters.count(Counter::TimeWaits),
+            _ => {}
+        }
+    }
+
+    /// Ends the connection: everything queued is gone but unread text, which its user may still have.
+    pub(super) fn close_with(&mut self, reason: CloseReason, cause: Cause, env: &mut Env<'_>) {
+        if self.state == State::Closed {
+            return;
+        }
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            env.counters.count(Counter::FailedOpens);
+        } else if matches!(reason, CloseReason::Reset | CloseReason::Aborted) {
+            env.counters.count(Counter::Resets);
+        }
+        if reason == CloseReason::TimedOut {
+            env.counters.count(Counter::TimedOut);
+        }
+        self.enter(State::Closed, cause, env);
+        self.owed = Owed { rst: self.owed.rst, ..Owed::default() };
+        self.timers = Timers::default();
+        self.events.closed = Some(reason);
+        self.snd.buffer.clear(env.pool);
+        self.rcv.early.clear(env.pool);
+    }
+
+    /// Gives back every buffer; for a connection that its table forgets.
+    pub fn release(&mut self, env: &mut Env<'_>) {
+        if self.state != State::Closed {
+            self.enter(State::Closed, Cause::Abort, env);
+        }
+        self.snd.buffer.clear(env.pool);
+        self.rcv.early.clear(env.pool);
+        self.rcv.unread.clear(env.pool);
+    }
+
+    /// Takes what happened since the last call.
+    pub fn poll_event(&mut self) -> Events {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Whether text or FIN wait for their first transmission, or for one after a timeout.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.state.is_synchronized() && self.snd.nxt.is_before(self.send_end())
+    }
+
+    /// The number after all that is queued, FIN included.
+    pub(super) fn send_end(&self) -> SeqNum {
+        self.text_end() + u32::from(self.snd.fin == Fin::Queued)
+    }
+
+    /// The number after the last octet of queued text.
+    pub(super) fn text_end(&self) -> SeqNum {
+        self.snd.una + self.snd.buffer.len() as u32
+    }
+
+    /// The most text of a segment: the MSS less the options that every segment carries (RFC 6691's
+    /// rule, now RFC 9293, 3.7.1).
+    pub(super) fn max_text(&self) -> u32 {
+        u32::from(self.snd.mss) - if self.stamps.is_on { 12 } else { 0 }
+    }
+
+    /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
+    /// section 7).
+    pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
+        let second = (now.as_millis() / 1000) as u32;
+        if self.challenge.second != second {
+            self.challenge = Challenge { second, sent: 0 };
+        }
+        if self.challenge.sent == CHALLENGES_PER_SECOND {
+            env.counters.count(Counter::ChallengeAcksLimited);
+            return;
+        }
+        self.challenge.sent += 1;
+        env.counters.count(Counter::ChallengeAcks);
+        self.owe_extra_ack();
+    }
+
+    /// Owes an ACK that is sent for itself: it does not merge with another.
+    pub(super) fn owe_extra_ack(&mut self) {
+        self.owed.extra_acks = self.owed.extra_acks.saturating_add(1);
+    }
+}
+
+/// RFC 9293, 3.7.1: what a peer without the option takes over IPv4.
+const DEFAULT_MSS: u16 = 536;
+/// Linux's floor: a smaller offer (CVE-2019-11479) would make us send headers with no text.
+const MIN_MSS: u16 = 48;
+/// Segments acknowledged at once at the start, while the peer is in slow start.
+const QUICK_ACKS: u8 = 16;
+const CHALLENGES_PER_SECOND: u8 = 10;

@@ -1,0 +1,124 @@
+//! What the user of a connection may call (RFC 9293, section 3.9.1).
+
+use super::tcb::{Ack, Fin};
+use super::{Cause, CloseReason, Env, State, Tcb};
+use crate::time::Instant;
+
+impl Tcb {
+    /// SEND: queues text; returns how many octets were taken.
+    pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        let room = self.send_room(env).min(data.len());
+        let taken = self.snd.buffer.append(env.pool, &data[..room]);
+        self.snd.is_starved |= taken < data.len();
+        taken
+    }
+
+    /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
+    /// never waits for its user, within the configured bounds.
+    pub fn send_room(&self, env: &Env<'_>) -> usize {
+        if !self.state().is_sending() || self.snd.fin != Fin::None || !env.pool.has_room_to_send() {
+            return 0;
+        }
+        (self.send_limit(env) as usize).saturating_sub(self.snd.buffer.len())
+    }
+
+    /// What the send buffer may hold in octets.
+    pub(super) fn send_limit(&self, env: &Env<'_>) -> u32 {
+        let wanted = if env.pool.is_under_pressure() { 0 } else { 2 * self.cc.window() };
+        wanted.max(MIN_SEND_BUFFER).min(env.config.max_send_buffer)
+    }
+
+    /// CLOSE: FIN follows what is queued (RFC 9293, 3.10.4). A second CLOSE changes nothing.
+    pub fn close(&mut self, env: &mut Env<'_>, now: Instant) {
+        match self.state() {
+            State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
+            State::SynReceived => self.snd.closes_when_open = true,
+            State::Established => {
+                self.snd.fin = Fin::Queued;
+                self.enter(State::FinWait1, Cause::Close, env);
+            }
+            State::CloseWait => {
+                self.snd.fin = Fin::Queued;
+                self.enter(State::LastAck, Cause::Close, env);
+            }
+            State::Closed | State::Listen => {}
+            State::FinWait1
+            | State::FinWait2
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait => {}
+        }
+        if self.state() == State::FinWait2 {
+            self.timers.fin_wait_2 = now + env.config.fin_wait_2;
+        }
+    }
+
+    /// ABORT: drops what is queued and owes a RST (RFC 9293, 3.10.5).
+    pub fn abort(&mut self, env: &mut Env<'_>) {
+        let tells_peer = matches!(
+            self.state(),
+            State::SynReceived
+                | State::Established
+                | State::FinWait1
+                | State::FinWait2
+                | State::CloseWait
+        );
+        self.close_with(CloseReason::Aborted, Cause::Abort, env);
+        self.owed.rst |= tells_peer;
+        self.rcv.unread.clear(env.pool);
+    }
+
+    /// Whether short segments go out at once (RFC 9293, 3.7.4).
+    pub fn set_nodelay(&mut self, on: bool) {
+        self.snd.is_nodelay = on;
+    }
+
+    /// The unread text that lies together at the front.
+    pub fn unread<'p>(&self, env: &'p Env<'_>) -> &'p [u8] {
+        self.rcv.unread.front(env.pool)
+    }
+
+    /// Whether text waits that the user has not consumed.
+    pub fn has_unread(&self) -> bool {
+        !self.rcv.unread.is_empty()
+    }
+
+    /// Takes the unread text away, for a caller that offers it to the user; what is not consumed
+    /// goes back with [`Tcb::put_unread`].
+    pub fn take_unread(&mut self) -> super::pool::Chain {
+        core::mem::take(&mut self.rcv.unread)
+    }
+
+    /// Puts back what [`Tcb::take_unread`] gave and the user did not consume.
+    pub fn put_unread(&mut self, chain: super::pool::Chain) {
+        debug_assert!(self.rcv.unread.is_empty());
+        self.rcv.unread = chain;
+    }
+
+    /// Keeps text behind what is unread already. The pool's reserve has room for it.
+    pub fn keep_unread(&mut self, text: &[u8], env: &mut Env<'_>) {
+        let kept = self.rcv.unread.append(env.pool, text);
+        debug_assert_eq!(kept, text.len(), "the reserve holds every accepted segment");
+    }
+
+    /// Keeps text that reassembly gave, behind what is unread already.
+    pub fn keep_chain(&mut self, chain: super::pool::Chain, env: &mut Env<'_>) {
+        self.rcv.unread.concat(env.pool, chain);
+    }
+
+    /// The user consumed text: a window that was closed, or nearly, opens with an ACK of its own
+    /// (RFC 9293, 3.8.6.2.2: receiver's SWS avoidance).
+    pub fn on_consumed(&mut self) {
+        if !self.state().is_receiving() {
+            return;
+        }
+        let offered = self.rcv.edge.since(self.rcv.nxt);
+        let room = self.window_room();
+        if offered < self.rcv.limit / 4 && room >= offered + self.window_step() {
+            self.owed.ack = Ack::Now;
+        }
+    }
+}
+
+/// What a connection may queue even when the pool is short or the window is small.
+const MIN_SEND_BUFFER: u32 = 64 << 10;
