@@ -1,0 +1,202 @@
+//! A slab: values at stable indices, each with a generation that tells a later tenant from an
+//! earlier one.
+//!
+//! Growth is lazy and never moves a value; capacity is fixed at construction.
+
+/// A place in a slab and its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcbId {
+    /// The place.
+    pub index: u32,
+    /// How many tenants the place had before; wraps.
+    pub generation: u32,
+}
+
+/// Values at stable indices.
+pub struct Slab<T> {
+    chunks: Vec<Vec<Place<T>>>,
+    /// The first free place, or [`NONE`].
+    free: u32,
+    /// Values held.
+    len: usize,
+    /// The most values.
+    capacity: usize,
+}
+
+struct Place<T> {
+    generation: u32,
+    content: Content<T>,
+}
+
+enum Content<T> {
+    Value(T),
+    /// Free, with the next free place or [`NONE`].
+    Free(u32),
+}
+
+impl<T> Slab<T> {
+    /// An empty slab for at most `capacity` values, and never more than [`MAX_CAPACITY`].
+    pub const fn new(capacity: usize) -> Self {
+        let capacity = if capacity < MAX_CAPACITY { capacity } else { MAX_CAPACITY };
+        Self { chunks: Vec::new(), free: NONE, len: 0, capacity }
+    }
+
+    /// How many values are held.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is held.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The most values that it takes.
+    #[inline]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether nothing more can be inserted.
+    #[inline]
+    pub const fn is_full(&self) -> bool {
+        self.len >= self.capacity
+    }
+
+    /// Takes a value in; `None`, and the value dropped, when the slab is full.
+    #[inline]
+    pub fn insert(&mut self, value: T) -> Option<TcbId> {
+        self.insert_with(|_| value)
+    }
+
+    /// Takes in the value that `make` makes for its id; `None` when the slab is full.
+    #[inline]
+    pub fn insert_with(&mut self, make: impl FnOnce(TcbId) -> T) -> Option<TcbId> {
+        if self.free == NONE && !self.grow() {
+            return None;
+        }
+        let index = self.free;
+        let place = self.place_mut(index)?;
+        let Content::Free(next) = place.content else { return None };
+        let id = TcbId { index, generation: place.generation };
+        place.content = Content::Value(make(id));
+        self.free = next;
+        self.len += 1;
+        Some(id)
+    }
+
+    /// Takes the value at `index` out; its place gets the next generation.
+    #[inline]
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        let free = self.free;
+        let place = self.place_mut(index)?;
+        if matches!(place.content, Content::Free(_)) {
+            return None;
+        }
+        place.generation = place.generation.wrapping_add(1);
+        let content = core::mem::replace(&mut place.content, Content::Free(free));
+        self.free = index;
+        self.len -= 1;
+        match content {
+            Content::Value(value) => Some(value),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// The value at `index`, whatever its generation.
+    #[inline]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        match &self.place(index)?.content {
+            Content::Value(value) => Some(value),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// The value at `index`, whatever its generation.
+    #[inline]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        match &mut self.place_mut(index)?.content {
+            Content::Value(value) => Some(value),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// The value that `id` was given for, if it is still there.
+    #[inline]
+    pub fn get_by_id(&self, id: TcbId) -> Option<&T> {
+        if self.contains(id) { self.get(id.index) } else { None }
+    }
+
+    /// The value that `id` was given for, if it is still there.
+    #[inline]
+    pub fn get_mut_by_id(&mut self, id: TcbId) -> Option<&mut T> {
+        if self.contains(id) { self.get_mut(id.index) } else { None }
+    }
+
+    /// Whether the value that `id` was given for is still there.
+    #[inline]
+    pub fn contains(&self, id: TcbId) -> bool {
+        self.id(id.index) == Some(id)
+    }
+
+    /// The id of the value at `index`.
+    #[inline]
+    pub fn id(&self, index: u32) -> Option<TcbId> {
+        let place = self.place(index)?;
+        match place.content {
+            Content::Value(_) => Some(TcbId { index, generation: place.generation }),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// Every value with its id, by index.
+    pub fn iter(&self) -> impl Iterator<Item = (TcbId, &T)> {
+        let places = self.chunks.iter().flatten();
+        (0..).zip(places).filter_map(|(index, place)| match &place.content {
+            Content::Value(value) => Some((TcbId { index, generation: place.generation }, value)),
+            Content::Free(_) => None,
+        })
+    }
+
+    #[inline]
+    fn place(&self, index: u32) -> Option<&Place<T>> {
+        self.chunks.get(index as usize / CHUNK_LEN)?.get(index as usize % CHUNK_LEN)
+    }
+
+    #[inline]
+    fn place_mut(&mut self, index: u32) -> Option<&mut Place<T>> {
+        self.chunks.get_mut(index as usize / CHUNK_LEN)?.get_mut(index as usize % CHUNK_LEN)
+    }
+
+    /// Adds one place to the free list, as long as there is capacity. Places are made one by one, so
+    /// that memory is touched as it is used.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        // The free list is empty, so every place is taken.
+        let index = self.len;
+        if index >= self.capacity {
+            return false;
+        }
+        if index.is_multiple_of(CHUNK_LEN) {
+            self.chunks.push(Vec::with_capacity(CHUNK_LEN.min(self.capacity - index)));
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.push(Place { generation: 0, content: Content::Free(NONE) });
+        }
+        self.free = index as u32;
+        true
+    }
+}
+
+/// The most values of any slab: an index has 30 bits in a flow table.
+pub const MAX_CAPACITY: usize = 1 << 30;
+
+/// No place.
+const NONE: u32 = u32::MAX;
+/// Places that are allocated at once.
+const CHUNK_LEN: usize = 1024;
+
+#[cfg(test)]
+mod tests;
