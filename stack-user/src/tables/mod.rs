@@ -1,6 +1,10 @@
-//! Tables of the shard: flows, listeners, ports, neighbours.
+//! Tables of the shard: flows, listeners, ports, neighbours, TIME-WAIT records.
 #![forbid(unsafe_code)]
 
 pub mod flow;
+pub mod listeners;
+pub mod neighbours;
+pub mod ports;
 pub mod slab;
 mod sync;
+pub mod time_waits;

@@ -137,5 +137,5 @@ impl HalfOpen {
 }
 
 /// The first timeout of a SYN-ACK (RFC 6298, 2.1).
-pub(crate) const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const _: () = assert!(size_of::<HalfOpen>() <= 128);

@@ -4,7 +4,7 @@
 //! front of it whatever they are.
 
 use super::tcb::{Ack, Fin, stamp_clock};
-use super::{Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
+use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Header, Options, SackBlocks, Timestamps, emit, fill_checksum};
@@ -59,8 +59,21 @@ impl Bare {
 }
 
 impl HalfOpen {
+    /// An ACK with the numbers as they are, in answer to what does not fit.
+    pub fn ack(&self, now: Instant) -> Bare {
+        let value = stamp_clock(now).wrapping_add(self.stamp_offset);
+        let timestamps = self.offer.stamp.map(|echo| Timestamps { value, echo });
+        Bare {
+            seq: self.iss + 1,
+            ack: self.irs + 1,
+            flags: Flags::ACK,
+            window: self.window,
+            options: Options { timestamps, ..Options::NONE },
+        }
+    }
+
     /// The SYN and ACK that answers this entry's SYN. `mss` is what we can receive.
-    pub fn syn_ack(&self, mss: u16, scale: u8, now: Instant) -> Bare {
+    pub fn syn_ack(&self, mss: u16, config: &Config, now: Instant) -> Bare {
         let offer = &self.offer;
         let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
         Bare {
@@ -70,7 +83,7 @@ impl HalfOpen {
             window: self.window,
             options: Options {
                 mss: Some(mss),
-                window_scale: offer.window_scale.map(|_| scale),
+                window_scale: offer.window_scale.map(|_| config.window_scale()),
                 sack_permitted: offer.sack_permitted,
                 timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
                 ..Options::NONE

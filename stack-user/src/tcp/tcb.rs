@@ -336,6 +336,16 @@ impl Tcb {
         core::mem::take(&mut self.events)
     }
 
+    /// Whether [`Tcb::poll_event`] has something.
+    pub fn has_events(&self) -> bool {
+        self.events != Events::default()
+    }
+
+    /// Whether nothing is left: CLOSED, told, and no RST owed.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Closed && !self.owed.rst && !self.has_events()
+    }
+
     /// Whether text or FIN wait for their first transmission, or for one after a timeout.
     pub(super) fn has_unsent(&self) -> bool {
         self.state.is_synchronized() && self.snd.nxt.is_before(self.send_end())

@@ -1,13 +1,14 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
 use super::tcb::{Ack, Fin};
-use super::{Cause, CloseReason, Env, State, Tcb};
+use super::pool::{Chain, Pool};
+use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::time::Instant;
 
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
-        let room = self.send_room(env).min(data.len());
+        let room = self.send_room(env.pool, env.config).min(data.len());
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
         self.snd.is_starved |= taken < data.len();
         taken
@@ -15,17 +16,17 @@ impl Tcb {
 
     /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
     /// never waits for its user, within the configured bounds.
-    pub fn send_room(&self, env: &Env<'_>) -> usize {
-        if !self.state().is_sending() || self.snd.fin != Fin::None || !env.pool.has_room_to_send() {
+    pub fn send_room(&self, pool: &Pool, config: &Config) -> usize {
+        if !self.state().is_sending() || self.snd.fin != Fin::None || !pool.has_room_to_send() {
             return 0;
         }
-        (self.send_limit(env) as usize).saturating_sub(self.snd.buffer.len())
+        (self.send_limit(pool, config) as usize).saturating_sub(self.snd.buffer.len())
     }
 
     /// What the send buffer may hold in octets.
-    pub(super) fn send_limit(&self, env: &Env<'_>) -> u32 {
-        let wanted = if env.pool.is_under_pressure() { 0 } else { 2 * self.cc.window() };
-        wanted.max(MIN_SEND_BUFFER).min(env.config.max_send_buffer)
+    pub(super) fn send_limit(&self, pool: &Pool, config: &Config) -> u32 {
+        let wanted = if pool.is_under_pressure() { 0 } else { self.cc.window().saturating_mul(2) };
+        wanted.max(MIN_SEND_BUFFER).min(config.max_send_buffer)
     }
 
     /// CLOSE: FIN follows what is queued (RFC 9293, 3.10.4). A second CLOSE changes nothing.
@@ -68,14 +69,22 @@ impl Tcb {
         self.rcv.unread.clear(env.pool);
     }
 
+    /// The network says that the peer cannot be reached: the end of an open, and a hint to a
+    /// connection that had answers before (RFC 9293, 3.9.2.2; RFC 5927, section 4).
+    pub fn on_unreachable(&mut self, reason: CloseReason, env: &mut Env<'_>) {
+        if matches!(self.state(), State::SynSent | State::SynReceived) {
+            self.close_with(reason, Cause::Timeout, env);
+        }
+    }
+
+    /// Whether `seq` was sent and is not acknowledged (RFC 5927, section 4.1).
+    pub fn is_in_flight(&self, seq: super::SeqNum) -> bool {
+        seq.is_within(self.snd.una, self.snd.max.since(self.snd.una))
+    }
+
     /// Whether short segments go out at once (RFC 9293, 3.7.4).
     pub fn set_nodelay(&mut self, on: bool) {
         self.snd.is_nodelay = on;
-    }
-
-    /// The unread text that lies together at the front.
-    pub fn unread<'p>(&self, env: &'p Env<'_>) -> &'p [u8] {
-        self.rcv.unread.front(env.pool)
     }
 
     /// Whether text waits that the user has not consumed.
@@ -85,12 +94,12 @@ impl Tcb {
 
     /// Takes the unread text away, for a caller that offers it to the user; what is not consumed
     /// goes back with [`Tcb::put_unread`].
-    pub fn take_unread(&mut self) -> super::pool::Chain {
+    pub fn take_unread(&mut self) -> Chain {
         core::mem::take(&mut self.rcv.unread)
     }
 
     /// Puts back what [`Tcb::take_unread`] gave and the user did not consume.
-    pub fn put_unread(&mut self, chain: super::pool::Chain) {
+    pub fn put_unread(&mut self, chain: Chain) {
         debug_assert!(self.rcv.unread.is_empty());
         self.rcv.unread = chain;
     }
@@ -102,7 +111,7 @@ impl Tcb {
     }
 
     /// Keeps text that reassembly gave, behind what is unread already.
-    pub fn keep_chain(&mut self, chain: super::pool::Chain, env: &mut Env<'_>) {
+    pub fn keep_chain(&mut self, chain: Chain, env: &mut Env<'_>) {
         self.rcv.unread.concat(env.pool, chain);
     }
 

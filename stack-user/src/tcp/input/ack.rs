@@ -78,7 +78,8 @@ impl Tcb {
         // RFC 6298 5.2 and 5.3.
         let is_out = flight > 0;
         self.timers.retransmit = if is_out { now + self.rtt.timeout() } else { Instant::NEVER };
-        if self.snd.is_starved && self.send_room(env) as u32 >= self.send_limit(env) / 3 {
+        let room = self.send_room(env.pool, env.config) as u32;
+        if self.snd.is_starved && room >= self.send_limit(env.pool, env.config) / 3 {
             self.snd.is_starved = false;
             self.events.writable = true;
         }

@@ -1,0 +1,163 @@
+//! What a shard is told at its start, and what it is told and asks later.
+
+use core::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::tables::listeners::Listener;
+use crate::tcp;
+use crate::time::Instant;
+use crate::wire::{Addr, MacAddr};
+
+/// A shard's configuration.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// The shard's number.
+    pub index: u16,
+    /// The interface's link-layer address.
+    pub mac: MacAddr,
+    /// The interface's MTU: the longest IP packet in octets.
+    pub mtu: u16,
+    /// The VLAN that the shard's frames carry.
+    pub vlan: Option<u16>,
+    /// The addresses it serves.
+    pub addrs: Vec<LocalAddr>,
+    /// Its routes, longest prefix first.
+    pub routes: Arc<[Route]>,
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// Its part of the local ports for active opens.
+    pub local_ports: RangeInclusive<u16>,
+    /// Whether received TCP checksums are verified.
+    pub verify_checksums: bool,
+    /// Keys that nobody outside may know.
+    pub secrets: Secrets,
+    /// The bounds of its tables.
+    pub limits: Limits,
+    /// TCP's limits and times.
+    pub tcp: tcp::Config,
+}
+
+/// An address that the shard serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddr {
+    /// The address.
+    pub addr: Addr,
+    /// Whether it is ours alone: ARP and echo are answered here, and resolution is by ARP.
+    pub is_owned: bool,
+}
+
+/// Random keys, the same for all shards of a process.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// Of the flow table's hash.
+    pub flow: [u8; 16],
+    /// Of initial sequence numbers (RFC 6528).
+    pub isn: [u8; 16],
+    /// Of timestamp offsets.
+    pub stamp: [u8; 16],
+    /// Of the choice of ports (RFC 6056).
+    pub port: [u8; 16],
+}
+
+impl core::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+/// The bounds of a shard's tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections.
+    pub connections: usize,
+    /// Half-open entries.
+    pub half_open: usize,
+    /// TIME-WAIT records.
+    pub time_wait: usize,
+    /// Next hops.
+    pub neighbours: usize,
+    /// Replies without state that wait for a frame.
+    pub replies: usize,
+    /// RSTs without a connection, in a second.
+    pub resets_per_second: u32,
+    /// Buffer memory in bytes.
+    pub buffers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1 << 18,
+            half_open: 1 << 14,
+            time_wait: 1 << 18,
+            neighbours: 1 << 12,
+            replies: 1 << 10,
+            resets_per_second: 20_000,
+            buffers: 1 << 30,
+        }
+    }
+}
+
+/// What other threads tell a shard.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Takes new connections no longer, closes all with FIN, and resets what is left at `deadline`.
+    Shutdown {
+        /// When the rest is reset.
+        deadline: Instant,
+    },
+    /// The routes, longest prefix first.
+    Routes(Arc<[Route]>),
+    /// What the kernel knows of a neighbour; `None` when it cannot be resolved.
+    Neighbour {
+        /// The next hop.
+        addr: Addr,
+        /// Its link-layer address.
+        mac: Option<MacAddr>,
+    },
+    /// Opens a connection for a service.
+    Connect {
+        /// The peer's address.
+        remote: Addr,
+        /// The peer's port.
+        remote_port: u16,
+        /// The index of the service.
+        service: u16,
+    },
+}
+
+/// A route: where frames for a prefix go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The prefix's address; IPv4 as `::ffff:a.b.c.d`.
+    pub prefix: Addr,
+    /// The prefix's length over the 128 bits of `prefix`: an IPv4 /24 is 120.
+    pub prefix_len: u8,
+    /// The gateway; `None` where the destination is on the link.
+    pub gateway: Option<Addr>,
+}
+
+impl Route {
+    /// The next hop for `addr`, if this route leads there.
+    pub fn next_hop(&self, addr: Addr) -> Option<Addr> {
+        let shift = 128 - u32::from(self.prefix_len.min(128));
+        let bits = |addr: Addr| u128::from_be_bytes(addr.0).checked_shr(shift).unwrap_or(0);
+        (bits(addr) == bits(self.prefix)).then(|| self.gateway.unwrap_or(addr))
+    }
+}
+
+/// What a shard asks of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Resolve this next hop of a shared address (the answer is [`Command::Neighbour`]).
+    Resolve(Addr),
+}
+
+/// Who has to see a frame that is not, or not only, this shard's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The flow belongs to this shard.
+    Owner(u16),
+    /// Every shard has to see it (ARP for an address of our own).
+    Every,
+}

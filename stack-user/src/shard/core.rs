@@ -1,0 +1,243 @@
+//! What a shard has besides its services, and the parts of it that every room uses.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::replies::Reply;
+use crate::counters::Counters;
+use crate::tables::flow::{FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable, HeapWords, words_for};
+use crate::tables::listeners::Listeners;
+use crate::tables::neighbours::Neighbours;
+use crate::tables::ports::Ports;
+use crate::tables::slab::Slab;
+use crate::tables::time_waits::TimeWaits;
+use crate::tcp::pool::Pool;
+use crate::tcp::{Census, Env, HalfOpen, SeqNum, Tcb};
+use crate::time::{Duration, Instant};
+use crate::wheel::Wheel;
+use crate::wire::{Addr, FourTuple, MacAddr};
+
+/// A shard's tables, pools and queues.
+pub(super) struct Core {
+    pub config: ShardConfig,
+    pub hasher: FlowHasher,
+    pub flows: FlowTable<HeapWords>,
+    pub peers: Vec<(u16, FlowReader<HeapWords>)>,
+    pub conns: Slab<Conn>,
+    pub half_open: Slab<HalfOpenEntry>,
+    pub time_waits: TimeWaits,
+    pub listeners: Listeners,
+    pub neighbours: Neighbours,
+    pub ports: Ports,
+    pub wheel: Wheel,
+    pub pool: Pool,
+    pub counters: Counters,
+    pub census: Census,
+    /// Connections that output has to look at, each once.
+    pub dirty: VecDeque<u32>,
+    pub replies: VecDeque<Reply>,
+    pub requests: VecDeque<Request>,
+    /// When all that is left is reset, once the shard is shutting down.
+    pub shutdown: Option<Instant>,
+    /// The generation of the newest wheel entry.
+    pub generation: u32,
+    /// Whether the wheel has an entry for the head of the TIME-WAIT queue.
+    pub is_time_wait_armed: bool,
+    /// RSTs sent in this second.
+    pub resets: (u64, u32),
+}
+
+/// A connection in its shard.
+pub(super) struct Conn {
+    pub tcb: Tcb,
+    pub service: u16,
+    /// The service's word.
+    pub user: u64,
+    /// The next hop's index, once it is known.
+    pub next_hop: Option<u32>,
+    /// When the wheel looks at this connection, and by which entry.
+    pub armed: (Instant, u32),
+    pub is_dirty: bool,
+    /// Waits for its next hop.
+    pub is_waiting: bool,
+    /// The service asked for its unconsumed text again.
+    pub is_resumed: bool,
+    /// Whether the service opened it.
+    pub is_active: bool,
+    /// The service has seen the connection open.
+    pub is_known: bool,
+    /// The peer's FIN is here, and the service has not been told.
+    pub is_fin_pending: bool,
+    /// No longer in the flow table: only unread text is left.
+    pub is_detached: bool,
+}
+
+/// A half-open entry in its shard.
+pub(super) struct HalfOpenEntry {
+    pub record: HalfOpen,
+    /// Where the SYN came from, and its answer goes.
+    pub mac: MacAddr,
+    pub generation: u32,
+}
+
+/// What a wheel entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimerKey {
+    Flow(FlowRef),
+    Neighbour(u32),
+}
+
+impl TimerKey {
+    fn pack(self) -> u32 {
+        let flow = |kind: u32, flow: FlowRef| kind << 30 | flow.index();
+        match self {
+            Self::Neighbour(index) => index,
+            Self::Flow(f) if f.kind() == FlowKind::Tcb => flow(1, f),
+            Self::Flow(f) if f.kind() == FlowKind::HalfOpen => flow(2, f),
+            Self::Flow(f) => flow(3, f),
+        }
+    }
+
+    pub(super) fn unpack(key: u32) -> Self {
+        let index = key & (1 << 30) - 1;
+        match key >> 30 {
+            0 => Self::Neighbour(index),
+            1 => Self::Flow(FlowRef::new(FlowKind::Tcb, index)),
+            2 => Self::Flow(FlowRef::new(FlowKind::HalfOpen, index)),
+            _ => Self::Flow(FlowRef::new(FlowKind::TimeWait, index)),
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn new(config: ShardConfig) -> Self {
+        let limits = config.limits;
+        let flows = limits.connections + limits.half_open + limits.time_wait;
+        Self {
+            hasher: FlowHasher::new(config.secrets.flow),
+            flows: FlowTable::new(HeapWords::new(words_for(flows))),
+            peers: Vec::new(),
+            conns: Slab::new(limits.connections),
+            half_open: Slab::new(limits.half_open),
+            time_waits: TimeWaits::new(limits.time_wait),
+            listeners: Listeners::new(config.listeners.clone()),
+            neighbours: Neighbours::new(limits.neighbours),
+            ports: Ports::new(config.local_ports.clone()),
+            wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
+            pool: Pool::new(limits.buffers),
+            counters: Counters::default(),
+            census: Census::default(),
+            dirty: VecDeque::new(),
+            replies: VecDeque::with_capacity(limits.replies),
+            requests: VecDeque::new(),
+            shutdown: None,
+            generation: 0,
+            is_time_wait_armed: false,
+            resets: (0, 0),
+            config,
+        }
+    }
+
+    /// The connection at `index` and what it needs to handle something.
+    pub(super) fn conn_env(&mut self, index: u32) -> Option<(&mut Conn, Env<'_>)> {
+        let conn = self.conns.get_mut(index)?;
+        let env = Env {
+            pool: &mut self.pool,
+            counters: &mut self.counters,
+            census: &mut self.census,
+            config: &self.config.tcp,
+        };
+        Some((conn, env))
+    }
+
+    /// What a connection needs that is not in the table yet.
+    pub(super) fn env(&mut self) -> Env<'_> {
+        Env {
+            pool: &mut self.pool,
+            counters: &mut self.counters,
+            census: &mut self.census,
+            config: &self.config.tcp,
+        }
+    }
+
+    /// Puts a connection on the dirty list, once.
+    pub(super) fn mark_dirty(&mut self, index: u32) {
+        if let Some(conn) = self.conns.get_mut(index)
+            && !conn.is_dirty
+            && !conn.is_waiting
+        {
+            conn.is_dirty = true;
+            self.dirty.push_back(index);
+        }
+    }
+
+    /// Arms the wheel for a connection whose deadline moved before its entry.
+    pub(super) fn arm(&mut self, index: u32) {
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        let deadline = conn.tcb.next_deadline();
+        if deadline < conn.armed.0 {
+            self.generation = self.generation.wrapping_add(1);
+            conn.armed = (deadline, self.generation);
+            let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
+            self.wheel.arm(key, self.generation, deadline);
+        }
+    }
+
+    /// Arms the wheel anew for something that has no earlier entry; returns the generation.
+    pub(super) fn arm_new(&mut self, key: TimerKey, deadline: Instant) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.wheel.arm(key.pack(), self.generation, deadline);
+        self.generation
+    }
+
+    /// The address of ours that a packet to `addr` names.
+    pub(super) fn local(&self, addr: Addr) -> Option<LocalAddr> {
+        self.config.addrs.iter().find(|local| local.addr == addr).copied()
+    }
+
+    /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
+    /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
+    pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
+        let clock = (now.as_nanos() / 4_000) as u32;
+        SeqNum(keyed_hash(&self.config.secrets.isn, tuple) as u32) + clock
+    }
+
+    /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
+    /// its lives (RFC 7323, section 5.4).
+    pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
+        keyed_hash(&self.config.secrets.stamp, tuple) as u32
+    }
+
+    /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).
+    pub(super) fn mss_for(&self, addr: &Addr) -> u16 {
+        self.config.mtu.saturating_sub(if addr.is_v4() { 40 } else { 60 })
+    }
+
+    /// The next hop for `addr`: its route's, or itself where no route says otherwise.
+    pub(super) fn next_hop(&self, addr: Addr) -> Option<Addr> {
+        self.config.routes.iter().find_map(|route| route.next_hop(addr))
+    }
+
+    pub(super) fn set_routes(&mut self, routes: Arc<[Route]>) {
+        self.config.routes = routes;
+        let indexes: Vec<u32> = self.conns.iter().map(|(id, _)| id.index).collect();
+        for index in indexes {
+            if let Some(conn) = self.conns.get_mut(index) {
+                conn.next_hop = None;
+            }
+        }
+    }
+}
+
+/// A keyed hash of a connection's name.
+pub(super) fn keyed_hash(key: &[u8; 16], tuple: &FourTuple) -> u64 {
+    let mut bytes = [0; 36];
+    bytes[..16].copy_from_slice(&tuple.local.0);
+    bytes[16..32].copy_from_slice(&tuple.remote.0);
+    bytes[32..34].copy_from_slice(&tuple.local_port.to_be_bytes());
+    bytes[34..].copy_from_slice(&tuple.remote_port.to_be_bytes());
+    SipHasher13::new_with_key(key).hash(&bytes)
+}

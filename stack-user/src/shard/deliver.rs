@@ -1,0 +1,220 @@
+//! From connections to their services, and back.
+
+use super::Shard;
+use super::core::{Conn, Core};
+use crate::service::Connection;
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tcp::pool::Chain;
+use crate::tcp::{Events, State};
+use crate::time::{Duration, Instant};
+use crate::wire::FourTuple;
+
+impl Shard {
+    /// Tells the service what a segment or a timer brought, in the order in which it happened: open,
+    /// text, what reassembly adds, FIN, end.
+    pub(super) fn deliver(&mut self, index: u32, (text, follows): (&[u8], Chain), now: Instant) {
+        let Some(conn) = self.core.conns.get_mut(index) else { return };
+        let events = conn.tcb.poll_event();
+        conn.is_fin_pending |= events.fin;
+        self.announce(index, events, now);
+        if !text.is_empty() {
+            self.offer(index, text, now);
+        }
+        if let Some((conn, mut env)) = self.core.conn_env(index)
+            && !follows.is_empty()
+        {
+            conn.tcb.keep_chain(follows, &mut env);
+        }
+        self.offer_unread(index, now);
+        self.finish_reading(index, now);
+        if let Some(reason) = events.closed {
+            self.end(index, reason);
+        }
+    }
+
+    fn announce(&mut self, index: u32, events: Events, now: Instant) {
+        if events.opened {
+            let Some(conn) = self.core.conns.get_mut(index) else { return };
+            conn.is_known = true;
+            let is_active = conn.is_active;
+            self.call(index, now, |service, conn| match is_active {
+                true => service.on_connected(conn),
+                false => service.on_accept(conn),
+            });
+        }
+        if events.writable {
+            self.call(index, now, |service, conn| service.on_writable(conn));
+        }
+        if events.timer {
+            self.call(index, now, |service, conn| service.on_timer(conn));
+        }
+    }
+
+    /// Runs one call of the connection's service.
+    fn call<R>(
+        &mut self,
+        index: u32,
+        now: Instant,
+        run: impl FnOnce(&mut dyn crate::service::Service, &mut dyn Connection) -> R,
+    ) -> Option<R> {
+        let service = usize::from(self.core.conns.get(index)?.service);
+        let mut handle = Handle { core: &mut self.core, index, now };
+        Some(run(&mut *self.services[service], &mut handle))
+    }
+
+    /// Offers text that is still in its frame; what is not consumed is copied.
+    fn offer(&mut self, index: u32, text: &[u8], now: Instant) {
+        let is_behind = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_unread());
+        let consumed = match is_behind {
+            true => 0,
+            false => self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(0),
+        };
+        if let Some((conn, mut env)) = self.core.conn_env(index)
+            && conn.tcb.state() != State::Closed
+        {
+            conn.tcb.keep_unread(&text[consumed.min(text.len())..], &mut env);
+        }
+    }
+
+    /// Offers what was kept, until the service leaves something or nothing is left.
+    fn offer_unread(&mut self, index: u32, now: Instant) {
+        loop {
+            let Some(conn) = self.core.conns.get_mut(index) else { return };
+            conn.is_resumed = false;
+            if !conn.tcb.has_unread() {
+                return;
+            }
+            let mut chain = conn.tcb.take_unread();
+            let front = chain.front(&self.core.pool);
+            let len = front.len();
+            self.scratch[..len].copy_from_slice(front);
+            let scratch = core::mem::take(&mut self.scratch);
+            let text = &scratch[..len];
+            let consumed =
+                self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(len);
+            self.scratch = scratch;
+            chain.consume(&mut self.core.pool, consumed.min(len));
+            let Some(conn) = self.core.conns.get_mut(index) else { return };
+            if conn.tcb.state() == State::Closed {
+                chain.clear(&mut self.core.pool);
+                return;
+            }
+            conn.tcb.put_unread(chain);
+            conn.tcb.on_consumed();
+            if consumed < len && !conn.is_resumed {
+                return;
+            }
+        }
+    }
+
+    /// Once everything before the peer's FIN is consumed, the service hears of it.
+    fn finish_reading(&mut self, index: u32, now: Instant) {
+        let Some(conn) = self.core.conns.get_mut(index) else { return };
+        if conn.tcb.has_unread() {
+            return;
+        }
+        if core::mem::take(&mut conn.is_fin_pending) {
+            self.call(index, now, |service, conn| service.on_peer_fin(conn));
+        }
+        if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
+            self.end(index, crate::tcp::CloseReason::Closed);
+        }
+    }
+
+    /// The connection is over: the service hears of it once, and the table forgets it as soon as
+    /// nothing is left to send.
+    fn end(&mut self, index: u32, reason: crate::tcp::CloseReason) {
+        let Some(conn) = self.core.conns.get_mut(index) else { return };
+        if conn.is_known || conn.is_active {
+            let (service, user) = (usize::from(conn.service), conn.user);
+            (conn.is_known, conn.is_active) = (false, false);
+            self.services[service].on_closed(user, reason);
+        }
+    }
+
+    /// After anything was done to a connection: tells its service what that led to, forgets it when
+    /// it is over, else sees that output and the wheel look at it.
+    pub(super) fn settle(&mut self, index: u32, now: Instant) {
+        let Some(conn) = self.core.conns.get(index) else { return };
+        if conn.tcb.has_events() || conn.is_resumed {
+            self.deliver(index, (&[], Chain::default()), now);
+        }
+        let Some(conn) = self.core.conns.get(index) else { return };
+        if conn.is_detached {
+            self.finish_reading(index, now);
+            let is_read = self.core.conns.get(index).is_some_and(|conn| !conn.tcb.has_unread());
+            if is_read {
+                self.core.forget(index);
+            }
+            return;
+        }
+        if conn.tcb.is_over() {
+            let hash = self.core.hasher.hash(conn.tcb.tuple());
+            self.core.flows.remove(hash, FlowRef::new(FlowKind::Tcb, index));
+            self.core.forget(index);
+            return;
+        }
+        self.core.mark_dirty(index);
+        self.core.arm(index);
+    }
+}
+
+/// A connection in the hands of its service.
+struct Handle<'a> {
+    core: &'a mut Core,
+    index: u32,
+    now: Instant,
+}
+
+impl Handle<'_> {
+    fn conn(&self) -> &Conn {
+        self.core.conns.get(self.index).expect("a connection outlives the call of its service")
+    }
+
+    fn parts(&mut self) -> (&mut Conn, crate::tcp::Env<'_>) {
+        self.core.conn_env(self.index).expect("a connection outlives the call of its service")
+    }
+}
+
+impl Connection for Handle<'_> {
+    fn tuple(&self) -> FourTuple {
+        *self.conn().tcb.tuple()
+    }
+
+    fn send(&mut self, data: &[u8]) -> usize {
+        let (conn, mut env) = self.parts();
+        conn.tcb.send(data, &mut env)
+    }
+
+    fn send_room(&self) -> usize {
+        self.conn().tcb.send_room(&self.core.pool, &self.core.config.tcp)
+    }
+
+    fn close(&mut self) {
+        let now = self.now;
+        let (conn, mut env) = self.parts();
+        conn.tcb.close(&mut env, now);
+    }
+
+    fn abort(&mut self) {
+        let (conn, mut env) = self.parts();
+        conn.tcb.abort(&mut env);
+    }
+
+    fn resume(&mut self) {
+        self.parts().0.is_resumed = true;
+    }
+
+    fn set_timer(&mut self, delay: Option<Duration>) {
+        let deadline = delay.map_or(Instant::NEVER, |delay| self.now + delay);
+        self.parts().0.tcb.set_user_timer(deadline);
+    }
+
+    fn user(&mut self) -> &mut u64 {
+        &mut self.parts().0.user
+    }
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+}

@@ -1,0 +1,169 @@
+//! Frames to flows: three passes over a batch, so that the cache misses of different frames overlap.
+
+use super::core::Core;
+use super::{BATCH, Elsewhere, Shard};
+use crate::counters::{Counter, DropReason};
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tcp::Segment;
+use crate::time::Instant;
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
+use crate::wire::tcp::Packet;
+use crate::wire::{FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
+
+/// A frame that passed the checks of its headers.
+pub(super) enum Parsed<'a> {
+    Segment(Arrival<'a>),
+    Arp(MacAddr, &'a [u8]),
+    Icmp(MacAddr, ipv4::Packet<'a>),
+}
+
+/// A segment on its way to its flow.
+pub(super) struct Arrival<'a> {
+    /// Who sent the frame.
+    pub mac: MacAddr,
+    pub tuple: FourTuple,
+    pub hash: u64,
+    pub segment: Segment<'a>,
+}
+
+impl Shard {
+    pub(super) fn take_frames(
+        &mut self,
+        frames: &[&[u8]],
+        mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
+        now: Instant,
+    ) {
+        debug_assert!(frames.len() <= BATCH);
+        // First pass: parse, hash, and load the flow table's bucket.
+        let mut parsed = [const { None }; BATCH];
+        for (slot, frame) in parsed.iter_mut().zip(frames) {
+            self.core.counters.count(Counter::FramesIn);
+            self.core.counters.add(Counter::BytesIn, frame.len() as u64);
+            match self.core.parse(frame) {
+                Ok(frame) => {
+                    if let Parsed::Segment(arrival) = &frame {
+                        self.core.flows.touch(arrival.hash);
+                    }
+                    *slot = Some(frame);
+                }
+                Err(reason) => self.core.counters.count(reason),
+            }
+        }
+        // Second pass: match the name, and so load the first line of the record.
+        let mut found = [None; BATCH];
+        for (flow, slot) in found.iter_mut().zip(&parsed) {
+            if let Some(Parsed::Segment(arrival)) = slot {
+                *flow = self.core.find(arrival.hash, &arrival.tuple);
+            }
+        }
+        // Third pass: each in its turn. A frame before may have changed what was found.
+        for (index, slot) in parsed.into_iter().enumerate() {
+            match slot {
+                Some(Parsed::Segment(arrival)) => {
+                    let flow = self.core.confirm(found[index], &arrival);
+                    if flow.is_none()
+                        && let Some(elsewhere) = &mut elsewhere
+                        && let Some(owner) = self.core.owner(arrival.hash)
+                    {
+                        self.core.counters.count(Counter::HandedOver);
+                        elsewhere(index, Elsewhere::Owner(owner));
+                        continue;
+                    }
+                    self.on_arrival(flow, &arrival, now);
+                }
+                Some(Parsed::Arp(mac, payload)) => {
+                    self.core.on_arp((mac, payload), elsewhere.is_some(), now);
+                    if let Some(elsewhere) = &mut elsewhere {
+                        elsewhere(index, Elsewhere::Every);
+                    }
+                }
+                Some(Parsed::Icmp(mac, packet)) => self.on_icmp(mac, &packet, now),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Core {
+    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Parsed<'a>, DropReason> {
+        let frame = Frame::parse(bytes, self.config.vlan)?;
+        match frame.ethertype {
+            ETHERTYPE_ARP => return Ok(Parsed::Arp(frame.src, frame.payload)),
+            ETHERTYPE_IPV4 => {}
+            _ => return Err(DropReason::DropEthernet),
+        }
+        // RFC 9293 3.9.2.3 (MUST-57): what came by broadcast or multicast is no segment for us.
+        if frame.dst.is_group() {
+            return Err(DropReason::DropMartian);
+        }
+        if frame.dst != self.config.mac {
+            return Err(DropReason::DropNotOurs);
+        }
+        let packet = ipv4::Packet::parse(frame.payload)?;
+        if self.local(packet.dst).is_none() {
+            return Err(DropReason::DropNotOurs);
+        }
+        if ipv4::is_martian_source(&packet.src) || self.local(packet.src).is_some() {
+            return Err(DropReason::DropMartian);
+        }
+        match packet.protocol {
+            PROTOCOL_TCP => self.parse_segment(frame.src, &packet),
+            PROTOCOL_ICMP => Ok(Parsed::Icmp(frame.src, packet)),
+            _ => Err(DropReason::DropProtocol),
+        }
+    }
+
+    fn parse_segment<'a>(
+        &self,
+        mac: MacAddr,
+        packet: &ipv4::Packet<'a>,
+    ) -> Result<Parsed<'a>, DropReason> {
+        let bytes = packet.payload;
+        let header = Packet::parse(bytes)?;
+        // RFC 9293 3.1 (MUST-3).
+        if self.config.verify_checksums && !tcp::verify(bytes, &packet.src, &packet.dst) {
+            return Err(DropReason::DropChecksum);
+        }
+        let tuple = FourTuple {
+            local: packet.dst,
+            remote: packet.src,
+            local_port: header.dst_port,
+            remote_port: header.src_port,
+        };
+        let hash = self.hasher.hash(&tuple);
+        Ok(Parsed::Segment(Arrival { mac, tuple, hash, segment: header.into() }))
+    }
+
+    /// The record of a flow.
+    pub(super) fn find(&self, hash: u64, tuple: &FourTuple) -> Option<FlowRef> {
+        self.flows.find(hash, |flow| self.name_of(flow) == Some(tuple))
+    }
+
+    fn name_of(&self, flow: FlowRef) -> Option<&FourTuple> {
+        let index = flow.index();
+        match flow.kind() {
+            FlowKind::Tcb => self.conns.get(index).map(|conn| conn.tcb.tuple()),
+            FlowKind::HalfOpen => self.half_open.get(index).map(|entry| &entry.record.tuple),
+            FlowKind::TimeWait => self.time_waits.get(index).map(|record| &record.tuple),
+        }
+    }
+
+    /// What the second pass found, if it still holds: a connection keeps its place while it lives,
+    /// everything else is looked up again.
+    fn confirm(&self, found: Option<FlowRef>, arrival: &Arrival<'_>) -> Option<FlowRef> {
+        if let Some(flow) = found
+            && flow.kind() == FlowKind::Tcb
+            && let Some(conn) = self.conns.get(flow.index())
+            && *conn.tcb.tuple() == arrival.tuple
+            && !conn.is_detached
+        {
+            return found;
+        }
+        self.find(arrival.hash, &arrival.tuple)
+    }
+
+    /// The other shard that has this flow.
+    fn owner(&self, hash: u64) -> Option<u16> {
+        self.peers.iter().find(|(_, flows)| flows.contains(hash)).map(|(shard, _)| *shard)
+    }
+}

@@ -1,0 +1,220 @@
+//! Hosts on the link and on the way: ARP, ICMP, next hops.
+
+use super::core::{Core, TimerKey};
+use super::replies::Body;
+use super::{Request, Shard};
+use crate::counters::Counter;
+use crate::tcp::pool::Chain;
+use crate::tcp::{CloseReason, SeqNum};
+use crate::time::{Duration, Instant};
+use crate::wire::arp::{Op, Packet};
+use crate::wire::icmp::{Error, Message, Quoted};
+use crate::wire::{Addr, MacAddr, ipv4};
+
+impl Core {
+    /// ARP (RFC 826), for addresses of our own. Every shard learns; the one that got the frame from
+    /// the wire answers.
+    pub(super) fn on_arp(&mut self, (mac, payload): (MacAddr, &[u8]), answers: bool, now: Instant) {
+        let packet = match Packet::parse(payload) {
+            Ok(packet) => packet,
+            Err(reason) => return self.counters.count(reason),
+        };
+        let (sender, target) = (Addr::from(packet.sender_ip), Addr::from(packet.target_ip));
+        let is_ours = self.local(target).is_some_and(|local| local.is_owned);
+        if self.local(sender).is_some() || packet.sender_mac.is_group() {
+            return self.counters.count(Counter::DropMartian);
+        }
+        // A probe has no sender address yet (RFC 5227, 2.1.1): there is nothing to learn.
+        if !packet.sender_ip.is_unspecified() {
+            let waiting = self.neighbours.learn(sender, packet.sender_mac, is_ours, now);
+            self.wake(waiting);
+        }
+        if is_ours && packet.op == Op::Request && answers {
+            self.counters.count(Counter::ArpAnswered);
+            let answer = Packet {
+                op: Op::Reply,
+                sender_mac: self.config.mac,
+                sender_ip: packet.target_ip,
+                target_mac: packet.sender_mac,
+                target_ip: packet.sender_ip,
+            };
+            self.reply(mac, Body::Arp(answer));
+        } else if !is_ours {
+            self.counters.count(Counter::DropNotOurs);
+        }
+    }
+
+    /// What the kernel knows of a next hop.
+    pub(super) fn on_neighbour(&mut self, addr: Addr, mac: MacAddr, now: Instant) {
+        let waiting = self.neighbours.learn(addr, mac, false, now);
+        self.wake(waiting);
+    }
+
+    /// The sender of a segment that completed a handshake is the way back to it.
+    pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
+        let is_known = self.neighbours.intern(next_hop).is_some_and(|index| {
+            self.neighbours.at(index).mac.is_some()
+        });
+        if !is_known {
+            let waiting = self.neighbours.learn(next_hop, mac, true, now);
+            self.wake(waiting);
+        }
+    }
+
+    fn wake(&mut self, waiting: Vec<u32>) {
+        for index in waiting {
+            if let Some(conn) = self.conns.get_mut(index) {
+                conn.is_waiting = false;
+            }
+            self.mark_dirty(index);
+        }
+    }
+
+    /// The link-layer address for a connection's segments. Where it is not known it is asked for,
+    /// and the connection waits.
+    pub(super) fn resolve(&mut self, index: u32, now: Instant) -> Option<MacAddr> {
+        let conn = self.conns.get(index)?;
+        let (local, remote) = (conn.tcb.tuple().local, conn.tcb.tuple().remote);
+        let hop = match conn.next_hop {
+            Some(hop) => hop,
+            None => {
+                let hop = self.next_hop(remote).and_then(|addr| self.neighbours.intern(addr))?;
+                self.conns.get_mut(index)?.next_hop = Some(hop);
+                hop
+            }
+        };
+        let entry = self.neighbours.at(hop);
+        let mac = entry.mac;
+        if mac.is_none() {
+            entry.waiting.push(index);
+            let conn = self.conns.get_mut(index)?;
+            conn.is_waiting = true;
+        }
+        if self.neighbours.at(hop).ask_at <= now {
+            self.ask(hop, local, now);
+        }
+        mac
+    }
+
+    /// Asks for a next hop, on the link or through the kernel, and comes back when no answer came.
+    fn ask(&mut self, hop: u32, local: Addr, now: Instant) {
+        let is_owned = self.local(local).is_some_and(|local| local.is_owned);
+        let entry = self.neighbours.at(hop);
+        entry.ask_at = now + ASK_AGAIN;
+        entry.tries = entry.tries.saturating_add(1);
+        if entry.tries > TRIES {
+            // It no longer answers: what is known of it is worth nothing.
+            entry.mac = None;
+        }
+        let addr = entry.addr;
+        let is_awaited = entry.mac.is_none();
+        if is_awaited {
+            self.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
+        }
+        let (Some(sender_ip), Some(target_ip)) = (local.as_v4(), addr.as_v4()) else { return };
+        if !is_owned {
+            if self.requests.len() < self.config.limits.replies {
+                self.requests.push_back(Request::Resolve(addr));
+            }
+            return;
+        }
+        self.counters.count(Counter::ArpRequests);
+        let question = Packet {
+            op: Op::Request,
+            sender_mac: self.config.mac,
+            sender_ip,
+            target_mac: MacAddr::default(),
+            target_ip,
+        };
+        self.reply(MacAddr::BROADCAST, Body::Arp(question));
+    }
+}
+
+impl Shard {
+    /// A next hop was asked for and has not answered.
+    pub(super) fn on_neighbour_timer(&mut self, hop: u32, now: Instant) {
+        let entry = self.core.neighbours.at(hop);
+        if entry.mac.is_some() || entry.waiting.is_empty() {
+            return;
+        }
+        if entry.tries >= TRIES {
+            let addr = entry.addr;
+            self.on_unreachable(addr, now);
+            return;
+        }
+        let first = entry.waiting[0];
+        if let Some(conn) = self.core.conns.get(first) {
+            let local = conn.tcb.tuple().local;
+            self.core.ask(hop, local, now);
+        } else {
+            entry.waiting.remove(0);
+            self.core.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
+        }
+    }
+
+    /// A next hop cannot be resolved: whoever waits for it is told.
+    pub(super) fn on_unreachable(&mut self, addr: Addr, now: Instant) {
+        let Some(hop) = self.core.neighbours.intern(addr) else { return };
+        let entry = self.core.neighbours.at(hop);
+        entry.mac = None;
+        entry.tries = 0;
+        entry.ask_at = now;
+        let waiting = core::mem::take(&mut entry.waiting);
+        if !waiting.is_empty() {
+            self.core.counters.count(Counter::NeighbourFailed);
+        }
+        for index in waiting {
+            if let Some((conn, mut env)) = self.core.conn_env(index) {
+                conn.is_waiting = false;
+                conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+            }
+            self.settle(index, now);
+        }
+    }
+
+    /// ICMP: echo for addresses of our own, and errors about our segments.
+    pub(super) fn on_icmp(&mut self, mac: MacAddr, packet: &ipv4::Packet<'_>, now: Instant) {
+        let is_owned = self.core.local(packet.dst).is_some_and(|local| local.is_owned);
+        match Message::parse(packet.payload) {
+            Ok(Message::EchoRequest(echo)) if is_owned => {
+                let mut payload = Chain::default();
+                if !self.core.pool.has_room_to_receive() {
+                    return self.core.counters.count(Counter::PoolExhausted);
+                }
+                payload.append(&mut self.core.pool, echo.payload);
+                self.core.counters.count(Counter::EchoAnswered);
+                let (local, remote) = (packet.dst, packet.src);
+                let (ident, seq) = (echo.ident, echo.seq);
+                self.core.reply(mac, Body::Echo { local, remote, ident, seq, payload });
+            }
+            Ok(Message::Error(error, quoted)) => self.on_icmp_error(error, &quoted, now),
+            Ok(_) => self.core.counters.count(Counter::DropIcmp),
+            Err(reason) => self.core.counters.count(reason),
+        }
+    }
+
+    /// RFC 9293 3.9.2.2 and RFC 5927: an error about a SYN of ours that is out ends the open; about
+    /// anything else it is a hint, and retransmission decides.
+    fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
+        let hash = self.core.hasher.hash(&quoted.tuple);
+        let Some(flow) = self.core.find(hash, &quoted.tuple) else {
+            return self.core.counters.count(Counter::DropIcmp);
+        };
+        self.core.counters.count(Counter::IcmpErrorsIn);
+        let index = flow.index();
+        if flow.kind() != crate::tables::flow::FlowKind::Tcb {
+            return;
+        }
+        if let (Error::DestinationUnreachable { .. }, Some((conn, mut env))) =
+            (error, self.core.conn_env(index))
+            && conn.tcb.is_in_flight(SeqNum(quoted.seq))
+        {
+            conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+        }
+        self.settle(index, now);
+    }
+}
+
+/// Between two questions for a next hop (RFC 1122, 2.3.2.1: at most one a second).
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const TRIES: u8 = 3;

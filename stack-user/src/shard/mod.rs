@@ -1,0 +1,150 @@
+//! One core's stack: frames, timers and commands in; frames out.
+//!
+//! Owns the flow table, the connections, the records and the pools of one worker. Knows no socket,
+//! no ring and no clock. `demux` takes frames apart and finds their flows, `segments` brings them to
+//! connections and records, `deliver` to services; `transmit` sends what is owed.
+#![forbid(unsafe_code)]
+
+mod config;
+mod core;
+mod deliver;
+mod demux;
+mod hosts;
+mod open;
+mod replies;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod transmit;
+
+pub use config::{
+    Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig,
+};
+
+use self::core::Core;
+use crate::counters::Counters;
+use crate::service::Service;
+use crate::tables::flow::{FlowReader, HeapWords};
+use crate::tcp::State;
+use crate::time::Instant;
+
+/// Where outgoing frames are written: the transmit half of the datapath, or a queue in a test.
+pub trait Transmit {
+    /// A free frame of at least [`FRAME_LEN`] bytes, with a slot on the transmit ring; the same one
+    /// again until `commit`. `None` when there is no frame or no slot.
+    fn reserve(&mut self) -> Option<&mut [u8]>;
+
+    /// Sends `frame[start..start + len]` of the reserved frame.
+    fn commit(&mut self, start: usize, len: usize);
+}
+
+/// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500. A
+/// larger MTU needs 128 bytes more than itself.
+pub const FRAME_LEN: usize = 2048;
+
+/// The most frames that one call of [`Shard::on_frames`] takes.
+pub const BATCH: usize = 64;
+
+/// One core's stack.
+pub struct Shard {
+    core: Core,
+    services: Vec<Box<dyn Service>>,
+    /// Text on its way from the receive buffer to a service.
+    scratch: Box<[u8]>,
+}
+
+impl Shard {
+    /// A shard whose listeners name `services` by index.
+    ///
+    /// # Panics
+    /// When a listener names a service that is not there.
+    pub fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
+        let is_known = |index: u16| usize::from(index) < services.len();
+        assert!(config.listeners.iter().all(|listener| is_known(listener.service)));
+        let scratch = vec![0; crate::tcp::pool::CHUNK].into_boxed_slice();
+        Self { core: Core::new(config), services, scratch }
+    }
+
+    /// A view of this shard's flows for the others.
+    pub fn flow_reader(&self) -> FlowReader<HeapWords> {
+        self.core.flows.reader()
+    }
+
+    /// The other shards' numbers and flows: a frame of a flow of theirs is handed over.
+    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader<HeapWords>)>) {
+        self.core.peers = peers;
+    }
+
+    /// Takes at most [`BATCH`] received frames, in their order. Those that other shards have to see
+    /// are given to `elsewhere` with their index in `frames`.
+    pub fn on_frames(
+        &mut self,
+        frames: &[&[u8]],
+        elsewhere: &mut dyn FnMut(usize, Elsewhere),
+        now: Instant,
+    ) {
+        self.take_frames(frames, Some(elsewhere), now);
+    }
+
+    /// Takes frames that another shard handed over: as [`Shard::on_frames`], but never passed on.
+    pub fn on_handed_over(&mut self, frames: &[&[u8]], now: Instant) {
+        self.take_frames(frames, None, now);
+    }
+
+    /// Carries out a command.
+    pub fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Shutdown { deadline } => self.shut_down(deadline, now),
+            Command::Routes(routes) => self.core.set_routes(routes),
+            Command::Neighbour { addr, mac: Some(mac) } => self.core.on_neighbour(addr, mac, now),
+            Command::Neighbour { addr, mac: None } => self.on_unreachable(addr, now),
+            Command::Connect { remote, remote_port, service } => {
+                self.connect((remote, remote_port), service, now);
+            }
+        }
+    }
+
+    /// What the control plane is asked for, oldest first.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.core.requests.pop_front()
+    }
+
+    /// Whether `drain` has something to send.
+    pub fn has_work(&self) -> bool {
+        !self.core.dirty.is_empty() || !self.core.replies.is_empty()
+    }
+
+    /// Whether no connection is left and nothing waits to be sent. TIME-WAIT records do not count.
+    pub fn is_idle(&self) -> bool {
+        self.core.conns.is_empty() && self.core.half_open.is_empty() && !self.has_work()
+    }
+
+    /// This shard's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// How many connections, records and listeners are in each state, indexed as [`State::ALL`].
+    pub fn census(&self) -> [u32; State::ALL.len()] {
+        State::ALL.map(|state| {
+            let records = match state {
+                State::Listen => self.core.listeners.len(),
+                State::SynReceived => self.core.half_open.len(),
+                State::TimeWait => self.core.time_waits.len(),
+                _ => 0,
+            };
+            self.core.census.of(state) + records as u32
+        })
+    }
+
+    /// Entries of the flow table: connections and records.
+    pub fn flows(&self) -> usize {
+        self.core.flows.len()
+    }
+
+    /// Bytes of buffer memory in use.
+    pub fn buffered(&self) -> usize {
+        self.core.pool.used()
+    }
+}

@@ -1,0 +1,132 @@
+//! What is due: connections, half-open entries, TIME-WAIT, next hops, the end of a shutdown.
+
+use super::Shard;
+use super::core::{Core, TimerKey};
+use crate::counters::Counter;
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::time::Instant;
+
+impl Shard {
+    /// Runs timers that are due, at most a bounded number of them.
+    pub fn on_timers(&mut self, now: Instant) {
+        if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
+            self.abort_all(now);
+        }
+        let mut fired = [(0, 0); BUDGET];
+        let mut count = 0;
+        self.core.wheel.expire(now, BUDGET, &mut |key, generation| {
+            fired[count] = (key, generation);
+            count += 1;
+        });
+        for (key, generation) in &fired[..count] {
+            match TimerKey::unpack(*key) {
+                TimerKey::Neighbour(hop) => self.on_neighbour_timer(hop, now),
+                TimerKey::Flow(flow) => match flow.kind() {
+                    FlowKind::Tcb => self.on_connection_timer(flow.index(), *generation, now),
+                    FlowKind::HalfOpen => {
+                        self.core.on_half_open_timer(flow.index(), *generation, now);
+                    }
+                    FlowKind::TimeWait => self.core.on_time_wait_timer(now),
+                },
+            }
+        }
+    }
+
+    /// A lower bound of when `on_timers` has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let wheel = self.core.wheel.next_deadline();
+        let shutdown = self.core.shutdown.filter(|_| !self.core.conns.is_empty());
+        match (wheel, shutdown) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
+        let Some((conn, mut env)) = self.core.conn_env(index) else { return };
+        if conn.armed.1 != generation {
+            return;
+        }
+        conn.armed.0 = Instant::NEVER;
+        if conn.tcb.next_deadline() <= now {
+            conn.tcb.on_timer(&mut env, now);
+            self.settle(index, now);
+        } else {
+            self.core.arm(index);
+        }
+    }
+
+    /// Takes new connections no longer, closes all with FIN, and resets the rest at `deadline`.
+    pub(super) fn shut_down(&mut self, deadline: Instant, now: Instant) {
+        self.core.shutdown = Some(deadline);
+        for index in self.indexes() {
+            if let Some((conn, mut env)) = self.core.conn_env(index) {
+                conn.tcb.close(&mut env, now);
+            }
+            self.settle(index, now);
+        }
+        let half_open: Vec<u32> = self.core.half_open.iter().map(|(id, _)| id.index).collect();
+        for index in half_open {
+            self.core.remove_half_open(index);
+        }
+    }
+
+    fn abort_all(&mut self, now: Instant) {
+        for index in self.indexes() {
+            if let Some((conn, mut env)) = self.core.conn_env(index) {
+                conn.tcb.abort(&mut env);
+            }
+            self.settle(index, now);
+        }
+    }
+
+    fn indexes(&self) -> Vec<u32> {
+        self.core.conns.iter().map(|(id, _)| id.index).collect()
+    }
+}
+
+impl Core {
+    fn on_half_open_timer(&mut self, index: u32, generation: u32, now: Instant) {
+        let retries = self.config.tcp.syn_ack_retries;
+        let Some(entry) = self.half_open.get_mut(index) else { return };
+        if entry.generation != generation {
+            return;
+        }
+        let Some(deadline) = entry.record.on_timeout(retries, now) else {
+            self.counters.count(Counter::FailedOpens);
+            self.remove_half_open(index);
+            return;
+        };
+        self.counters.count(Counter::SynAckRetransmits);
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index));
+        let generation = self.arm_new(key, deadline);
+        if let Some(entry) = self.half_open.get_mut(index) {
+            entry.generation = generation;
+        }
+        self.send_syn_ack(index, now);
+    }
+
+    /// One wheel entry stands for the head of the TIME-WAIT queue.
+    pub(super) fn arm_time_wait(&mut self) {
+        if self.is_time_wait_armed {
+            return;
+        }
+        if let Some(deadline) = self.time_waits.next_deadline() {
+            self.is_time_wait_armed = true;
+            self.arm_new(TimerKey::Flow(FlowRef::new(FlowKind::TimeWait, 0)), deadline);
+        }
+    }
+
+    fn on_time_wait_timer(&mut self, now: Instant) {
+        self.is_time_wait_armed = false;
+        for _ in 0..BUDGET {
+            let Some((index, record)) = self.time_waits.expire(now) else { break };
+            let hash = self.hasher.hash(&record.tuple);
+            self.flows.remove(hash, FlowRef::new(FlowKind::TimeWait, index));
+        }
+        self.arm_time_wait();
+    }
+}
+
+/// The most timers of one turn.
+const BUDGET: usize = 256;

@@ -1,0 +1,136 @@
+//! Sending what is owed: replies without state first, then the connections on the dirty list.
+
+use super::core::Core;
+use super::replies::Body;
+use super::{Shard, Transmit};
+use crate::counters::Counter;
+use crate::tcp::{HEADROOM, MAX_HEADER};
+use crate::time::Instant;
+use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use crate::wire::icmp::Echo;
+use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
+
+impl Shard {
+    /// Sends what is owed until all is sent or `tx` has no more frames.
+    pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
+        while let Some(reply) = self.core.replies.pop_front() {
+            let Some(frame) = tx.reserve() else {
+                self.core.replies.push_front(reply);
+                return;
+            };
+            let (start, len) = self.core.write_reply(reply.mac, reply.body, frame);
+            self.core.count_out(len);
+            tx.commit(start, len);
+        }
+        // A connection that would send for ever goes to the end of the list after its share.
+        for _ in 0..self.core.dirty.len() {
+            let Some(index) = self.core.dirty.pop_front() else { return };
+            match self.send_share(index, tx, now) {
+                Sent::All => self.after_output(index, now),
+                Sent::Share => self.core.dirty.push_back(index),
+                Sent::NoFrame => return self.core.dirty.push_front(index),
+            }
+        }
+        // Resolution asks by ARP: the question goes in this turn.
+        if self.core.replies.front().is_some_and(|reply| matches!(reply.body, Body::Arp(_))) {
+            self.drain(tx, now);
+        }
+    }
+
+    /// Sends segments of one connection, at most its share of a turn.
+    fn send_share(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> Sent {
+        if self.core.conns.get(index).is_none() {
+            return Sent::All;
+        }
+        let Some(mac) = self.core.resolve(index, now) else { return Sent::All };
+        for _ in 0..SHARE {
+            let Some(frame) = tx.reserve() else { return Sent::NoFrame };
+            let longest = HEADROOM + MAX_HEADER + usize::from(self.core.config.mtu);
+            let end = longest.min(frame.len());
+            let Some((conn, mut env)) = self.core.conn_env(index) else { return Sent::All };
+            let tuple = *conn.tcb.tuple();
+            let Some(len) = conn.tcb.poll_transmit(&mut frame[HEADROOM..end], &mut env, now) else {
+                return Sent::All;
+            };
+            let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
+            let start = self.core.write_headers(mac, addrs, &mut frame[..HEADROOM], len);
+            let whole = HEADROOM - start + len;
+            self.core.count_out(whole);
+            tx.commit(start, whole);
+        }
+        Sent::Share
+    }
+
+    fn after_output(&mut self, index: u32, now: Instant) {
+        let Some(conn) = self.core.conns.get_mut(index) else { return };
+        conn.is_dirty = false;
+        if conn.tcb.is_over() {
+            self.settle(index, now);
+        } else {
+            self.core.arm(index);
+        }
+    }
+}
+
+/// What became of a connection's turn.
+enum Sent {
+    /// It has nothing more to send now.
+    All,
+    /// It sent its share, and may have more.
+    Share,
+    /// There was no frame.
+    NoFrame,
+}
+
+impl Core {
+    fn count_out(&mut self, len: usize) {
+        self.counters.count(Counter::FramesOut);
+        self.counters.add(Counter::BytesOut, len as u64);
+    }
+
+    /// Writes a reply into `frame`; where in it the frame begins, and its length.
+    fn write_reply(&mut self, mac: MacAddr, body: Body, frame: &mut [u8]) -> (usize, usize) {
+        let (before, out) = frame.split_at_mut(HEADROOM);
+        let (start, len) = match body {
+            Body::Segment { tuple, bare } => {
+                let len = bare.write(&tuple, out);
+                self.counters.count(Counter::SegmentsOut);
+                if bare.flags.has(crate::wire::tcp::Flags::RST) {
+                    self.counters.count(Counter::ResetsOut);
+                }
+                let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
+                (self.write_headers(mac, addrs, before, len), len)
+            }
+            Body::Arp(packet) => {
+                let len = packet.emit(out).max(arp::LEN);
+                let (ours, vlan) = (self.config.mac, self.config.vlan);
+                (HEADROOM - ethernet::emit(before, mac, ours, ETHERTYPE_ARP, vlan), len)
+            }
+            Body::Echo { local, remote, ident, seq, mut payload } => {
+                // A request fits in a chunk: it came in one frame.
+                let echo = Echo { ident, seq, payload: payload.front(&self.pool) };
+                let len = echo.emit_reply(out);
+                payload.clear(&mut self.pool);
+                (self.write_headers(mac, (local, remote, PROTOCOL_ICMP), before, len), len)
+            }
+        };
+        (start, HEADROOM - start + len)
+    }
+
+    /// Writes the headers of IP and Ethernet in front of a payload of `len` octets, to the end of
+    /// `before`; where they begin.
+    fn write_headers(
+        &self,
+        mac: MacAddr,
+        (local, remote, protocol): (Addr, Addr, u8),
+        before: &mut [u8],
+        len: usize,
+    ) -> usize {
+        let ip = before.len() - ipv4::emit_header(before, &local, &remote, protocol, len);
+        let (ours, vlan) = (self.config.mac, self.config.vlan);
+        ip - ethernet::emit(&mut before[..ip], mac, ours, ETHERTYPE_IPV4, vlan)
+    }
+}
+
+/// The most segments of one connection in one turn.
+const SHARE: usize = 64;
