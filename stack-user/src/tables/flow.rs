@@ -164,8 +164,8 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
 
     /// The reference of that hash for which `is_match` says yes.
     #[inline]
-    pub fn find(&self, hash: u64, mut is_match: impl FnMut(FlowRef) -> bool) -> Option<FlowRef> {
-        let place = self.locate(hash, |flow| is_match(flow))?;
+    pub fn find(&self, hash: u64, is_match: impl FnMut(FlowRef) -> bool) -> Option<FlowRef> {
+        let place = self.locate(hash, is_match)?;
         Some(flow_of(self.bucket(place.bucket)[place.word].load(Ordering::Relaxed)))
     }
 
@@ -346,7 +346,7 @@ fn bucket(words: &[AtomicU64], index: usize) -> &Bucket {
 /// The upper half of the hash, spread evenly over the buckets; the lower half is the fingerprint.
 #[inline]
 const fn home(hash: u64, buckets: usize) -> usize {
-    ((hash >> 32) * buckets as u64 >> 32) as usize
+    (((hash >> 32) * buckets as u64) >> 32) as usize
 }
 
 #[inline]

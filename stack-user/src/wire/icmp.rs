@@ -1,1 +1,148 @@
-//! (placeholder)
+//! ICMP for IPv4 (RFC 792): echo, and errors that quote a TCP segment of ours.
+
+use super::{FourTuple, PROTOCOL_TCP, checksum, ipv4, tcp};
+use crate::counters::DropReason;
+
+/// A received message that we care for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A host asks for an echo.
+    EchoRequest(Echo<'a>),
+    /// A host answers one.
+    EchoReply(Echo<'a>),
+    /// A segment of ours did not arrive.
+    Error(Error, Quoted),
+}
+
+/// The body of an echo request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo<'a> {
+    /// Tells the asker's requests apart.
+    pub ident: u16,
+    /// Counts them.
+    pub seq: u16,
+    /// Comes back as it was sent.
+    pub payload: &'a [u8],
+}
+
+/// What an error message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Type 3 but code 4: network, host, protocol or port unreachable, or prohibited.
+    DestinationUnreachable {
+        /// The code: why.
+        code: u8,
+    },
+    /// Type 3, code 4: the packet is too long for a link and may not be fragmented.
+    FragmentationNeeded {
+        /// The link's MTU in bytes; zero from a router older than RFC 1191.
+        mtu: u16,
+    },
+    /// Type 4, which RFC 6633 has everyone ignore.
+    SourceQuench,
+    /// Type 11.
+    TimeExceeded {
+        /// Zero: on the way; one: in reassembly.
+        code: u8,
+    },
+    /// Type 12.
+    ParameterProblem {
+        /// The code.
+        code: u8,
+    },
+}
+
+/// The segment of ours that an error quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// Its flow, seen from us: the quoted source is local.
+    pub tuple: FourTuple,
+    /// Its sequence number, to be checked against what is in flight (RFC 5927).
+    pub seq: u32,
+}
+
+impl<'a> Message<'a> {
+    /// Parses the payload of an IPv4 packet.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::DropChecksum`] for a wrong checksum; [`DropReason::DropIcmp`] for a short
+    /// message, a type that we do not take, and an error that does not quote eight bytes of TCP.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
+        let Some((&[kind, code, _, _, a, b, c, d], body)) = bytes.split_first_chunk() else {
+            return Err(DropReason::DropIcmp);
+        };
+        if checksum::finish(checksum::sum(bytes)) != 0 {
+            return Err(DropReason::DropChecksum);
+        }
+        let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let echo = Echo { ident: first, seq: second, payload: body };
+        let error = match (kind, code) {
+            (ECHO_REQUEST, 0) => return Ok(Self::EchoRequest(echo)),
+            (ECHO_REPLY, 0) => return Ok(Self::EchoReply(echo)),
+            (DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED) => {
+                Error::FragmentationNeeded { mtu: second }
+            }
+            (DESTINATION_UNREACHABLE, code) => Error::DestinationUnreachable { code },
+            (SOURCE_QUENCH, _) => Error::SourceQuench,
+            (TIME_EXCEEDED, code) => Error::TimeExceeded { code },
+            (PARAMETER_PROBLEM, code) => Error::ParameterProblem { code },
+            _ => return Err(DropReason::DropIcmp),
+        };
+        let quoted = Quoted::parse(body).ok_or(DropReason::DropIcmp)?;
+        Ok(Self::Error(error, quoted))
+    }
+}
+
+impl Echo<'_> {
+    /// Writes the reply to this request into the front of `buf` and returns its length.
+    ///
+    /// # Panics
+    ///
+    /// If `buf` is shorter than [`Echo::reply_len`].
+    pub fn emit_reply(&self, buf: &mut [u8]) -> usize {
+        let len = self.reply_len();
+        let (header, body) = buf[..len].split_at_mut(HEADER_LEN);
+        let [a, b] = self.ident.to_be_bytes();
+        let [c, d] = self.seq.to_be_bytes();
+        header.copy_from_slice(&[ECHO_REPLY, 0, 0, 0, a, b, c, d]);
+        let sum = checksum::copy_and_sum(body, self.payload) + checksum::sum(header);
+        header[2..4].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+        len
+    }
+
+    /// The length of the reply in bytes.
+    pub const fn reply_len(&self) -> usize {
+        HEADER_LEN + self.payload.len()
+    }
+}
+
+impl Quoted {
+    /// Parses a quoted packet: its header and at least eight bytes more (RFC 792), which have ports
+    /// and sequence number.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let quote = ipv4::Quote::parse(bytes)?;
+        if quote.protocol != PROTOCOL_TCP {
+            return None;
+        }
+        let (local_port, remote_port) = tcp::ports(quote.payload)?;
+        let (_, seq) = quote.payload.get(..8)?.split_last_chunk()?;
+        let tuple = FourTuple { local: quote.src, remote: quote.dst, local_port, remote_port };
+        Some(Self { tuple, seq: u32::from_be_bytes(*seq) })
+    }
+}
+
+/// The length of a message's header, in bytes.
+pub const HEADER_LEN: usize = 8;
+
+const ECHO_REPLY: u8 = 0;
+const DESTINATION_UNREACHABLE: u8 = 3;
+const SOURCE_QUENCH: u8 = 4;
+const ECHO_REQUEST: u8 = 8;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
+/// The code of [`DESTINATION_UNREACHABLE`].
+const FRAGMENTATION_NEEDED: u8 = 4;
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl<W: AsRef<[AtomicU64]>> FlowReader<W> {
     fn look(&self, hash: u64) -> Option<bool> {
         let word = &bucket(self.words.as_ref(), home(hash, self.buckets))[HEADER];
         let header = Header(word.load(Ordering::Acquire));
-        if header.sequence() % 2 != 0 {
+        if !header.sequence().is_multiple_of(2) {
             return None;
         }
         let found = self.scan(hash, header);
