@@ -7,7 +7,7 @@ use super::{Connection, Service};
 pub struct Echo;
 
 impl Service for Echo {
-    fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
-        data.len()
+    fn on_data(&mut self, conn: &mut dyn Connection, data: &[u8]) -> usize {
+        conn.send(data)
     }
 }

@@ -1,7 +1,7 @@
 //! From connections to their services, and back.
 
 use super::Shard;
-use super::core::{Conn, Core};
+use super::inner::{Conn, Core};
 use crate::service::Connection;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
@@ -67,7 +67,9 @@ impl Shard {
         let is_behind = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_unread());
         let consumed = match is_behind {
             true => 0,
-            false => self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(0),
+            false => {
+                self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(0)
+            }
         };
         if let Some((conn, mut env)) = self.core.conn_env(index)
             && conn.tcb.state() != State::Closed

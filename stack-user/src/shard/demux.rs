@@ -1,6 +1,6 @@
 //! Frames to flows: three passes over a batch, so that the cache misses of different frames overlap.
 
-use super::core::Core;
+use super::inner::Core;
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};

@@ -1,6 +1,6 @@
 //! Hosts on the link and on the way: ARP, ICMP, next hops.
 
-use super::core::{Core, TimerKey};
+use super::inner::{Core, TimerKey};
 use super::replies::Body;
 use super::{Request, Shard};
 use crate::counters::Counter;
@@ -52,9 +52,10 @@ impl Core {
 
     /// The sender of a segment that completed a handshake is the way back to it.
     pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
-        let is_known = self.neighbours.intern(next_hop).is_some_and(|index| {
-            self.neighbours.at(index).mac.is_some()
-        });
+        let is_known = self
+            .neighbours
+            .intern(next_hop)
+            .is_some_and(|index| self.neighbours.at(index).mac.is_some());
         if !is_known {
             let waiting = self.neighbours.learn(next_hop, mac, true, now);
             self.wake(waiting);

@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod core;
 mod deliver;
 mod demux;
 mod hosts;
+mod inner;
 mod open;
 mod replies;
 mod segments;
@@ -18,11 +18,9 @@ mod tests;
 mod timers;
 mod transmit;
 
-pub use config::{
-    Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig,
-};
+pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};
 
-use self::core::Core;
+use self::inner::Core;
 use crate::counters::Counters;
 use crate::service::Service;
 use crate::tables::flow::{FlowReader, HeapWords};

@@ -1,8 +1,8 @@
 //! Opening connections: a peer's SYN, its completion, and our own SYN.
 
 use super::Shard;
-use super::core::{Conn, Core, HalfOpenEntry, TimerKey, keyed_hash};
 use super::demux::Arrival;
+use super::inner::{Conn, Core, HalfOpenEntry, TimerKey, keyed_hash};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::{CloseReason, HalfOpen, Offer, SeqNum, Tcb};
@@ -19,7 +19,9 @@ impl Core {
         now: Instant,
     ) {
         let tuple = arrival.tuple;
-        let Some((listener, _)) = self.listeners.find(tuple.local, tuple.local_port) else { return };
+        let Some((listener, _)) = self.listeners.find(tuple.local, tuple.local_port) else {
+            return;
+        };
         let mut iss = self.isn(&tuple, now);
         if let Some(above) = above
             && !iss.is_after(above)

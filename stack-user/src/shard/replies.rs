@@ -2,7 +2,7 @@
 //!
 //! They wait in a bounded queue for a frame; one too many is dropped and counted.
 
-use super::core::Core;
+use super::inner::Core;
 use crate::counters::Counter;
 use crate::tcp::pool::Chain;
 use crate::tcp::{Bare, Segment, on_closed};

@@ -1,8 +1,8 @@
 //! Segments to what their flow is: a connection, a half-open entry, TIME-WAIT, a listener, nothing.
 
 use super::Shard;
-use super::core::Core;
 use super::demux::Arrival;
+use super::inner::Core;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::{HalfOpenVerdict, ListenVerdict, State, TimeWait, TimeWaitVerdict, on_listen};
@@ -11,7 +11,12 @@ use crate::wire::tcp::Flags;
 
 impl Shard {
     /// RFC 9293, 3.10.7: SEGMENT ARRIVES.
-    pub(super) fn on_arrival(&mut self, flow: Option<FlowRef>, arrival: &Arrival<'_>, now: Instant) {
+    pub(super) fn on_arrival(
+        &mut self,
+        flow: Option<FlowRef>,
+        arrival: &Arrival<'_>,
+        now: Instant,
+    ) {
         self.core.counters.count(Counter::SegmentsIn);
         match flow.map(|flow| (flow.kind(), flow.index())) {
             Some((FlowKind::Tcb, index)) => self.on_connection(index, arrival, now),

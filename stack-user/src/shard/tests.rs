@@ -1,1 +1,172 @@
-//! Tests of the shard as a whole.
+//! Tests of the shard as a whole: two shards on one wire, in virtual time.
+
+use core::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::counters::Counter;
+use crate::service::{Connection, Echo, Service};
+use crate::tables::listeners::Listener;
+use crate::tcp::CloseReason;
+use crate::time::Duration;
+use crate::wire::{Addr, MacAddr};
+
+struct Wire(Vec<Vec<u8>>, Vec<u8>);
+
+impl Transmit for Wire {
+    fn reserve(&mut self) -> Option<&mut [u8]> {
+        Some(&mut self.1)
+    }
+
+    fn commit(&mut self, start: usize, len: usize) {
+        self.0.push(self.1[start..start + len].to_vec());
+    }
+}
+
+fn addr(n: u8) -> Addr {
+    Ipv4Addr::new(10, 0, 0, n).into()
+}
+
+fn config(n: u8, listeners: Vec<Listener>) -> ShardConfig {
+    let prefix = Addr::from(Ipv4Addr::new(10, 0, 0, 0));
+    ShardConfig {
+        index: 0,
+        mac: MacAddr([2, 0, 0, 0, 0, n]),
+        mtu: 1500,
+        vlan: None,
+        addrs: vec![LocalAddr { addr: addr(n), is_owned: true }],
+        routes: Arc::new([Route { prefix, prefix_len: 120, gateway: None }]),
+        listeners,
+        local_ports: 40_000..=49_999,
+        verify_checksums: true,
+        secrets: Secrets { flow: [1; 16], isn: [2; 16], stamp: [3; 16], port: [n; 16] },
+        limits: Limits { connections: 64, half_open: 64, time_wait: 64, ..Limits::default() },
+        tcp: crate::tcp::Config::default(),
+    }
+}
+
+/// Sends `left` octets, then FIN, and keeps what comes back.
+#[derive(Default)]
+struct Client {
+    left: usize,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    got: usize,
+    closed: Option<CloseReason>,
+}
+
+impl Client {
+    fn pump(&mut self, conn: &mut dyn Connection) {
+        while self.left > 0 {
+            let sent = conn.send(&[7; 5000][..self.left.min(5000)]);
+            self.left -= sent;
+            if sent == 0 {
+                return;
+            }
+        }
+        conn.close();
+    }
+}
+
+impl Service for Client {
+    fn on_connected(&mut self, conn: &mut dyn Connection) {
+        self.pump(conn);
+    }
+
+    fn on_writable(&mut self, conn: &mut dyn Connection) {
+        self.pump(conn);
+    }
+
+    fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
+        assert!(data.iter().all(|byte| *byte == 7));
+        self.seen.lock().expect("no panic before").got += data.len();
+        data.len()
+    }
+
+    fn on_closed(&mut self, _user: u64, reason: CloseReason) {
+        self.seen.lock().expect("no panic before").closed = Some(reason);
+    }
+}
+
+fn run(a: &mut Shard, b: &mut Shard, until: Instant) {
+    let mut now = Instant::ZERO;
+    while now < until {
+        let mut is_quiet = true;
+        for turn in 0..2 {
+            let (from, to) = if turn == 0 { (&mut *a, &mut *b) } else { (&mut *b, &mut *a) };
+            from.on_timers(now);
+            let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
+            from.drain(&mut wire, now);
+            for frames in wire.0.chunks(BATCH) {
+                is_quiet = false;
+                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                to.on_frames(&frames, &mut |_, _| {}, now);
+            }
+        }
+        now = if is_quiet {
+            let next = [a.next_deadline(), b.next_deadline()].into_iter().flatten().min();
+            next.unwrap_or(until).max(now + Duration::from_micros(10))
+        } else {
+            now + Duration::from_micros(10)
+        };
+    }
+}
+
+fn talk(octets: usize) -> (Shard, Shard, Seen) {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client { left: octets, seen: seen.clone() };
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
+    let listener = Listener { addr: None, port: 7, service: 0 };
+    let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
+    let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    run(&mut a, &mut b, Instant::from_millis(200_000));
+    let seen = core::mem::take(&mut *seen.lock().expect("no panic before"));
+    (a, b, seen)
+}
+
+#[test]
+fn established_echo_of_megabytes_comes_back_and_leaves_nothing() {
+    let octets = 3_000_000;
+    let (a, b, seen) = talk(octets);
+    assert_eq!(seen.got, octets);
+    assert_eq!(seen.closed, Some(CloseReason::Closed));
+    for shard in [&a, &b] {
+        assert!(shard.is_idle());
+        assert_eq!((shard.flows(), shard.buffered()), (0, 0));
+        assert_eq!(shard.counters()[Counter::Retransmits], 0);
+        assert_eq!(shard.census().iter().skip(2).sum::<u32>(), 0);
+    }
+    assert_eq!(a.counters()[Counter::TimeWaits], 1);
+}
+
+#[test]
+fn syn_sent_port_without_listener_is_refused() {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client { left: 1, seen: seen.clone() };
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
+    let mut b = Shard::new(config(2, Vec::new()), Vec::new());
+    let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    run(&mut a, &mut b, Instant::from_millis(100));
+    assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Refused));
+    assert!(a.is_idle() && b.is_idle());
+    assert_eq!(b.counters()[Counter::ResetsOut], 1);
+}
+
+#[test]
+fn syn_sent_host_that_does_not_answer_arp_is_unreachable() {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client { left: 1, seen: seen.clone() };
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
+    let mut b = Shard::new(config(2, Vec::new()), Vec::new());
+    let connect = Command::Connect { remote: addr(3), remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    run(&mut a, &mut b, Instant::from_millis(10_000));
+    assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Unreachable));
+    assert_eq!(a.counters()[Counter::ArpRequests], 3);
+    assert_eq!(a.flows(), 0);
+}

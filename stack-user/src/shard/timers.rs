@@ -1,7 +1,7 @@
 //! What is due: connections, half-open entries, TIME-WAIT, next hops, the end of a shutdown.
 
 use super::Shard;
-use super::core::{Core, TimerKey};
+use super::inner::{Core, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::time::Instant;

@@ -1,6 +1,6 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::core::Core;
+use super::inner::Core;
 use super::replies::Body;
 use super::{Shard, Transmit};
 use crate::counters::Counter;

@@ -26,8 +26,7 @@ impl Listeners {
 
     /// The listener for a SYN to `addr` and `port`: its index and itself.
     pub fn find(&self, addr: Addr, port: u16) -> Option<(u16, Listener)> {
-        let is_match =
-            |l: &Listener| l.port == port && l.addr.is_none_or(|exact| exact == addr);
+        let is_match = |l: &Listener| l.port == port && l.addr.is_none_or(|exact| exact == addr);
         let index = self.0.iter().position(is_match)?;
         Some((index as u16, self.0[index]))
     }

@@ -5,8 +5,8 @@
 //! it is a compact record, [`HalfOpen`] and [`TimeWait`].
 #![forbid(unsafe_code)]
 
-pub mod congestion;
 mod config;
+pub mod congestion;
 mod half_open;
 mod input;
 mod output;

@@ -32,7 +32,13 @@ pub struct Bare {
 
 impl Default for Bare {
     fn default() -> Self {
-        Self { seq: SeqNum(0), ack: SeqNum(0), flags: Flags::NONE, window: 0, options: Options::NONE }
+        Self {
+            seq: SeqNum(0),
+            ack: SeqNum(0),
+            flags: Flags::NONE,
+            window: 0,
+            options: Options::NONE,
+        }
     }
 }
 
@@ -121,7 +127,12 @@ impl Tcb {
     /// Writes the next segment that is owed, with its checksum, to the start of `out`, which has
     /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may be
     /// sent now.
-    pub fn poll_transmit(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> Option<usize> {
+    pub fn poll_transmit(
+        &mut self,
+        out: &mut [u8],
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Option<usize> {
         let plan = self.plan(now)?;
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
@@ -251,7 +262,8 @@ impl Tcb {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         if !flags.contains(Flags::SYN) {
             let timestamps = self.stamps.is_on.then_some(stamps);
-            let sack = if flags.contains(Flags::RST) { SackBlocks::NONE } else { self.sack_blocks().0 };
+            let sack =
+                if flags.contains(Flags::RST) { SackBlocks::NONE } else { self.sack_blocks().0 };
             return Options { timestamps, sack, ..Options::NONE };
         }
         // An answer names only what the peer's SYN offered (RFC 7323, 2.2 and 3.2).

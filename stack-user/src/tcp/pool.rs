@@ -223,7 +223,12 @@ impl Cursor {
     ///
     /// # Panics
     /// When the chain ends before `out` is full.
-    pub fn read(&mut self, (pool, chain): (&Pool, &Chain), (base, position): (u32, u32), out: &mut [u8]) {
+    pub fn read(
+        &mut self,
+        (pool, chain): (&Pool, &Chain),
+        (base, position): (u32, u32),
+        out: &mut [u8],
+    ) {
         let behind = position.wrapping_sub(self.position) > chain.len;
         let freed = self.position.wrapping_sub(base) > chain.len;
         let moved_head = self.chunk == chain.head;

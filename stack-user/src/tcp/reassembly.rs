@@ -88,7 +88,8 @@ impl Reassembly {
             let next = tail.first().map_or(end, |next| next.start.min(end));
             let from = range.end.since(start) as usize;
             let wanted = next.since(range.end) as usize;
-            let kept = if wanted > 0 { range.chain.append(pool, &data[from..from + wanted]) } else { 0 };
+            let kept =
+                if wanted > 0 { range.chain.append(pool, &data[from..from + wanted]) } else { 0 };
             range.end += kept as u32;
             if kept < wanted {
                 return Insert::NoRoom;

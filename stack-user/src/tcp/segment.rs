@@ -43,6 +43,7 @@ impl Segment<'_> {
     }
 
     /// SEG.LEN: octets of text, counting SYN and FIN.
+    #[expect(clippy::len_without_is_empty, reason = "SEG.LEN, not a container")]
     pub fn len(&self) -> u32 {
         let controls = u32::from(self.has(Flags::SYN)) + u32::from(self.has(Flags::FIN));
         self.text.len() as u32 + controls

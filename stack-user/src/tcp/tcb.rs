@@ -202,7 +202,12 @@ pub struct Env<'a> {
 impl Tcb {
     /// An active open (RFC 9293, 3.10.1): enters SYN-SENT and owes a SYN. `mss` is what we can
     /// receive, `offset` the connection's timestamp offset.
-    pub fn connect(tuple: FourTuple, (iss, offset): (SeqNum, u32), mss: u16, env: &mut Env<'_>) -> Self {
+    pub fn connect(
+        tuple: FourTuple,
+        (iss, offset): (SeqNum, u32),
+        mss: u16,
+        env: &mut Env<'_>,
+    ) -> Self {
         let mut tcb = Self::blank(tuple, mss, env.config);
         tcb.snd.iss = iss;
         (tcb.snd.una, tcb.snd.nxt, tcb.snd.max) = (iss, iss, iss);

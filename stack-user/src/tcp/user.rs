@@ -1,7 +1,7 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
-use super::tcb::{Ack, Fin};
 use super::pool::{Chain, Pool};
+use super::tcb::{Ack, Fin};
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::time::Instant;
 

@@ -35,7 +35,15 @@ impl NewReno {
     /// The state after the handshake; `mss` is the most payload of a segment in octets.
     pub fn new(mss: u16) -> Self {
         let cwnd = INITIAL_SEGMENTS * u32::from(mss);
-        Self { cwnd, ssthresh: u32::MAX, counted: 0, mss, duplicates: 0, recover: None, barrier: None }
+        Self {
+            cwnd,
+            ssthresh: u32::MAX,
+            counted: 0,
+            mss,
+            duplicates: 0,
+            recover: None,
+            barrier: None,
+        }
     }
 
     /// Octets that may be in flight now. The first two duplicate ACKs each let one more segment out
@@ -54,7 +62,12 @@ impl NewReno {
 
     /// `acked` octets of new data were acknowledged up to `una`, `flight` are still out, and the
     /// window was what held the sender back if `was_limited` (RFC 7661: an idle window is no proof).
-    pub fn on_ack(&mut self, una: SeqNum, (acked, flight): (u32, u32), was_limited: bool) -> Reaction {
+    pub fn on_ack(
+        &mut self,
+        una: SeqNum,
+        (acked, flight): (u32, u32),
+        was_limited: bool,
+    ) -> Reaction {
         self.duplicates = 0;
         self.barrier = self.barrier.filter(|barrier| una.is_before(*barrier));
         let mss = u32::from(self.mss);

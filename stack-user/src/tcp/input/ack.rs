@@ -98,9 +98,8 @@ impl Tcb {
             self.on_probe_answered(now);
             return;
         }
-        let is_duplicate = self.snd.max != self.snd.una
-            && segment.len() == 0
-            && self.snd.wnd == old_window;
+        let is_duplicate =
+            self.snd.max != self.snd.una && segment.len() == 0 && self.snd.wnd == old_window;
         if !is_duplicate {
             return;
         }

@@ -58,7 +58,12 @@ enum Step {
 
 impl Tcb {
     /// Handles a segment of this connection whose checksum is right.
-    pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) -> Accepted {
+    pub fn on_segment(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Accepted {
         match self.state() {
             State::Closed | State::Listen => Accepted { is_refused: true, ..Accepted::default() },
             State::SynSent => self.on_syn_sent(segment, env, now),

@@ -15,9 +15,8 @@ impl Tcb {
     ) -> Accepted {
         // First: the ACK bit.
         let has_ack = segment.has(Flags::ACK);
-        let is_acceptable = has_ack
-            && segment.ack.is_after(self.snd.una)
-            && !segment.ack.is_after(self.snd.max);
+        let is_acceptable =
+            has_ack && segment.ack.is_after(self.snd.una) && !segment.ack.is_after(self.snd.max);
         if has_ack && !is_acceptable {
             return Accepted { is_refused: !segment.has(Flags::RST), ..Accepted::default() };
         }

@@ -1,6 +1,6 @@
 //! Sixth: the URG bit (RFC 9293, 3.10.7.4 and 3.8.5). Urgent data stays in line (RFC 6093).
 
-use crate::tcp::{Segment, State, Tcb};
+use crate::tcp::{Segment, Tcb};
 use crate::wire::tcp::Flags;
 
 impl Tcb {

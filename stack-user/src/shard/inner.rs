@@ -8,7 +8,9 @@ use siphasher::sip::SipHasher13;
 use super::config::{LocalAddr, Request, Route, ShardConfig};
 use super::replies::Reply;
 use crate::counters::Counters;
-use crate::tables::flow::{FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable, HeapWords, words_for};
+use crate::tables::flow::{
+    FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable, HeapWords, words_for,
+};
 use crate::tables::listeners::Listeners;
 use crate::tables::neighbours::Neighbours;
 use crate::tables::ports::Ports;
@@ -102,7 +104,7 @@ impl TimerKey {
     }
 
     pub(super) fn unpack(key: u32) -> Self {
-        let index = key & (1 << 30) - 1;
+        let index = key & ((1 << 30) - 1);
         match key >> 30 {
             0 => Self::Neighbour(index),
             1 => Self::Flow(FlowRef::new(FlowKind::Tcb, index)),
