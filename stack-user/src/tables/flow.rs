@@ -1,10 +1,10 @@
 //! The flow table: from a keyed hash of the four-tuple to a record of one of three slabs.
 //!
-//! Built over words that the caller gives, zero at first. A bucket is one cache line: a header and
-//! seven slots, each a 32-bit fingerprint and a [`FlowRef`]. A flow's home is the bucket that the
-//! upper half of its hash names; where that is full the flow lies in one of the next buckets, and the
-//! home's header says how many did so and how far the farthest lies. So a look-up for a flow that is
-//! not there reads one bucket, and removal leaves no tombstone.
+//! Built over words that the caller gives, zero at first; `bucket` has their layout. A flow's home is
+//! the bucket that the upper half of its hash names. The home's own flows have the first right to
+//! its seven slots, and only those beyond the seventh lie elsewhere: so a look-up reads one bucket
+//! unless more than seven flows have that home, and then only buckets that do hold one of them.
+//! Removal leaves no trace: it brings such a flow back.
 //!
 //! One thread writes; others read through [`FlowReader`] (see `reader` for the protocol). The owner
 //! itself looks up without the sequence count. Whether a reference is the right one of several with
@@ -18,11 +18,14 @@ use siphasher::sip::SipHasher13;
 use super::sync::{AtomicU64, Ordering, fence};
 use crate::wire::FourTuple;
 
+mod bucket;
 mod reader;
 mod words;
 
 pub use reader::FlowReader;
 pub use words::HeapWords;
+
+use bucket::{Buckets, Header, Place, SLOTS, Slot, WORDS};
 
 /// What kind of record a flow has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,10 +123,10 @@ pub const fn words_for(capacity: usize) -> usize {
 /// The table, as its owner sees it. Only one may be made over the same words.
 pub struct FlowTable<W> {
     words: W,
-    /// How many buckets there are.
-    buckets: usize,
     /// Flows held.
     len: usize,
+    /// The most flows.
+    capacity: usize,
 }
 
 impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
@@ -133,143 +136,177 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
     ///
     /// If there are fewer words than a bucket has.
     pub fn new(words: W) -> Self {
-        let buckets = words.as_ref().len() / WORDS;
+        let buckets = Buckets::of(words.as_ref()).count();
         assert!(buckets > 0, "a flow table needs a bucket");
-        Self { words, buckets, len: 0 }
+        Self { words, len: 0, capacity: buckets * SLOTS * 7 / 8 }
     }
 
     /// How many flows are held.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.len
     }
 
     /// Whether no flow is held.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The most flows: seven eighths of the slots.
     #[inline]
-    pub fn capacity(&self) -> usize {
-        self.buckets * SLOTS * 7 / 8
+    pub const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Reads the flow's home bucket, so that its cache line is on the way.
     #[inline]
     pub fn touch(&self, hash: u64) {
-        black_box(self.bucket(self.home(hash))[HEADER].load(Ordering::Relaxed));
+        let buckets = self.buckets();
+        black_box(buckets.header(buckets.home(hash), Ordering::Relaxed));
     }
 
     /// The reference of that hash for which `is_match` says yes.
     #[inline]
     pub fn find(&self, hash: u64, is_match: impl FnMut(FlowRef) -> bool) -> Option<FlowRef> {
-        let place = self.locate(hash, is_match)?;
-        Some(flow_of(self.bucket(place.bucket)[place.word].load(Ordering::Relaxed)))
+        self.locate(hash, is_match).map(|(_, flow)| flow)
     }
 
     /// Puts a flow in. That it is not there already is the caller's to know.
     ///
     /// # Errors
     ///
-    /// [`Full`] at capacity, or when no bucket within reach of the flow's home has room.
+    /// [`Full`] at capacity; below it only if many flows have hashes in common.
     pub fn insert(&mut self, hash: u64, flow: FlowRef) -> Result<(), Full> {
-        if self.len >= self.capacity() {
+        if self.len >= self.capacity {
             return Err(Full);
         }
-        let home = self.home(hash);
-        let place = (0..self.buckets.min(REACH))
-            .find_map(|distance| self.empty_word(home, distance))
-            .ok_or(Full)?;
-        let header = Header(self.bucket(home)[HEADER].load(Ordering::Relaxed));
-        self.write(home, header.with_one_away(place.distance), |table| {
-            table.bucket(place.bucket)[place.word].store(slot_of(hash, flow), Ordering::Relaxed);
+        let buckets = self.buckets();
+        let home = buckets.home(hash);
+        let place = match buckets.empty_at(home, 0).or_else(|| self.evict_guest(home)) {
+            Some(place) => place,
+            // The home has the first right to its slots: beside a guest no flow of it lies elsewhere.
+            None if buckets.guests(home).next().is_some() => return Err(Full),
+            None => self.room_away(home, home).ok_or(Full)?,
+        };
+        let header = buckets.header(home, Ordering::Relaxed).with(place.distance);
+        self.write(home, header, |buckets| {
+            buckets.put(place, Slot::new(hash, place.distance, flow))
         });
         self.len += 1;
         Ok(())
     }
 
-    /// Puts `new` in the place of `old`, between two of which no reader sees neither. Returns whether
-    /// `old` was there.
+    /// Puts `new` in the place of `old`; at no moment does a reader see neither. Returns whether `old`
+    /// was there.
     pub fn replace(&mut self, hash: u64, old: FlowRef, new: FlowRef) -> bool {
-        let Some(place) = self.locate(hash, |flow| flow == old) else { return false };
-        // One word changes: a reader sees the old or the new one, without the sequence count.
-        self.bucket(place.bucket)[place.word].store(slot_of(hash, new), Ordering::Release);
+        let Some((place, _)) = self.locate(hash, |flow| flow == old) else { return false };
+        // One word changes, and a reader sees the old or the new one: no sequence count is needed.
+        self.buckets().put(place, Slot::new(hash, place.distance, new));
         true
     }
 
     /// Takes a flow out. Returns whether it was there.
     pub fn remove(&mut self, hash: u64, flow: FlowRef) -> bool {
-        let Some(place) = self.locate(hash, |other| other == flow) else { return false };
-        let home = self.home(hash);
-        let header = Header(self.bucket(home)[HEADER].load(Ordering::Relaxed));
-        self.write(home, header.with_one_back(place.distance), |table| {
-            table.bucket(place.bucket)[place.word].store(0, Ordering::Relaxed);
-        });
+        let Some((place, _)) = self.locate(hash, |other| other == flow) else { return false };
+        let buckets = self.buckets();
+        let home = buckets.home(hash);
+        let header = buckets.header(home, Ordering::Relaxed);
+        // A guest's place is left empty: its host has no flow elsewhere, or it would be no host.
+        let farthest = if place.distance == 0 { header.farthest() } else { None };
+        match farthest.and_then(|distance| buckets.guests_of(home, distance).next()) {
+            Some((away, slot)) => {
+                let header = self.header_without(home, header, away);
+                self.write(home, header, |buckets| {
+                    buckets.put(place, slot.at(0));
+                    buckets.put(away, Slot::EMPTY);
+                });
+            }
+            None => {
+                let header = self.header_without(home, header, place);
+                self.write(home, header, |buckets| buckets.put(place, Slot::EMPTY));
+            }
+        }
         self.len -= 1;
         true
     }
 
+    /// Moves a flow out of the full bucket `host` that is not its home, and gives the place that it
+    /// leaves; `None` when all seven are at home.
+    fn evict_guest(&self, host: usize) -> Option<Place> {
+        let buckets = self.buckets();
+        buckets.guests(host).find_map(|from| {
+            let to = self.room_away(buckets.home_of_guest(from), host)?;
+            self.move_guest(from, to);
+            Some(Place { distance: 0, ..from })
+        })
+    }
+
+    /// An empty place for a guest, made by moving another guest if need be, but not in `except`.
+    fn room_away(&self, home: usize, except: usize) -> Option<Place> {
+        let buckets = self.buckets();
+        buckets.empty_away(home).or_else(|| {
+            let mut guests = buckets.guests_around(home).filter(|(from, _)| from.bucket != except);
+            guests.find_map(|(from, distance)| {
+                let to = buckets.empty_away(buckets.home_of_guest(from))?;
+                self.move_guest(from, to);
+                Some(Place { distance, ..from })
+            })
+        })
+    }
+
+    /// Moves a guest to another place of its home.
+    fn move_guest(&self, from: Place, to: Place) {
+        let buckets = self.buckets();
+        let home = buckets.home_of_guest(from);
+        let header = buckets.header(home, Ordering::Relaxed);
+        let header = self.header_without(home, header, from).with(to.distance);
+        self.write(home, header, |buckets| {
+            buckets.put(to, buckets.slot(from).at(to.distance));
+            buckets.put(from, Slot::EMPTY);
+        });
+    }
+
+    /// The home's header once the flow at `place` has left it.
+    fn header_without(&self, home: usize, header: Header, place: Place) -> Header {
+        let mut flows = self.buckets().guests_of(home, place.distance);
+        let others = flows.any(|(other, _)| other.word != place.word);
+        if others { header } else { header.without(place.distance) }
+    }
+
     /// Where the flow lies for which `is_match` says yes.
     #[inline]
-    fn locate(&self, hash: u64, mut is_match: impl FnMut(FlowRef) -> bool) -> Option<Place> {
-        let home = self.home(hash);
-        let mut reach = 0;
-        let mut distance = 0;
-        while distance <= reach {
-            let index = self.after(home, distance);
-            let bucket = self.bucket(index);
-            if distance == 0 {
-                reach = Header(bucket[HEADER].load(Ordering::Relaxed)).reach();
-            }
-            for (word, slot) in bucket.iter().enumerate().skip(1) {
-                let slot = slot.load(Ordering::Relaxed);
-                if is_slot_of(slot, hash) && is_match(flow_of(slot)) {
-                    return Some(Place { bucket: index, word, distance });
-                }
-            }
-            distance += 1;
-        }
-        None
+    fn locate(
+        &self,
+        hash: u64,
+        mut is_match: impl FnMut(FlowRef) -> bool,
+    ) -> Option<(Place, FlowRef)> {
+        let buckets = self.buckets();
+        let home = buckets.home(hash);
+        let header = buckets.header(home, Ordering::Relaxed);
+        header.distances().find_map(|distance| {
+            let place = buckets.find_at(home, distance, hash, &mut is_match)?;
+            Some((place, buckets.slot(place).flow()))
+        })
     }
 
-    /// An empty word of the bucket that lies `distance` after `home`.
+    /// Changes flows of the bucket `home` so that readers notice: see `reader`.
     #[inline]
-    fn empty_word(&self, home: usize, distance: usize) -> Option<Place> {
-        let bucket = self.after(home, distance);
-        let slots = self.bucket(bucket).iter().enumerate().skip(1);
-        let mut empty = slots.filter(|(_, slot)| slot.load(Ordering::Relaxed) == 0);
-        empty.next().map(|(word, _)| Place { bucket, word, distance })
-    }
-
-    /// Changes a flow of the bucket `home` so that readers notice: see `reader`.
-    #[inline]
-    fn write(&self, home: usize, header: Header, change: impl FnOnce(&Self)) {
-        let word = &self.bucket(home)[HEADER];
+    fn write(&self, home: usize, header: Header, change: impl FnOnce(Buckets<'_>)) {
+        let buckets = self.buckets();
+        let word = buckets.header_word(home);
         let before = Header(word.load(Ordering::Relaxed)).sequence();
         word.store(header.with_sequence(before.wrapping_add(1)).0, Ordering::Relaxed);
         // No store of the change may be seen before the odd count.
         fence(Ordering::Release);
-        change(self);
+        change(buckets);
         // Whoever reads the even count sees the whole change.
         word.store(header.with_sequence(before.wrapping_add(2)).0, Ordering::Release);
     }
 
-    /// The bucket where a flow of this hash belongs.
     #[inline]
-    fn home(&self, hash: u64) -> usize {
-        home(hash, self.buckets)
-    }
-
-    #[inline]
-    fn after(&self, home: usize, distance: usize) -> usize {
-        after(home, distance, self.buckets)
-    }
-
-    #[inline]
-    fn bucket(&self, index: usize) -> &Bucket {
-        bucket(self.words.as_ref(), index)
+    fn buckets(&self) -> Buckets<'_> {
+        Buckets::of(self.words.as_ref())
     }
 }
 
@@ -279,106 +316,6 @@ impl<W: AsRef<[AtomicU64]> + Clone> FlowTable<W> {
         FlowReader::new(self.words.clone())
     }
 }
-
-/// Where a flow lies.
-struct Place {
-    bucket: usize,
-    /// The slot's word in the bucket.
-    word: usize,
-    /// Buckets from the home to this one.
-    distance: usize,
-}
-
-/// A bucket's header: the sequence count in the lower 32 bits, odd while its owner writes; above it
-/// in 16 bits the number of flows whose home this is and which lie elsewhere; in the topmost 16 how
-/// many buckets away the farthest of them lies, or did since there were none.
-#[derive(Clone, Copy)]
-struct Header(u64);
-
-impl Header {
-    const fn sequence(self) -> u32 {
-        self.0 as u32
-    }
-
-    const fn away(self) -> u16 {
-        (self.0 >> 32) as u16
-    }
-
-    const fn reach(self) -> usize {
-        (self.0 >> 48) as usize
-    }
-
-    const fn with_sequence(self, sequence: u32) -> Self {
-        Self(self.0 >> 32 << 32 | sequence as u64)
-    }
-
-    const fn with_flows(self, away: u16, reach: usize) -> Self {
-        Self((reach as u64) << 48 | (away as u64) << 32 | self.sequence() as u64)
-    }
-
-    /// The header once one more flow lies that many buckets away.
-    const fn with_one_away(self, distance: usize) -> Self {
-        if distance == 0 {
-            return self;
-        }
-        let reach = if distance > self.reach() { distance } else { self.reach() };
-        self.with_flows(self.away() + 1, reach)
-    }
-
-    /// The header once one flow less lies that many buckets away.
-    const fn with_one_back(self, distance: usize) -> Self {
-        match (distance, self.away()) {
-            (0, _) => self,
-            (_, 0 | 1) => self.with_flows(0, 0),
-            (_, away) => self.with_flows(away - 1, self.reach()),
-        }
-    }
-}
-
-/// A header and seven slots.
-type Bucket = [AtomicU64; WORDS];
-
-#[inline]
-fn bucket(words: &[AtomicU64], index: usize) -> &Bucket {
-    &words.as_chunks::<WORDS>().0[index]
-}
-
-/// The upper half of the hash, spread evenly over the buckets; the lower half is the fingerprint.
-#[inline]
-const fn home(hash: u64, buckets: usize) -> usize {
-    (((hash >> 32) * buckets as u64) >> 32) as usize
-}
-
-#[inline]
-const fn after(home: usize, distance: usize, buckets: usize) -> usize {
-    let index = home + distance;
-    if index >= buckets { index - buckets } else { index }
-}
-
-#[inline]
-const fn slot_of(hash: u64, flow: FlowRef) -> u64 {
-    hash << 32 | flow.0 as u64
-}
-
-/// Whether a slot is taken and has the fingerprint of this hash.
-#[inline]
-const fn is_slot_of(slot: u64, hash: u64) -> bool {
-    slot != 0 && slot >> 32 == hash & 0xffff_ffff
-}
-
-#[inline]
-const fn flow_of(slot: u64) -> FlowRef {
-    FlowRef(slot as u32)
-}
-
-/// Words of a bucket: one cache line.
-const WORDS: usize = 8;
-/// Flows of a bucket.
-const SLOTS: usize = WORDS - 1;
-/// The header's word.
-const HEADER: usize = 0;
-/// How many buckets a flow may lie from its home, at most.
-const REACH: usize = 256;
 
 const INDEX_BITS: u32 = 30;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;

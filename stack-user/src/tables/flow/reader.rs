@@ -1,7 +1,7 @@
 //! Reading a flow table while its owner writes.
 //!
-//! The sequence count of a bucket covers every flow whose home it is, wherever the flow lies. The
-//! owner makes the count odd, then changes slot and header, then makes it even. A reader takes the
+//! The sequence count of a bucket covers every flow whose home it is, wherever the flow lies or moves.
+//! The owner makes the count odd, then changes slots and header, then makes it even. A reader takes the
 //! count, looks, and takes it again: an odd count, or two that differ, means that it looked at a
 //! change halfway, and it looks again.
 //!
@@ -12,64 +12,56 @@
 //! first count is even, its Acquire load synchronizes with the Release store of that count, and the
 //! slots are at least as new as it.
 
-use super::{HEADER, Header, after, bucket, home, is_slot_of};
+use super::bucket::{Buckets, Header};
 use crate::tables::sync::{AtomicU64, Ordering, fence};
 
 /// A view of a flow table for other threads than its owner's.
 #[derive(Clone)]
 pub struct FlowReader<W> {
     words: W,
-    /// How many buckets there are.
-    buckets: usize,
 }
 
 impl<W: AsRef<[AtomicU64]>> FlowReader<W> {
     /// A view of the table over these words.
-    pub(super) fn new(words: W) -> Self {
-        let buckets = words.as_ref().len() / super::WORDS;
-        Self { words, buckets }
+    pub(super) const fn new(words: W) -> Self {
+        Self { words }
     }
 
-    /// Whether the table holds a flow with the bucket and fingerprint of this hash: 64 bits of it
-    /// less what the number of buckets loses, so that a false yes is rare; a no is never false.
+    /// Whether the table holds a flow with the bucket and fingerprint of this hash. A no is never
+    /// false; a yes is false for about one absent flow in ten million.
     pub fn contains(&self, hash: u64) -> bool {
+        let buckets = Buckets::of(self.words.as_ref());
         for _ in 0..ATTEMPTS {
-            if let Some(found) = self.look(hash) {
+            if let Some(found) = look(buckets, hash) {
                 return found;
             }
             core::hint::spin_loop();
         }
-        // The owner writes this bucket without end, or died in the middle of it. Each slot is one
-        // word, so what a last look sees is at worst a little old.
-        self.scan(hash, self.header(hash))
+        // The owner writes flows of this home without end, or died in the middle of it. Each slot is
+        // one word, so a last look is right but for a flow that is just being moved.
+        let header = buckets.header(buckets.home(hash), Ordering::Acquire);
+        scan(buckets, hash, header)
     }
+}
 
-    /// One look; `None` when the owner was writing.
-    fn look(&self, hash: u64) -> Option<bool> {
-        let word = &bucket(self.words.as_ref(), home(hash, self.buckets))[HEADER];
-        let header = Header(word.load(Ordering::Acquire));
-        if !header.sequence().is_multiple_of(2) {
-            return None;
-        }
-        let found = self.scan(hash, header);
-        fence(Ordering::Acquire);
-        let same = Header(word.load(Ordering::Relaxed)).sequence() == header.sequence();
-        same.then_some(found)
+/// One look; `None` when the owner was writing.
+fn look(buckets: Buckets<'_>, hash: u64) -> Option<bool> {
+    let home = buckets.home(hash);
+    let header = buckets.header(home, Ordering::Acquire);
+    if !header.sequence().is_multiple_of(2) {
+        return None;
     }
+    let found = scan(buckets, hash, header);
+    fence(Ordering::Acquire);
+    let same = buckets.header(home, Ordering::Relaxed).sequence() == header.sequence();
+    same.then_some(found)
+}
 
-    fn header(&self, hash: u64) -> Header {
-        let home = home(hash, self.buckets);
-        Header(bucket(self.words.as_ref(), home)[HEADER].load(Ordering::Acquire))
-    }
-
-    /// Looks through the buckets that the header of the home names.
-    fn scan(&self, hash: u64, header: Header) -> bool {
-        let home = home(hash, self.buckets);
-        (0..=header.reach()).any(|distance| {
-            let bucket = bucket(self.words.as_ref(), after(home, distance, self.buckets));
-            bucket[HEADER + 1..].iter().any(|s| is_slot_of(s.load(Ordering::Relaxed), hash))
-        })
-    }
+/// Looks through the buckets that the header of the home names.
+fn scan(buckets: Buckets<'_>, hash: u64, header: Header) -> bool {
+    let home = buckets.home(hash);
+    let mut distances = header.distances();
+    distances.any(|distance| buckets.find_at(home, distance, hash, &mut |_| true).is_some())
 }
 
 /// Looks before a reader settles for what it sees.

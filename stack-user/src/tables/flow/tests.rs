@@ -129,26 +129,38 @@ fn full_load_fits_and_misses_stay_near_home() {
         assert!(table.remove(mix(n), tcb(0)));
         assert_eq!(table.insert(mix(capacity + n), tcb(0)), Ok(()), "after {n}");
     }
-    let reaches: Vec<usize> = (0..table.buckets)
-        .map(|n| Header(table.bucket(n)[HEADER].load(Ordering::Relaxed)).reach())
-        .collect();
-    let home_only = reaches.iter().filter(|reach| **reach == 0).count();
-    let most = reaches.iter().max().unwrap();
-    let mean = 1.0 + reaches.iter().sum::<usize>() as f64 / reaches.len() as f64;
-    println!("buckets {} home only {home_only} most {most} mean {mean:.2}", reaches.len());
-    assert!(*most < REACH && mean < 4.0, "most {most} mean {mean}");
-    assert!(
-        (capacity..capacity + 1_000_000)
-            .skip(1_000_000 - 10)
-            .all(|n| { table.find(mix(n), |_| true).is_some() })
-    );
-    (1_000_000..1_000_000 + capacity).for_each(|n| assert!(table.remove(mix(n), tcb(0))));
+    let buckets = table.buckets();
+    let count = buckets.count();
+    let reads: Vec<usize> =
+        (0..count).map(|n| buckets.header(n, Ordering::Relaxed).distances().count()).collect();
+    let home_only = reads.iter().filter(|reads| **reads == 1).count();
+    let mean = reads.iter().sum::<usize>() as f64 / count as f64;
+    println!("{home_only} of {count} home only, {mean:.2} reads on average");
+    // A Poisson distribution with a mean of 6 1/8 is above seven in 27 % of cases.
+    assert!(home_only * 100 > count * 70 && mean < 1.6, "{home_only} of {count}, mean {mean}");
+    for n in 1_000_000..1_000_000 + capacity {
+        assert_eq!(table.find(mix(n), |_| true), Some(tcb(0)));
+        assert!(table.remove(mix(n), tcb(0)));
+    }
     // Nothing is left but the sequence counts.
-    assert!((0..table.buckets).all(|n| {
-        let bucket = table.bucket(n);
-        bucket[HEADER].load(Ordering::Relaxed) >> 32 == 0
-            && bucket[1..].iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
-    }));
+    let buckets = table.buckets();
+    for bucket in 0..count {
+        let header = buckets.header(bucket, Ordering::Relaxed);
+        assert_eq!(header.with_sequence(0).0, 0);
+        let slots = &table.words.as_ref()[bucket * WORDS + 1..][..SLOTS];
+        assert!(slots.iter().all(|slot| slot.load(Ordering::Relaxed) == 0));
+    }
+}
+
+#[test]
+fn every_small_table_fills_to_its_capacity() {
+    for size in 0..700 {
+        let mut table = table(size);
+        for n in 0..table.capacity() as u64 {
+            let hash = mix(n << 32 | size as u64);
+            assert_eq!(table.insert(hash, tcb(0)), Ok(()), "{n} of {size}");
+        }
+    }
 }
 
 #[test]
@@ -183,9 +195,14 @@ fn reader_beside_a_writer_never_misses_what_stays() {
 fn reader_of_a_write_that_never_ends_still_answers() {
     let mut table = table(49);
     table.insert(mix(1), tcb(0)).unwrap();
-    let home = table.home(mix(1));
-    table.bucket(home)[HEADER].fetch_add(1, Ordering::Relaxed);
+    let buckets = table.buckets();
+    buckets.header_word(buckets.home(mix(1))).fetch_add(1, Ordering::Relaxed);
     assert!(table.reader().contains(mix(1)));
+}
+
+/// A reference that no flow of another hash has.
+fn ref_of(hash: u64, index: u32) -> FlowRef {
+    tcb(((hash >> 56) as u32) << 8 | (hash as u32) << 4 | index)
 }
 
 proptest! {
@@ -200,7 +217,7 @@ proptest! {
         let mut model: HashMap<(u64, FlowRef), ()> = HashMap::new();
         for (op, home, print, index) in ops {
             let hash = home << 61 | print;
-            let flow = tcb(index);
+            let flow = ref_of(hash, index);
             match op {
                 0 | 1 if !model.contains_key(&(hash, flow)) => {
                     let room = model.len() < table.capacity();
@@ -211,7 +228,7 @@ proptest! {
                 }
                 2 => prop_assert_eq!(table.remove(hash, flow), model.remove(&(hash, flow)).is_some()),
                 3 => {
-                    let new = FlowRef::new(FlowKind::TimeWait, index);
+                    let new = FlowRef::new(FlowKind::TimeWait, flow.index());
                     let there = model.remove(&(hash, flow)).is_some();
                     prop_assert_eq!(table.replace(hash, flow, new), there);
                     if there {
@@ -227,7 +244,7 @@ proptest! {
                 for print in 0..4 {
                     let hash = home << 61 | print;
                     let mut any = false;
-                    for flow in (0..3).map(tcb) {
+                    for flow in (0..3).map(|index| ref_of(hash, index)) {
                         let want = model.contains_key(&(hash, flow)).then_some(flow);
                         prop_assert_eq!(table.find(hash, |other| other == flow), want);
                         any |= want.is_some();
