@@ -1,16 +1,24 @@
 //! `cargo xtask`: build, run and test Sluice.
 //!
-//! Owns the command line alone; each command's work stands in a file of its name.
+//! Owns the command line of xtask alone; each command stands in a file of its own.
 
-use anyhow::Result;
+mod ci;
+mod cmd;
+mod demo;
+mod ebpf;
+mod rooms;
+mod run;
+mod setup;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
-mod ebpf;
-mod setup;
-
-/// Build, run and test Sluice.
+/// Builds, runs and tests Sluice.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(bin_name = "cargo xtask")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -18,22 +26,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install what building and testing need.
+    /// Builds everything in release and serves on an interface; makes a demo where `veth0` is named
+    /// and does not exist.
+    Run(run::Options),
+    /// Runs every test; the last line is the sum.
+    Test(test::Options),
+    /// Formatting, lints, documentation, the import check, then every test.
+    Ci,
+    /// Finds or installs what building needs.
     Setup {
-        /// Also install the tools of development: cargo-fuzz, cargo-mutants, cargo-deny, tshark.
+        /// Also what only developers need: cargo-fuzz and the like.
         #[arg(long)]
         dev: bool,
     },
-    /// Build the XDP program; prints the path of the object.
+    /// Builds the XDP program and prints where it lies.
     BuildEbpf,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Setup { dev } => setup::setup(dev),
-        Command::BuildEbpf => {
-            println!("{}", ebpf::build_ebpf()?.display());
-            Ok(())
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::test(&options),
+        Command::Ci => ci::ci(),
+        Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
+        Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
+            println!("{}", program.display());
+            ExitCode::SUCCESS
+        }),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        match error.downcast_ref::<cmd::BadInput>() {
+            Some(_) => ExitCode::from(2),
+            None => ExitCode::FAILURE,
         }
-    }
+    })
 }
