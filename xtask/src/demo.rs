@@ -18,7 +18,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cmd::{self, BadInput};
-use crate::tools;
 
 /// The interface whose absence asks for the demo.
 pub(crate) const IFACE: &str = "veth0";
@@ -29,7 +28,6 @@ pub(crate) fn refuse_early() -> Result<()> {
         let line = "the demo makes network namespaces, which needs root: run it again with sudo";
         return Err(BadInput(line.into()).into());
     }
-    tools::install_missing()?;
     Lock::take().map(drop)
 }
 

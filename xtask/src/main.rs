@@ -10,7 +10,6 @@ mod rooms;
 mod run;
 mod setup;
 mod test;
-mod tools;
 
 use std::process::ExitCode;
 

@@ -56,7 +56,7 @@ fn build() -> Result<(PathBuf, PathBuf)> {
     setup::setup(false)?;
     let program = ebpf::build_ebpf()?;
     cmd::check(cmd::cargo().args(["build", "--release", "--package", "stack-user"]))?;
-    Ok((cmd::target_dir().join("release/sluice"), program))
+    Ok((ebpf::target_dir().join("release/sluice"), program))
 }
 
 #[cfg(test)]

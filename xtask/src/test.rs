@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::cmd::{self, BadInput};
-use crate::{ebpf, setup, tools};
+use crate::{ebpf, setup};
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -35,7 +35,6 @@ pub(crate) fn test(options: &Options) -> Result<ExitCode> {
             return Err(BadInput(line.into()).into());
         }
         setup::setup(false)?;
-        tools::install_missing()?;
         ebpf::build_ebpf()?;
     }
     let skips = SkipFile::create()?;
@@ -202,8 +201,8 @@ struct SkipFile(PathBuf);
 
 impl SkipFile {
     fn create() -> Result<Self> {
-        let path = cmd::target_dir().join(format!("skips-{}", std::process::id()));
-        fs::create_dir_all(cmd::target_dir())?;
+        let path = ebpf::target_dir().join(format!("skips-{}", std::process::id()));
+        fs::create_dir_all(ebpf::target_dir())?;
         fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(path))
     }
