@@ -1,2 +1,63 @@
 //! `cargo xtask`: build, run and test Sluice.
-fn main() {}
+//!
+//! Owns the command line of xtask alone; each command stands in a file of its own.
+
+mod ci;
+mod cmd;
+mod demo;
+mod ebpf;
+mod rooms;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests Sluice.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds everything in release and serves on an interface; makes a demo where `veth0` is named
+    /// and does not exist.
+    Run(run::Options),
+    /// Runs every test; the last line is the sum.
+    Test(test::Options),
+    /// Formatting, lints, documentation, the import check, then every test.
+    Ci,
+    /// Finds or installs what building needs.
+    Setup {
+        /// Also what only developers need: cargo-fuzz and the like.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Builds the XDP program and prints where it lies.
+    BuildEbpf,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::test(&options),
+        Command::Ci => ci::ci(),
+        Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
+        Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
+            println!("{}", program.display());
+            ExitCode::SUCCESS
+        }),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        match error.downcast_ref::<cmd::BadInput>() {
+            Some(_) => ExitCode::from(2),
+            None => ExitCode::FAILURE,
+        }
+    })
+}

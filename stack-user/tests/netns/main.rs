@@ -1,0 +1,31 @@
+//! `sluice` against the real kernel: namespaces joined by a veth pair, one pair for each test.
+//!
+//! Needs root, so every test is ignored by plain `cargo test` and run by `cargo xtask test`.
+//! `topology`, `process`, `server` and `packets` are the harness; the other files hold the tests by
+//! topic. A test that cannot run on this machine says so with [`skip`] and returns.
+
+// All of it is tests, also what stands outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod capture;
+mod harness;
+mod life;
+mod modes;
+mod packets;
+mod process;
+mod refusal;
+mod server;
+mod steering;
+mod topology;
+mod transfer;
+
+use std::io::Write;
+
+/// Notes that a test did not run, and why; `cargo xtask test` counts these lines as skipped.
+fn skip(test: &str, reason: &str) {
+    eprintln!("skipped: {test}: {reason}");
+    let Some(path) = std::env::var_os("SLUICE_SKIPS") else { return };
+    let file = std::fs::File::options().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(format!("{test}: {reason}\n").as_bytes()))
+        .expect("the file for skipped tests can be written");
+}

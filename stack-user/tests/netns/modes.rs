@@ -1,0 +1,88 @@
+//! The ways to attach: generic mode, several queues, larger frames, and what the ready line says of
+//! them.
+
+use crate::process::piped;
+use crate::server::Sluice;
+use crate::topology::{Namespace, Options, SERVER, Topology};
+use crate::transfer::{assert_echoes, fetch};
+
+/// Fetches a page with curl as text.
+fn page(client: &Namespace, path: &str) -> String {
+    let mut curl = client.command("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
+    piped(curl.arg(format!("http://{SERVER}{path}")), |out| {
+        let mut text = String::new();
+        out.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn ready_line_names_interface_address_ports_and_mode() {
+    let topology = Topology::new();
+    let sluice = Sluice::start(&topology, "");
+    assert_eq!(
+        sluice.ready,
+        format!("ready: veth0 {SERVER} 7=echo 9=discard 80=http mode=native,copy queues=1")
+    );
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn status_page_names_what_runs() {
+    let topology = Topology::new();
+    let sluice = Sluice::start(&topology, "");
+    let html = page(&topology.client, "/");
+    assert!(html.contains("<html") && html.contains("veth0"), "{html}");
+    let stats = page(&topology.client, "/stats");
+    for name in ["uptime", "native,copy", "segments_in", "drop_checksum"] {
+        assert!(stats.contains(name), "no {name} in {stats}");
+    }
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn generic_mode_serves_the_status_page_and_bytes() {
+    let topology = Topology::new();
+    let sluice = Sluice::start(&topology, "--mode generic");
+    assert_eq!(sluice.ready_value("mode"), Some("generic,copy"));
+    assert!(page(&topology.client, "/").contains("veth0"));
+    fetch(&topology.client, SERVER, 20 << 20);
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn two_queues_are_served_both() {
+    let topology = Topology::with(&Options { queues: 2, ..Options::default() });
+    let sluice = Sluice::start(&topology, "");
+    assert_eq!(sluice.ready_value("queues"), Some("2"));
+    // The kernel spreads connections over its queues by their ports.
+    for _ in 0..32 {
+        assert_echoes(&topology.client, (SERVER, 7), b"which queue?");
+    }
+    fetch(&topology.client, SERVER, 20 << 20);
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn busy_polling_server_serves_alike() {
+    let topology = Topology::new();
+    let sluice = Sluice::start(&topology, "--busy-poll");
+    fetch(&topology.client, SERVER, 1 << 20);
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn larger_mtu_than_a_frame_holds_is_no_harm() {
+    let topology = Topology::with(&Options { mtu: 3000, ..Options::default() });
+    let sluice = Sluice::start(&topology, "");
+    fetch(&topology.client, SERVER, 1 << 20);
+    assert_echoes(&topology.client, (SERVER, 7), &vec![7; 100_000]);
+    sluice.stop();
+}

@@ -1,0 +1,131 @@
+//! Raw frames on the client's end: a capture written as pcap, and frames sent as they are.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+
+use crate::topology::Namespace;
+
+/// A packet socket bound to one interface.
+struct PacketSocket {
+    fd: OwnedFd,
+    address: LinkAddr,
+}
+
+impl PacketSocket {
+    fn open(namespace: &Namespace, interface: &str) -> Self {
+        namespace.inside(|| {
+            let fd = socket(
+                AddressFamily::Packet,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC,
+                SockProtocol::EthAll,
+            )
+            .expect("root may open a packet socket");
+            let address = nix::ifaddrs::getifaddrs()
+                .expect("interfaces can be listed")
+                .filter(|found| found.interface_name == interface)
+                .find_map(|found| found.address?.as_link_addr().copied())
+                .expect("the interface has a link-layer address");
+            bind(fd.as_raw_fd(), &address).expect("the interface is there");
+            Self { fd, address }
+        })
+    }
+}
+
+/// Sends `frames` from `interface` as they are. Frames that the kernel refuses (too short) are left
+/// out; gives how many were sent.
+pub(crate) fn send(
+    namespace: &Namespace,
+    interface: &str,
+    frames: impl Iterator<Item = Vec<u8>>,
+) -> usize {
+    let socket = PacketSocket::open(namespace, interface);
+    let fd = socket.fd.as_raw_fd();
+    let is_sent = |frame: &Vec<u8>| sendto(fd, frame, &socket.address, MsgFlags::empty()).is_ok();
+    frames.filter(is_sent).count()
+}
+
+/// A capture of everything that passes an interface, both ways.
+pub(crate) struct Capture {
+    path: PathBuf,
+    is_over: Arc<AtomicBool>,
+    writer: Option<JoinHandle<usize>>,
+}
+
+impl Capture {
+    /// Captures into a file named after `test` from now on.
+    pub(crate) fn start(namespace: &Namespace, interface: &str, test: &str) -> Self {
+        let socket = PacketSocket::open(namespace, interface);
+        // The reader looks at the end mark as often as this.
+        setsockopt(&socket.fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
+        let name = format!("{test}-{}.pcap", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut file = BufWriter::new(File::create(&path).expect("the capture can be written"));
+        file.write_all(&pcap_header()).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let writer = std::thread::spawn(move || {
+            let mut buffer = vec![0; SNAP];
+            let mut count = 0;
+            // What came before the mark was set is still read.
+            loop {
+                match recv(socket.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                    Ok(len) => {
+                        count += 1;
+                        file.write_all(&pcap_record(count, len)).unwrap();
+                        file.write_all(&buffer[..len]).unwrap();
+                    }
+                    Err(_) if over.load(Ordering::Relaxed) => break,
+                    Err(_) => {}
+                }
+            }
+            file.flush().unwrap();
+            count as usize
+        });
+        Self { path, is_over, writer: Some(writer) }
+    }
+
+    /// Ends the capture; gives its file and how many frames it holds.
+    pub(crate) fn finish(&mut self) -> (&Path, usize) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let count = self.writer.take().map_or(0, |writer| writer.join().unwrap());
+        (&self.path, count)
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.finish();
+        if std::thread::panicking() {
+            eprintln!("the capture is kept: {}", self.path.display());
+        } else {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The file's head: little-endian pcap 2.4, Ethernet.
+fn pcap_header() -> Vec<u8> {
+    let words = [0xa1b2_c3d4, 0x0004_0002, 0, 0, SNAP as u32, 1];
+    words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
+}
+
+/// The head of one record. No clock is read: frame `number` is stamped with that many µs.
+fn pcap_record(number: u32, len: usize) -> Vec<u8> {
+    let words = [number / 1_000_000, number % 1_000_000, len as u32, len as u32];
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// The most bytes of a frame that are kept.
+const SNAP: usize = 65_536;

@@ -1,0 +1,244 @@
+//! Two namespaces joined by a veth pair: the server's end is `veth0`, the client's `veth1`.
+//!
+//! Owns the namespaces: their names carry the process id, they go when the value is dropped, also
+//! when a test fails, and those of processes that are gone are swept by the next run.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::process::{Process, quiet, wait_until};
+
+/// The server's address.
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The client's address.
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// An address on the same link that neither kernel has.
+pub(crate) const FREE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
+/// The link-layer address of the server's end.
+pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The link-layer address of the client's end.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// How long a test waits for one step of a peer before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a topology is made of.
+pub(crate) struct Options {
+    /// Queues of each end, both for receiving and sending.
+    pub(crate) queues: u32,
+    /// The MTU of both ends.
+    pub(crate) mtu: u32,
+    /// Whether the client's end gets the program that passes everything.
+    pub(crate) has_peer_program: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { queues: 1, mtu: 1500, has_peer_program: true }
+    }
+}
+
+/// The two namespaces.
+pub(crate) struct Topology {
+    /// The namespace of `sluice`.
+    pub(crate) server: Namespace,
+    /// The namespace of the kernel's clients.
+    pub(crate) client: Namespace,
+    peer: Option<Process>,
+}
+
+impl Topology {
+    /// One queue, an MTU of 1500, and the passing program on the client's end.
+    pub(crate) fn new() -> Self {
+        Self::with(&Options::default())
+    }
+
+    /// Two namespaces with a link as `options` say.
+    pub(crate) fn with(options: &Options) -> Self {
+        static SWEEP: Once = Once::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        SWEEP.call_once(sweep);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let stem = format!("{PREFIX}{}-{number}", std::process::id());
+        let server = Namespace::make(format!("{stem}-s"));
+        let client = Namespace::make(format!("{stem}-c"));
+        let Options { queues, mtu, .. } = options;
+        let ends = [(&server, "veth0", SERVER_MAC), (&client, "veth1", CLIENT_MAC)];
+        let [a, b] = ends.map(|(namespace, name, mac)| {
+            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+            format!(
+                "{name} netns {} address {mac} mtu {mtu} numrxqueues {queues} numtxqueues {queues}",
+                namespace.name
+            )
+        });
+        quiet(&format!("ip link add {a} type veth peer name {b}"));
+        for ((namespace, name, _), address) in ends.into_iter().zip([SERVER, CLIENT]) {
+            namespace.ip(&format!("address add {address}/24 dev {name}"));
+            namespace.ip("link set lo up");
+            namespace.ip(&format!("link set {name} up"));
+        }
+        // veth hands frames over with half-made checksums; Sluice verifies them.
+        client.quiet("ethtool -K veth1 tx off");
+        let mut topology = Self { server, client, peer: None };
+        if options.has_peer_program {
+            topology.attach_peer_program();
+        }
+        topology
+    }
+
+    /// Without a program on the peer, frames sent back by XDP are never delivered to a veth.
+    fn attach_peer_program(&mut self) {
+        let mut command = self.client.command(env!("CARGO_BIN_EXE_sluice"));
+        let mut peer = Process::start(command.args(["pass", "--iface", "veth1"]));
+        wait_until("the passing program is attached", PATIENCE, || {
+            peer.assert_alive();
+            self.client.has_program("veth1")
+        });
+        self.peer = Some(peer);
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        // Before its namespace goes.
+        self.peer.take();
+    }
+}
+
+/// A network namespace, removed when dropped.
+pub(crate) struct Namespace {
+    /// Its name for `ip netns`.
+    pub(crate) name: String,
+}
+
+impl Namespace {
+    fn make(name: String) -> Self {
+        quiet(&format!("ip netns add {name}"));
+        let made = Self { name };
+        // Nothing here speaks IPv6; its own packets and address states would only disturb.
+        for scope in ["all", "default"] {
+            made.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1");
+        }
+        made
+    }
+
+    /// A command that runs in this namespace.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs `line`, split at spaces, in this namespace; gives its output, panics when it fails.
+    pub(crate) fn quiet(&self, line: &str) -> String {
+        quiet(&format!("ip netns exec {} {line}", self.name))
+    }
+
+    /// `ip` for this namespace.
+    pub(crate) fn ip(&self, line: &str) -> String {
+        quiet(&format!("ip -n {} {line}", self.name))
+    }
+
+    /// Runs `work` on a thread that has entered this namespace. Sockets stay in the namespace where
+    /// they were made, whoever uses them.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let enter = || {
+            let file = File::open(format!("{DIR}/{}", self.name)).expect("the namespace is there");
+            setns(file, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+            work()
+        };
+        let joined = std::thread::scope(|scope| scope.spawn(enter).join());
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The kernel's connection from this namespace, with bounds on every call.
+    pub(crate) fn try_connect(&self, to: (Ipv4Addr, u16)) -> std::io::Result<TcpStream> {
+        let to = SocketAddr::from(to);
+        let stream = self.inside(|| TcpStream::connect_timeout(&to, PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// As [`Namespace::try_connect`]; panics when it fails.
+    pub(crate) fn connect(&self, to: (Ipv4Addr, u16)) -> TcpStream {
+        self.try_connect(to).unwrap_or_else(|error| panic!("connect to {to:?}: {error}"))
+    }
+
+    /// The kernel's listener in this namespace.
+    pub(crate) fn listen(&self, at: (Ipv4Addr, u16)) -> TcpListener {
+        self.inside(|| TcpListener::bind(at)).unwrap_or_else(|error| panic!("bind {at:?}: {error}"))
+    }
+
+    /// Whether an XDP program is attached to `interface`.
+    pub(crate) fn has_program(&self, interface: &str) -> bool {
+        self.ip(&format!("link show dev {interface}")).contains("xdp")
+    }
+
+    /// The value of a sysctl of this namespace; `path` is below `/proc/sys`.
+    pub(crate) fn sysctl(&self, path: &str) -> String {
+        let path = format!("/proc/sys/{path}");
+        self.inside(|| fs::read_to_string(path)).expect("the sysctl can be read").trim().to_string()
+    }
+
+    /// Sets a sysctl of this namespace.
+    pub(crate) fn write_sysctl(&self, path: &str, value: &str) {
+        let path = format!("/proc/sys/{path}");
+        self.inside(|| fs::write(path, value)).expect("the sysctl can be written");
+    }
+
+    /// All of this namespace that a server could leave changed, as text.
+    pub(crate) fn state(&self) -> String {
+        let mut state = self.ip("-d link show") + &self.ip("address show") + &self.ip("route show");
+        state += &self.quiet("ss -Hltnu");
+        state + &self.sysctl(RESERVED_PORTS)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let removed = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        if !removed.is_ok_and(|status| status.success()) {
+            eprintln!("cannot remove the namespace {}", self.name);
+        }
+    }
+}
+
+/// Removes the namespaces of test processes that are gone, and ends what still runs in them.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(DIR) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let Some(pid) = pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) else {
+            continue;
+        };
+        if fs::exists(format!("/proc/{pid}")).unwrap_or(true) {
+            continue;
+        }
+        // Its own processes only: the name of the namespace is ours.
+        let pids = Command::new("ip").args(["netns", "pids", &name]).output();
+        let pids = pids.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&pids).split_whitespace() {
+            let Ok(pid) = pid.parse() else { continue };
+            let pid = nix::unistd::Pid::from_raw(pid);
+            // It may have ended by now.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        let _ = Command::new("ip").args(["netns", "delete", &name]).status();
+    }
+}
+
+/// The sysctl with the ports that the kernel does not choose by itself.
+pub(crate) const RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
+
+/// Where `ip netns` keeps its names.
+const DIR: &str = "/run/netns";
+
+/// What the names begin with; the process id follows.
+const PREFIX: &str = "sluice-test-";
