@@ -11,6 +11,8 @@ use crate::wire::FourTuple;
 mod chargen;
 mod discard;
 mod echo;
+#[cfg(test)]
+mod fake;
 pub mod http;
 
 pub use chargen::Chargen;
