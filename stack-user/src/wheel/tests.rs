@@ -24,7 +24,7 @@ fn expire(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
 #[test]
 fn empty_expires_nothing_and_has_no_deadline() {
     let mut wheel = wheel();
-    assert_eq!(expire(&mut wheel, Instant::from_millis(u64::MAX / TICK)), []);
+    assert!(expire(&mut wheel, Instant::from_millis(u64::MAX / TICK)).is_empty());
     assert_eq!((wheel.next_deadline(), wheel.len()), (None, 0));
 }
 
@@ -42,7 +42,7 @@ fn armed_fires_not_before_its_deadline_and_within_a_tick() {
                     assert!(wheel.next_deadline().unwrap() <= ticks(origin + distance + 1));
                     let before = Instant::from_nanos(deadline.as_nanos().saturating_sub(1));
                     if before < deadline && before >= ticks(origin) {
-                        assert_eq!(expire(&mut wheel, before), []);
+                        assert!(expire(&mut wheel, before).is_empty());
                     }
                     let mut fired = Vec::new();
                     let rounded = Instant::from_nanos(deadline.as_nanos().next_multiple_of(TICK));
@@ -82,7 +82,7 @@ fn armed_beyond_the_horizon_fires_in_time() {
     assert!(wheel.next_deadline().unwrap() <= ticks(far - 20_000));
     assert_eq!(expire(&mut wheel, ticks(far - 1)), [3]);
     assert_eq!(expire(&mut wheel, ticks(far)), [1]);
-    assert_eq!(expire(&mut wheel, ticks(far * 2 - 1)), []);
+    assert!(expire(&mut wheel, ticks(far * 2 - 1)).is_empty());
     assert_eq!(expire(&mut wheel, ticks(far * 2)), [2]);
 }
 
@@ -91,8 +91,8 @@ fn time_running_backwards_fires_nothing_early() {
     let mut wheel = wheel();
     expire(&mut wheel, ticks(500));
     wheel.arm(1, 0, ticks(600));
-    assert_eq!(expire(&mut wheel, ticks(10)), []);
-    assert_eq!(expire(&mut wheel, ticks(599)), []);
+    assert!(expire(&mut wheel, ticks(10)).is_empty());
+    assert!(expire(&mut wheel, ticks(599)).is_empty());
     assert_eq!(expire(&mut wheel, ticks(600)), [1]);
 }
 

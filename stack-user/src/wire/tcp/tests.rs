@@ -27,7 +27,7 @@ fn options_of(options: &[u8]) -> Result<Options, DropReason> {
 fn captured(text: &str, check: impl FnOnce(Packet<'_>)) {
     let bytes = hex(text);
     let (header, raw_options, payload) = split(&bytes).unwrap();
-    assert_eq!(payload, []);
+    assert!(payload.is_empty());
     let mut again = vec![0xaa; bytes.len()];
     assert_eq!(header.emit(raw_options, &mut again), bytes.len());
     assert_eq!(again, bytes);
