@@ -2,10 +2,10 @@
 
 use super::Shard;
 use super::inner::{Conn, Core};
-use crate::service::Connection;
+use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{Events, State};
+use crate::tcp::{CloseReason, Env, Events, State};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -55,7 +55,7 @@ impl Shard {
         &mut self,
         index: u32,
         now: Instant,
-        run: impl FnOnce(&mut dyn crate::service::Service, &mut dyn Connection) -> R,
+        run: impl FnOnce(&mut dyn Service, &mut dyn Connection) -> R,
     ) -> Option<R> {
         let service = usize::from(self.core.conns.get(index)?.service);
         let mut handle = Handle { core: &mut self.core, index, now };
@@ -103,7 +103,7 @@ impl Shard {
             }
             conn.tcb.put_unread(chain);
             conn.tcb.on_consumed();
-            if consumed < len && !conn.is_resumed {
+            if consumed == 0 || (consumed < len && !conn.is_resumed) {
                 return;
             }
         }
@@ -119,13 +119,13 @@ impl Shard {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
         if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
-            self.end(index, crate::tcp::CloseReason::Closed);
+            self.end(index, CloseReason::Closed);
         }
     }
 
     /// The connection is over: the service hears of it once, and the table forgets it as soon as
     /// nothing is left to send.
-    fn end(&mut self, index: u32, reason: crate::tcp::CloseReason) {
+    fn end(&mut self, index: u32, reason: CloseReason) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         if conn.is_known || conn.is_active {
             let (service, user) = (usize::from(conn.service), conn.user);
@@ -137,17 +137,13 @@ impl Shard {
     /// After anything was done to a connection: tells its service what that led to, forgets it when
     /// it is over, else sees that output and the wheel look at it.
     pub(super) fn settle(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_events() || conn.is_resumed {
+        let wants_call = |conn: &Conn| conn.tcb.has_events() || conn.is_resumed;
+        while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
         let Some(conn) = self.core.conns.get(index) else { return };
         if conn.is_detached {
-            self.finish_reading(index, now);
-            let is_read = self.core.conns.get(index).is_some_and(|conn| !conn.tcb.has_unread());
-            if is_read {
-                self.core.forget(index);
-            }
+            self.settle_detached(index, now);
             return;
         }
         if conn.tcb.is_over() {
@@ -158,6 +154,19 @@ impl Shard {
         }
         self.core.mark_dirty(index);
         self.core.arm(index);
+    }
+
+    /// TIME-WAIT has its record; the connection stays for a service that has not read everything and
+    /// will come back for it by its timer.
+    fn settle_detached(&mut self, index: u32, now: Instant) {
+        self.finish_reading(index, now);
+        let Some(conn) = self.core.conns.get(index) else { return };
+        if conn.tcb.has_unread() && conn.tcb.next_deadline() != Instant::NEVER {
+            self.core.arm(index);
+            return;
+        }
+        self.end(index, CloseReason::Closed);
+        self.core.forget(index);
     }
 }
 
@@ -173,7 +182,7 @@ impl Handle<'_> {
         self.core.conns.get(self.index).expect("a connection outlives the call of its service")
     }
 
-    fn parts(&mut self) -> (&mut Conn, crate::tcp::Env<'_>) {
+    fn parts(&mut self) -> (&mut Conn, Env<'_>) {
         self.core.conn_env(self.index).expect("a connection outlives the call of its service")
     }
 }

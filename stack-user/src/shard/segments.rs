@@ -125,6 +125,7 @@ impl Core {
             return;
         }
         conn.is_detached = true;
+        conn.tcb.stop_timers();
         let record = TimeWait::of(&conn.tcb, until);
         let bare = record.ack(now);
         let old = FlowRef::new(FlowKind::Tcb, index);
@@ -143,7 +144,7 @@ impl Core {
         }
     }
 
-    fn time_wait_end(&self, now: Instant) -> u32 {
-        (now + self.config.tcp.time_wait).as_millis() as u32
+    fn time_wait_end(&self, now: Instant) -> Instant {
+        now + self.config.tcp.time_wait
     }
 }

@@ -4,7 +4,7 @@ use super::inner::Core;
 use super::replies::Body;
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{HEADROOM, MAX_HEADER};
+use crate::tcp::{CloseReason, HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::icmp::Echo;
@@ -42,7 +42,15 @@ impl Shard {
         if self.core.conns.get(index).is_none() {
             return Sent::All;
         }
-        let Some(mac) = self.core.resolve(index, now) else { return Sent::All };
+        let Some(mac) = self.core.resolve(index, now) else {
+            if let Some((conn, mut env)) = self.core.conn_env(index)
+                && !conn.is_waiting
+            {
+                // No route, or no room to remember the next hop.
+                conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+            }
+            return Sent::All;
+        };
         for _ in 0..SHARE {
             let Some(frame) = tx.reserve() else { return Sent::NoFrame };
             let longest = HEADROOM + MAX_HEADER + usize::from(self.core.config.mtu);
@@ -64,7 +72,7 @@ impl Shard {
     fn after_output(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         conn.is_dirty = false;
-        if conn.tcb.is_over() {
+        if conn.tcb.is_over() || conn.tcb.has_events() {
             self.settle(index, now);
         } else {
             self.core.arm(index);

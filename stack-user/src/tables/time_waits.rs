@@ -58,7 +58,7 @@ impl TimeWaits {
     pub fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(id) = self.queue.front() {
             if let Some(record) = self.records.get_by_id(*id) {
-                return Some(record.ends_at());
+                return Some(record.deadline);
             }
             self.queue.pop_front();
         }
@@ -69,7 +69,7 @@ impl TimeWaits {
     pub fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
         while let Some(id) = self.queue.pop_front() {
             let Some(record) = self.records.get_by_id(id) else { continue };
-            if record.ends_at() <= now {
+            if record.deadline <= now {
                 return Some((id.index, self.records.remove(id.index)?));
             }
             // The head has not ended: the queue waits, unless 2MSL began anew for it.

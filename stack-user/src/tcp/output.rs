@@ -108,7 +108,9 @@ impl TimeWait {
             flags: Flags::ACK,
             window: self.window,
             options: Options {
-                timestamps: self.recent.map(|echo| Timestamps { value: stamp, echo }),
+                timestamps: self
+                    .has_stamps
+                    .then_some(Timestamps { value: stamp, echo: self.recent }),
                 ..Options::NONE
             },
         }

@@ -15,11 +15,13 @@ pub struct TimeWait {
     /// RCV.NXT.
     pub rcv_nxt: SeqNum,
     /// TS.Recent, where timestamps were agreed.
-    pub recent: Option<u32>,
+    pub recent: u32,
+    /// Whether timestamps were agreed.
+    pub has_stamps: bool,
     /// Added to the clock of milliseconds for our timestamps.
     pub stamp_offset: u32,
-    /// When it ends, in milliseconds of the shard's clock.
-    pub deadline: u32,
+    /// When it ends.
+    pub deadline: Instant,
     /// The window field of its acknowledgments.
     pub window: u16,
 }
@@ -41,13 +43,14 @@ pub enum TimeWaitVerdict {
 }
 
 impl TimeWait {
-    /// What remains of `tcb`, until `deadline` (milliseconds).
-    pub fn of(tcb: &Tcb, deadline: u32) -> Self {
+    /// What remains of `tcb`, until `deadline`.
+    pub fn of(tcb: &Tcb, deadline: Instant) -> Self {
         Self {
             tuple: tcb.tuple,
             snd_nxt: tcb.snd.max,
             rcv_nxt: tcb.rcv.nxt,
-            recent: tcb.stamps.is_on.then_some(tcb.stamps.recent),
+            recent: tcb.stamps.recent,
+            has_stamps: tcb.stamps.is_on,
             stamp_offset: tcb.stamps.offset,
             deadline,
             window: (tcb.rcv.limit >> tcb.rcv.scale).min(0xffff) as u16,
@@ -79,19 +82,16 @@ impl TimeWait {
     /// RFC 6191, section 2: a later timestamp, or else a later sequence number.
     fn is_newer(&self, segment: &Segment<'_>) -> bool {
         let later_seq = segment.seq.is_after(self.rcv_nxt);
-        match (self.recent, segment.options.timestamps) {
-            (Some(recent), Some(stamps)) => match stamps.value.wrapping_sub(recent) as i32 {
-                1.. => true,
-                0 => later_seq,
-                _ => false,
-            },
+        match segment.options.timestamps {
+            Some(stamps) if self.has_stamps => {
+                match stamps.value.wrapping_sub(self.recent) as i32 {
+                    1.. => true,
+                    0 => later_seq,
+                    _ => false,
+                }
+            }
             _ => later_seq,
         }
-    }
-
-    /// When it ends.
-    pub fn ends_at(&self) -> Instant {
-        Instant::from_millis(self.deadline.into())
     }
 }
 

@@ -59,13 +59,13 @@ impl Tcb {
         let is_first = self.rtt.unanswered() == 0;
         let flight = self.snd.max.since(self.snd.una);
         self.rtt.back_off();
+        self.timers.retransmit = now + self.rtt.timeout();
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
         } else if !self.snd.buffer.is_empty() && (self.snd.wnd == 0 || flight == 0) {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
             self.owed.probe = true;
-            self.timers.retransmit = now + self.rtt.timeout();
         } else {
             // RFC 6298 5.4 to 5.6: the earliest segment goes again; what follows it goes as the
             // window allows.
@@ -74,6 +74,11 @@ impl Tcb {
             self.snd.nxt = self.snd.una;
             self.owed.retransmit = false;
         }
+    }
+
+    /// Stops every timer but the user's: TIME-WAIT is in the hands of its record.
+    pub fn stop_timers(&mut self) {
+        self.timers = Timers { user: self.timers.user, ..Timers::default() };
     }
 
     /// Sets or clears the user's timer.
