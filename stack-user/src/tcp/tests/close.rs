@@ -1,0 +1,151 @@
+//! Closing: every order, half-close, abort, and the records that follow.
+
+use super::*;
+
+const FIN_ACK: Flags = Flags(0x11);
+
+// RFC 9293 figure 12.
+#[test]
+fn fin_wait_1_normal_close_ends_in_time_wait() {
+    let mut bench = Bench::open();
+    bench.close();
+    assert_eq!(bench.tcb.state(), State::FinWait1);
+    let sent = bench.sent();
+    assert_eq!((sent[0].seq, sent[0].flags), (ISS + 1, FIN_ACK));
+    bench.arrive(segment(IRS + 1, ISS + 2, ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::FinWait2);
+    bench.arrive(segment(IRS + 1, ISS + 2, ACK, b"late"));
+    assert_eq!(bench.got, b"late");
+    bench.arrive(segment(IRS + 5, ISS + 2, FIN_ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::TimeWait);
+    assert!(bench.tcb.poll_event().fin);
+}
+
+// RFC 9293 figure 13: both close at once.
+#[test]
+fn fin_wait_1_fin_without_our_ack_is_a_simultaneous_close() {
+    let mut bench = Bench::open();
+    bench.close();
+    bench.sent();
+    bench.arrive(segment(IRS + 1, ISS + 1, FIN_ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::Closing);
+    assert_eq!(bench.sent()[0].ack, IRS + 2);
+    bench.arrive(segment(IRS + 2, ISS + 2, ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::TimeWait);
+}
+
+#[test]
+fn fin_wait_1_fin_with_our_ack_goes_to_time_wait_at_once() {
+    let mut bench = Bench::open();
+    bench.close();
+    bench.sent();
+    bench.arrive(segment(IRS + 1, ISS + 2, FIN_ACK, b"bye"));
+    assert_eq!((bench.tcb.state(), &bench.got[..]), (State::TimeWait, &b"bye"[..]));
+}
+
+#[test]
+fn close_wait_sends_what_is_queued_and_ends_by_last_ack() {
+    let mut bench = Bench::open();
+    bench.arrive(segment(IRS + 1, ISS + 1, FIN_ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::CloseWait);
+    bench.send(b"rest");
+    bench.close();
+    let sent = bench.sent();
+    assert_eq!(bench.tcb.state(), State::LastAck);
+    assert_eq!((&sent[0].text[..], sent[0].flags.contains(FIN)), (&b"rest"[..], true));
+    bench.arrive(segment(IRS + 2, ISS + 6, ACK, &[]));
+    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::Closed));
+    assert!(bench.tcb.is_over());
+}
+
+#[test]
+fn established_fin_before_a_gap_waits_for_the_text() {
+    let mut bench = Bench::open();
+    bench.arrive(segment(IRS + 4, ISS + 1, FIN_ACK, b"def"));
+    assert_eq!(bench.tcb.state(), State::Established);
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, b"abc"));
+    assert_eq!((bench.tcb.state(), &bench.got[..]), (State::CloseWait, &b"abcdef"[..]));
+    assert_eq!(bench.sent()[0].ack, IRS + 8);
+}
+
+#[test]
+fn last_ack_lost_fin_is_sent_again() {
+    let mut bench = Bench::open();
+    bench.arrive(segment(IRS + 1, ISS + 1, FIN_ACK, &[]));
+    bench.close();
+    let first = bench.sent();
+    bench.wait();
+    assert_eq!(bench.sent(), first);
+}
+
+// The window is closed: the FIN still goes again, for it takes no window.
+#[test]
+fn fin_wait_1_fin_into_a_zero_window_is_retransmitted() {
+    let mut bench = Bench::open();
+    bench.close();
+    bench.sent();
+    bench.arrive(Segment { window: 0, ..segment(IRS + 1, ISS + 1, ACK, &[]) });
+    bench.wait();
+    assert_eq!(bench.sent_flags(), [FIN_ACK]);
+}
+
+// RFC 9293 3.10.5.
+#[test]
+fn established_abort_sends_rst_and_drops_what_is_queued() {
+    let mut bench = Bench::open();
+    bench.send(&[1; 100_000]);
+    bench.sent();
+    bench.env(|tcb, env| tcb.abort(env));
+    assert!(!bench.tcb.is_over());
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].flags), (1, RST.union(ACK)));
+    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::Aborted));
+    assert_eq!((bench.pool.used(), bench.tcb.is_over()), (0, true));
+}
+
+#[test]
+fn fin_wait_2_with_nothing_arriving_ends_after_its_time() {
+    let mut bench = Bench::open();
+    bench.close();
+    bench.sent();
+    bench.arrive(segment(IRS + 1, ISS + 2, ACK, &[]));
+    assert_eq!(bench.wait(), 60_000);
+    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::TimedOut));
+}
+
+fn time_wait() -> TimeWait {
+    let mut bench = Bench::open();
+    bench.close();
+    bench.sent();
+    bench.arrive(segment(IRS + 1, ISS + 2, FIN_ACK, &[]));
+    TimeWait::of(&bench.tcb, Instant::from_millis(60_000))
+}
+
+// RFC 9293 3.10.7.4 TIME-WAIT; RFC 1337; RFC 6191.
+#[test]
+fn time_wait_answers_old_segments_survives_rst_and_gives_way_to_a_newer_syn() {
+    let record = time_wait();
+    assert_eq!((record.snd_nxt, record.rcv_nxt), (SeqNum(ISS + 2), SeqNum(IRS + 2)));
+    let verdict = |seq, flags, text| record.on_segment(&segment(seq, ISS + 2, flags, text));
+    assert_eq!(verdict(IRS + 1, FIN_ACK, &[]), TimeWaitVerdict::Restart);
+    assert_eq!(verdict(IRS + 2, RST, &[]), TimeWaitVerdict::Drop);
+    assert_eq!(verdict(IRS + 2, ACK, &[]), TimeWaitVerdict::Drop);
+    assert_eq!(verdict(IRS - 5, ACK, b"old"), TimeWaitVerdict::Acknowledge);
+    assert_eq!(verdict(IRS, SYN, &[]), TimeWaitVerdict::Acknowledge);
+    let reuse = TimeWaitVerdict::Reuse { above: SeqNum(ISS + 2) };
+    assert_eq!(verdict(IRS + 3, SYN, &[]), reuse);
+}
+
+#[test]
+fn time_wait_timestamps_decide_before_sequence_numbers() {
+    let record = TimeWait { recent: 100, has_stamps: true, ..time_wait() };
+    let verdict = |seq, value| {
+        let options = Options { timestamps: Some(Timestamps { value, echo: 0 }), ..Options::NONE };
+        record.on_segment(&Segment { options, ..segment(seq, 0, SYN, &[]) })
+    };
+    let reuse = TimeWaitVerdict::Reuse { above: SeqNum(ISS + 2) };
+    assert_eq!(verdict(IRS - 1000, 101), reuse);
+    assert_eq!(verdict(IRS - 1000, 100), TimeWaitVerdict::Acknowledge);
+    assert_eq!(verdict(IRS + 1000, 100), reuse);
+    assert_eq!(verdict(IRS + 1000, 99), TimeWaitVerdict::Acknowledge);
+}

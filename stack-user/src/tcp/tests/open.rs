@@ -1,0 +1,162 @@
+//! Opening: both roles, both at once, and what goes wrong.
+
+use super::*;
+
+fn offer() -> Options {
+    Options {
+        mss: Some(1400),
+        window_scale: Some(7),
+        sack_permitted: true,
+        timestamps: Some(Timestamps { value: 500, echo: 0 }),
+        ..Options::NONE
+    }
+}
+
+fn half_open() -> HalfOpen {
+    HalfOpen {
+        tuple: tuple(),
+        iss: SeqNum(ISS),
+        irs: SeqNum(IRS),
+        offer: Offer::of(&offer()),
+        stamp_offset: 77,
+        window: 0xffff,
+        listener: 0,
+        retransmits: 0,
+        sent_at: Instant::ZERO,
+        deadline: Instant::from_millis(1000),
+    }
+}
+
+// RFC 9293 3.7.1 (MUST-14), RFC 7323 2.2 and 3.2, RFC 2018 2: all options are offered.
+#[test]
+fn syn_sent_open_offers_every_option() {
+    let mut bench = Bench::opening();
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].seq, sent[0].flags), (ISS, SYN));
+    let options = sent[0].options;
+    assert_eq!(options.mss, Some(MSS));
+    assert_eq!(options.window_scale, Some(7));
+    assert!(options.sack_permitted && options.timestamps.is_some());
+}
+
+// RFC 9293 3.10.7.3.
+#[test]
+fn syn_sent_syn_ack_establishes_and_acknowledges_at_once() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.arrive(Segment { options: offer(), ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    assert_eq!(bench.tcb.state(), State::Established);
+    assert!(bench.tcb.poll_event().opened);
+    let sent = bench.sent();
+    assert_eq!((sent[0].seq, sent[0].ack, sent[0].flags), (ISS + 1, IRS + 1, ACK));
+    assert_eq!(sent[0].options.timestamps.map(|stamps| stamps.echo), Some(500));
+    bench.send(&[1; 3000]);
+    let lengths: Vec<_> = bench.sent().iter().map(|sent| sent.text.len()).collect();
+    // RFC 9293 3.7.1: the peer's MSS counts, less the options.
+    assert_eq!(lengths[..2], [1388, 1388]);
+}
+
+// RFC 9293 3.10.7.3, first: an unacceptable ACK is answered with RST.
+#[test]
+fn syn_sent_bad_ack_is_refused() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    assert!(bench.arrive(segment(IRS, ISS + 2, ACK, &[])));
+    assert!(!bench.arrive(segment(IRS, ISS + 2, RST.union(ACK), &[])));
+    assert!(!bench.arrive(segment(IRS, 0, RST, &[])));
+    assert_eq!(bench.tcb.state(), State::SynSent);
+}
+
+#[test]
+fn syn_sent_rst_with_our_ack_is_a_refusal() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.arrive(segment(0, ISS + 1, RST.union(ACK), &[]));
+    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::Refused));
+    assert!(bench.tcb.is_over());
+}
+
+// RFC 9293 3.8.3 (MUST-23): at least three minutes of SYNs, doubling from one second.
+#[test]
+fn syn_sent_silence_doubles_and_times_out_after_247_seconds() {
+    let mut bench = Bench::opening();
+    assert_eq!(bench.sent_flags(), [SYN]);
+    let mut waits = Vec::new();
+    loop {
+        waits.push(bench.wait() / 1000);
+        if bench.tcb.state() == State::Closed {
+            break;
+        }
+        assert_eq!(bench.sent_flags(), [SYN]);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120]);
+    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::TimedOut));
+}
+
+// RFC 9293 figure 7: both open at once.
+#[test]
+fn syn_sent_syn_opens_simultaneously() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.arrive(Segment { options: offer(), ..segment(IRS, 0, SYN, &[]) });
+    assert_eq!(bench.tcb.state(), State::SynReceived);
+    let sent = bench.sent();
+    assert_eq!((sent[0].seq, sent[0].ack), (ISS, IRS + 1));
+    assert_eq!(sent[0].flags, SYN.union(ACK));
+    let options = Options { timestamps: Some(Timestamps { value: 501, echo: 0 }), ..offer() };
+    bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    assert_eq!(bench.tcb.state(), State::Established);
+}
+
+#[test]
+fn half_open_syn_again_repeats_and_other_segments_get_their_due() {
+    let half = half_open();
+    let stamped = |mut segment: Segment<'static>| {
+        segment.options.timestamps = Some(Timestamps { value: 501, echo: 0 });
+        half.on_segment(&segment)
+    };
+    assert_eq!(stamped(segment(IRS, 0, SYN, &[])), HalfOpenVerdict::Repeat);
+    assert_eq!(stamped(segment(IRS + 1, ISS + 1, ACK, &[])), HalfOpenVerdict::Open);
+    assert_eq!(stamped(segment(IRS + 1, ISS, ACK, &[])), HalfOpenVerdict::Refuse);
+    assert_eq!(stamped(segment(IRS + 1, ISS + 2, ACK, &[])), HalfOpenVerdict::Refuse);
+    assert_eq!(stamped(segment(IRS + 1, 0, RST, &[])), HalfOpenVerdict::Remove);
+    assert_eq!(stamped(segment(IRS + 2, 0, RST, &[])), HalfOpenVerdict::Acknowledge);
+    assert_eq!(stamped(segment(IRS - 9, 0, RST, &[])), HalfOpenVerdict::Drop);
+    assert_eq!(stamped(segment(IRS - 9, ISS + 1, ACK, &[])), HalfOpenVerdict::Acknowledge);
+    assert_eq!(stamped(segment(IRS + 1, 0, Flags::NONE, &[1])), HalfOpenVerdict::Drop);
+    assert_eq!(half.on_segment(&segment(IRS + 1, ISS + 1, ACK, &[])), HalfOpenVerdict::Acknowledge);
+}
+
+// RFC 7323 2.2 and 3.2, RFC 2018 2: a SYN-ACK names only what the SYN offered.
+#[test]
+fn half_open_answer_names_only_what_was_offered() {
+    let config = Config::default();
+    let full = half_open().syn_ack(MSS, &config, Instant::from_millis(5)).options;
+    assert_eq!((full.mss, full.window_scale, full.sack_permitted), (Some(MSS), Some(7), true));
+    assert_eq!(full.timestamps, Some(Timestamps { value: 82, echo: 500 }));
+    let bare = HalfOpen { offer: Offer::default(), ..half_open() };
+    let bare = bare.syn_ack(MSS, &config, Instant::ZERO).options;
+    assert_eq!(bare, Options { mss: Some(MSS), ..Options::NONE });
+}
+
+#[test]
+fn syn_received_text_on_the_third_segment_is_taken() {
+    let half = HalfOpen { offer: Offer { mss: Some(1400), ..Offer::default() }, ..half_open() };
+    let mut bench =
+        Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, b"hello"));
+    assert_eq!(bench.tcb.state(), State::Established);
+    assert_eq!(bench.got, b"hello");
+}
+
+// RFC 9293 3.7.1 (MUST-15): 536 without the option.
+#[test]
+fn syn_received_peer_without_mss_option_gets_536_octets() {
+    let half = HalfOpen { offer: Offer::default(), ..half_open() };
+    let mut bench =
+        Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, &[]));
+    bench.send(&[1; 1000]);
+    assert_eq!(bench.sent()[0].text.len(), 536);
+}
