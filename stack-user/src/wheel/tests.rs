@@ -61,6 +61,7 @@ fn armed_for_the_past_fires_at_the_next_call() {
     expire(&mut wheel, ticks(1000));
     wheel.arm(1, 0, ticks(3));
     wheel.arm(2, 0, ticks(1000));
+    wheel.arm(3, 0, ticks(1001));
     assert_eq!(wheel.next_deadline(), Some(ticks(1000)));
     assert_eq!(expire(&mut wheel, ticks(1000)), [1, 2]);
 }
@@ -174,6 +175,7 @@ fn a_million_timers_take_under_13_bytes_each() {
 #[derive(Clone, Debug)]
 enum Op {
     Arm { after: u64 },
+    ArmBehind { before: u64 },
     Advance { by: u64, budget: usize },
 }
 
@@ -182,6 +184,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     let nanos = (0u32..58, any::<u64>()).prop_map(|(bits, value)| value & ((1 << bits) - 1));
     prop_oneof![
         3 => nanos.clone().prop_map(|after| Op::Arm { after }),
+        1 => nanos.clone().prop_map(|before| Op::ArmBehind { before }),
         2 => (nanos, prop_oneof![Just(usize::MAX), 0usize..20])
             .prop_map(|(by, budget)| Op::Advance { by, budget }),
     ]
@@ -233,6 +236,11 @@ proptest! {
                 Op::Arm { after } => {
                     wheel.arm(key, key ^ 0x5555, Instant::from_nanos(now + after));
                     model.insert((now + after, key), key ^ 0x5555);
+                }
+                Op::ArmBehind { before } => {
+                    let deadline = now.saturating_sub(before);
+                    wheel.arm(key, key, Instant::from_nanos(deadline));
+                    model.insert((deadline, key), key);
                 }
                 Op::Advance { by, budget } => {
                     now += by;

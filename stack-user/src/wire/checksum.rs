@@ -128,9 +128,16 @@ fn total(lanes: &[u64; LANES]) -> u64 {
 #[inline]
 fn sum_rest(rest: &[u8]) -> u64 {
     let (words, tail) = rest.as_chunks::<4>();
-    let sum = words.iter().map(|w| u64::from(u32::from_ne_bytes(*w))).sum::<u64>();
-    let mut last = [0; 4];
-    last[..tail.len()].copy_from_slice(tail);
+    let mut sum = 0;
+    for word in words {
+        sum += u64::from(u32::from_ne_bytes(*word));
+    }
+    let last = match *tail {
+        [a, b, c] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        _ => [0; 4],
+    };
     sum + u64::from(u32::from_ne_bytes(last))
 }
 

@@ -41,7 +41,12 @@ impl<'a> Packet<'a> {
         let (packet, header, header_len) = parse_header(bytes)?;
         let total_len = usize::from(header.total_len.get());
         let payload = packet.get(header_len..total_len).ok_or(DropReason::DropIpHeader)?;
-        if checksum::finish(checksum::sum(&packet[..header_len])) != 0 {
+        let sum = match header_len {
+            // Nearly every header; of known length, it is summed three times as fast.
+            HEADER_LEN => checksum::sum(header.as_bytes()),
+            _ => checksum::sum(&packet[..header_len]),
+        };
+        if checksum::finish(sum) != 0 {
             return Err(DropReason::DropIpHeader);
         }
         if header.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {

@@ -164,6 +164,28 @@ fn every_small_table_fills_to_its_capacity() {
 }
 
 #[test]
+fn crowd_of_one_home_is_refused_beyond_its_reach_and_leaves_the_rest_sound() {
+    // 7 slots at home and 31 buckets within reach: 224 flows of one hash.
+    let mut table = table(4000);
+    for n in 0..224 {
+        assert_eq!(table.insert(0, tcb(n)), Ok(()));
+    }
+    assert_eq!(table.insert(0, tcb(224)), Err(Full));
+    // The next bucket is full of guests that cannot move, so its own flow finds no place either.
+    let next_home = (1 << 63) / table.buckets().count() as u64 * 3;
+    assert_eq!(table.buckets().home(next_home), 1);
+    assert_eq!(table.insert(next_home, tcb(300)), Err(Full));
+    assert!(table.remove(0, tcb(5)));
+    assert_eq!(table.insert(next_home, tcb(300)), Ok(()));
+    assert_eq!(table.find(next_home, |_| true), Some(tcb(300)));
+    assert_eq!(table.len(), 224);
+    for n in (0..224).filter(|n| *n != 5) {
+        assert!(table.remove(0, tcb(n)), "{n}");
+    }
+    assert!(table.remove(next_home, tcb(300)));
+}
+
+#[test]
 fn reader_beside_a_writer_never_misses_what_stays() {
     // 40 flows stay in a crowded table of 49 while others come and go around them, near and far.
     let mut table = table(49);

@@ -260,6 +260,31 @@ fn emit_sack_blocks_without_room_leave_the_last_out() {
 }
 
 #[test]
+fn emit_sack_blocks_beside_any_other_options_fit_the_header() {
+    for bits in 0..32 {
+        let options = Options {
+            mss: (bits & 1 != 0).then_some(1460),
+            window_scale: (bits & 2 != 0).then_some(7),
+            sack_permitted: bits & 4 != 0,
+            timestamps: (bits & 8 != 0).then_some(Timestamps::default()),
+            user_timeout: (bits & 16 != 0).then_some(60),
+            sack: (0..4).map(|n| (n, n + 1)).collect(),
+        };
+        let mut buf = [0; HEADER_LEN + MAX_OPTIONS_LEN];
+        let len = emit(&Header::default(), &options, &mut buf);
+        let parsed = Packet::parse(&buf[..len]).unwrap().options;
+        assert!(!parsed.sack.is_empty(), "{options:?}");
+        assert_eq!(Options { sack: options.sack, ..parsed }, options);
+    }
+}
+
+#[test]
+#[should_panic(expected = "whole words")]
+fn emit_raw_options_of_a_broken_word_panic() {
+    Header::default().emit(&[1; 3], &mut [0; 40]);
+}
+
+#[test]
 fn verify_known_segment_is_right_and_any_flipped_bit_wrong() {
     // Computed by hand over pseudo-header and segment.
     let mut bytes = [&segment_with(&[]), &b"odd"[..]].concat();
