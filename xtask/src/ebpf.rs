@@ -1,15 +1,161 @@
 //! `cargo xtask build-ebpf`: builds the XDP program for the BPF target.
 //!
-//! Owns the choice of the toolchain route. Installs nothing: that is `setup`.
+//! Owns the choice of the toolchain route and the place of bpf-linker. Installs nothing: that is
+//! `setup`.
 
-use std::path::PathBuf;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+
+/// How the BPF side is compiled: its crates need a compiler with the sources of `core`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Debian's rustc-web and its sources, in /usr/bin beside rustup's stable.
+    Debian,
+    /// A nightly of rustup's with the component rust-src.
+    Nightly,
+}
+
+impl Route {
+    /// The route that is complete on this machine, Debian's first: it is the one every run of the
+    /// tests takes.
+    pub(crate) fn find() -> Option<Self> {
+        if has_core_sources(Command::new("/usr/bin/rustc")) {
+            return Some(Self::Debian);
+        }
+        let mut nightly = Command::new("rustup");
+        nightly.args(["run", "nightly", "rustc"]);
+        has_core_sources(nightly).then_some(Self::Nightly)
+    }
+
+    /// What the route is, for people.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Debian => "Debian's rustc-web (/usr/bin/rustc)",
+            Self::Nightly => "rustup's nightly with rust-src",
+        }
+    }
+
+    /// Where bpf-linker is installed: one place per route, since it must know the LLVM of the
+    /// compiler whose bitcode it links.
+    pub(crate) fn linker_root(self) -> PathBuf {
+        let name = match self {
+            Self::Debian => "debian",
+            Self::Nightly => "nightly",
+        };
+        target_dir().join("tools").join(name)
+    }
+
+    fn cargo(self) -> Command {
+        match self {
+            Self::Debian => {
+                let mut cargo = clean_command("/usr/bin/cargo");
+                // The compiler is a stable release; -Z build-std asks for its unstable side.
+                cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+                cargo
+            }
+            Self::Nightly => {
+                let mut cargo = clean_command("rustup");
+                cargo.args(["run", "nightly", "cargo"]);
+                cargo
+            }
+        }
+    }
+}
 
 /// Builds the XDP program in release; returns the path of the object, `target/sluice-xdp.o`.
 ///
 /// # Errors
 /// When no toolchain for the BPF target is found, or when the build fails.
-pub fn build_ebpf() -> Result<PathBuf> {
-    Ok(PathBuf::from("target/sluice-xdp.o"))
+pub(crate) fn build_ebpf() -> Result<PathBuf> {
+    let Some(route) = Route::find() else {
+        bail!("no compiler for the BPF target is installed; run `cargo xtask setup`");
+    };
+    let linker = route.linker_root().join("bin");
+    if !linker.join("bpf-linker").is_file() {
+        bail!("bpf-linker is not installed in {}; run `cargo xtask setup`", linker.display());
+    }
+    let target = target_dir().join("bpf");
+    eprintln!("build-ebpf: by {}", route.describe());
+    let status = route
+        .cargo()
+        .current_dir(workspace())
+        .args(["build", "--package", "stack-ebpf", "--bin", "sluice-xdp", "--release"])
+        .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", RUSTFLAGS)
+        .env("PATH", path_with(&linker)?)
+        .status()
+        .context("cannot start cargo for the BPF side")?;
+    if !status.success() {
+        bail!("the build of the XDP program failed");
+    }
+    place(&target.join(TARGET).join("release").join("sluice-xdp"))
 }
+
+/// The workspace's root.
+pub(crate) fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_dir() -> PathBuf {
+    let named = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    workspace().join(named)
+}
+
+/// A command that does not inherit what the outer cargo was told of flags, compiler and target.
+pub(crate) fn clean_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for name in INHERITED {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn has_core_sources(mut rustc: Command) -> bool {
+    let Ok(output) = rustc.args(["--print", "sysroot"]).output() else { return false };
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    output.status.success()
+        && sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
+}
+
+fn path_with(first: &Path) -> Result<OsString> {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    let all = [first.to_owned()].into_iter().chain(env::split_paths(&rest));
+    env::join_paths(all).context("PATH holds an entry that cannot be joined")
+}
+
+/// Copies the object to the place where `sluice` looks for it, unless that is there already.
+fn place(built: &Path) -> Result<PathBuf> {
+    let object = target_dir().join("sluice-xdp.o");
+    let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    if fs::read(&object).is_ok_and(|old| old == bytes) {
+        return Ok(object);
+    }
+    // By rename, so that a program that starts meanwhile never reads half an object.
+    let fresh = object.with_extension("o.new");
+    fs::write(&fresh, bytes)
+        .and_then(|()| fs::rename(&fresh, &object))
+        .with_context(|| format!("cannot write {}", object.display()))?;
+    Ok(object)
+}
+
+const TARGET: &str = "bpfel-unknown-none";
+const RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
+const INHERITED: [&str; 9] = [
+    "CARGO",
+    "CARGO_BUILD_TARGET",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_TARGET_DIR",
+    "RUSTC",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+];

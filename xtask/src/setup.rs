@@ -1,13 +1,232 @@
 //! `cargo xtask setup`: finds what building and testing need, and installs what is missing.
 //!
-//! Owns the list of packages and tools. Builds nothing of Sluice itself.
+//! Owns the lists of packages and tools. Builds nothing of Sluice itself.
 
-use anyhow::Result;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::ebpf::{Route, clean_command, target_dir};
 
 /// Makes the machine ready to build and test; with `dev` also for development.
 ///
+/// Says what it is about to do before it does it, and does nothing where nothing is missing.
+///
 /// # Errors
 /// When something is missing that cannot be installed here; the message holds the commands to type.
-pub fn setup(_dev: bool) -> Result<()> {
+pub(crate) fn setup(dev: bool) -> Result<()> {
+    let packages = missing_packages(dev);
+    let tools: Vec<_> = if dev { missing_tools() } else { Vec::new() };
+    let linker = Route::find().is_none_or(|route| !has_linker(route));
+    if packages.is_empty() && tools.is_empty() && !linker {
+        eprintln!("setup: nothing is missing");
+        return Ok(());
+    }
+    announce(&packages, linker, &tools);
+    if !packages.is_empty() {
+        install_packages(&packages)?;
+    }
+    let Some(route) = Route::find() else {
+        bail!("still no compiler for the BPF target; type:\n    {NIGHTLY}");
+    };
+    eprintln!("setup: the BPF side is compiled by {}", route.describe());
+    if !has_linker(route) {
+        install_linker(route)?;
+    }
+    for tool in tools {
+        step(cargo_install(tool, None).arg("--locked"))?;
+    }
+    eprintln!("setup: done");
     Ok(())
 }
+
+/// Something that Debian packages.
+struct Package {
+    /// The package's name in Debian 12.
+    name: &'static str,
+    /// The file or, without a slash, the command that shows it is there on a system without dpkg.
+    probe: &'static str,
+}
+
+fn missing_packages(dev: bool) -> Vec<&'static Package> {
+    let bpf = if Route::find() == Some(Route::Nightly) { &[][..] } else { &BPF[..] };
+    let dev = if dev { &DEV[..] } else { &[][..] };
+    let wanted: Vec<_> = bpf.iter().chain(&USER).chain(&TRAFFIC).chain(dev).collect();
+    match installed(&wanted) {
+        Some(there) => wanted.into_iter().filter(|p| !there.iter().any(|t| t == p.name)).collect(),
+        None => wanted.into_iter().filter(|p| !is_there(p.probe)).collect(),
+    }
+}
+
+/// Which of `wanted` dpkg has installed; `None` on a system without dpkg.
+fn installed(wanted: &[&Package]) -> Option<Vec<String>> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status} ${Package}\n"])
+        .args(wanted.iter().map(|package| package.name))
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some(listed.lines().filter_map(|l| l.strip_prefix("installed ")).map(String::from).collect())
+}
+
+fn missing_tools() -> Vec<&'static str> {
+    TOOLS.into_iter().filter(|tool| !is_there(tool)).collect()
+}
+
+/// Whether a file is there, or a command is on PATH.
+fn is_there(probe: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    match probe.contains('/') {
+        true => Path::new(probe).exists(),
+        false => env::split_paths(&path).any(|folder| folder.join(probe).is_file()),
+    }
+}
+
+fn has_linker(route: Route) -> bool {
+    let linker = route.linker_root().join("bin/bpf-linker");
+    let Ok(output) = Command::new(linker).arg("--version").output() else { return false };
+    String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == LINKER_VERSION)
+}
+
+fn announce(packages: &[&Package], linker: bool, tools: &[&str]) {
+    eprintln!("setup: this is missing and will be installed:");
+    if !packages.is_empty() {
+        eprintln!("    Debian packages: {}", names(packages));
+    }
+    if linker {
+        eprintln!("    bpf-linker {LINKER_VERSION}, compiled under {}", target_dir().display());
+    }
+    if !tools.is_empty() {
+        eprintln!("    tools, compiled into cargo's own folder: {}", tools.join(" "));
+    }
+}
+
+fn install_packages(packages: &[&Package]) -> Result<()> {
+    let names = names(packages);
+    if !is_there("apt-get") {
+        bail!(
+            "this system has no apt-get; install what Debian calls\n    {names}\n\
+             by its own means (a nightly Rust replaces rustc-web, cargo-web, rust-web-src and \
+             llvm-22-dev:\n    {NIGHTLY}\n), then run `cargo xtask setup` again"
+        );
+    }
+    if !is_root() {
+        bail!(
+            "only root can install packages; type:\n    sudo apt-get update\n    \
+             sudo apt-get install --yes --no-install-recommends {names}\n    cargo xtask setup"
+        );
+    }
+    // A list that cannot be fetched is no reason to stop: what is cached may do.
+    if let Err(error) = step(apt_get().arg("update")) {
+        eprintln!("setup: {error:#}; going on with the lists that are there");
+    }
+    step(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(names.split(' ')))
+        .with_context(|| {
+            format!(
+                "where the compiler for the BPF target is not packaged, type:\n    {NIGHTLY}\n\
+                 and run `cargo xtask setup` again; otherwise type:\n    apt-get update\n    \
+                 apt-get install --yes --no-install-recommends {names}"
+            )
+        })
+}
+
+fn apt_get() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.args(["-q", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt
+}
+
+/// bpf-linker links bitcode with LLVM: Debian's shared library, or the one inside rustup's rustc.
+fn install_linker(route: Route) -> Result<()> {
+    let root = route.linker_root();
+    let build = root.join("build");
+    let mut install = cargo_install("bpf-linker", Some((&root, &build)));
+    install.args(["--version", LINKER_VERSION, "--locked", "--force"]);
+    if route == Route::Debian {
+        install.args(["--no-default-features", "--features", "llvm-22"]);
+        install.env("LLVM_PREFIX", "/usr/lib/llvm-22");
+    }
+    step(&mut install)?;
+    // Kept until here so that an interrupted build goes on where it stopped.
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+}
+
+/// `cargo install`, into `(root, build folder)` where they are given; outside of the workspace, so
+/// that neither its configuration nor its lock file matters.
+fn cargo_install(name: &str, place: Option<(&PathBuf, &PathBuf)>) -> Command {
+    let mut install = clean_command("cargo");
+    install.current_dir("/").args(["install", name]);
+    if let Some((root, build)) = place {
+        install.arg("--root").arg(root).arg("--target-dir").arg(build);
+    }
+    install
+}
+
+/// Shows a command, runs it with its output streamed to stderr, and fails when it fails.
+fn step(command: &mut Command) -> Result<()> {
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+    let line = format!("{} {}", command.get_program().to_string_lossy(), args.join(" "));
+    eprintln!("setup: {line}");
+    // What a command prints is progress; stdout is kept for results.
+    let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+    match status.with_context(|| format!("cannot start: {line}"))?.success() {
+        true => Ok(()),
+        false => bail!("this failed: {line}"),
+    }
+}
+
+fn names(packages: &[&Package]) -> String {
+    packages.iter().map(|package| package.name).collect::<Vec<_>>().join(" ")
+}
+
+fn is_root() -> bool {
+    let uid = Command::new("id").arg("-u").output();
+    uid.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+const fn package(name: &'static str, probe: &'static str) -> Package {
+    Package { name, probe }
+}
+
+/// The compiler for the BPF target, the sources of its `core`, and the LLVM for bpf-linker.
+const BPF: [Package; 4] = [
+    package("rustc-web", "/usr/bin/rustc"),
+    package("cargo-web", "/usr/bin/cargo"),
+    package("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/src/lib.rs"),
+    package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"),
+];
+
+/// What xsk-rs needs to build libxdp and libbpf from source.
+const USER: [Package; 9] = [
+    package("clang", "clang"),
+    package("llvm", "llvm-strip"),
+    package("m4", "m4"),
+    package("pkg-config", "pkg-config"),
+    package("libelf-dev", "/usr/include/libelf.h"),
+    package("zlib1g-dev", "/usr/include/zlib.h"),
+    package("make", "make"),
+    package("gcc", "gcc"),
+    package("libc6-dev", "/usr/include/stdio.h"),
+];
+
+/// What `run` and `test` call.
+const TRAFFIC: [Package; 5] = [
+    package("iproute2", "ip"),
+    package("ethtool", "ethtool"),
+    package("curl", "curl"),
+    package("iputils-ping", "ping"),
+    package("netcat-openbsd", "nc"),
+];
+
+/// What development needs besides.
+const DEV: [Package; 1] = [package("tshark", "tshark")];
+const TOOLS: [&str; 3] = ["cargo-fuzz", "cargo-mutants", "cargo-deny"];
+
+const LINKER_VERSION: &str = "0.13.0";
+const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal --component rust-src";
