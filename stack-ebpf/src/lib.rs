@@ -1,5 +1,15 @@
-//! The contract between the XDP program and user space: map names, keys and values.
+//! The contract between the XDP program and user space: map names, keys and values, and the
+//! decision that the program takes for each frame.
 //!
-//! Owns every type that crosses the border. Knows neither aya nor the host's libraries.
+//! Owns every type that crosses the border. Knows neither aya nor the host's libraries: the program
+//! gives [`steer::classify`] its packet and its maps, a test gives it a slice and a table.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod contract;
+pub mod frame;
+pub mod steer;
+pub mod verdict;
+
+pub use contract::{Address, Config, ListenerKey};
+pub use verdict::{Action, Verdict};

@@ -1,0 +1,123 @@
+//! Map names, keys and values, as both sides of the border lay them out.
+//!
+//! Addresses of both families take 16 bytes in network byte order; an IPv4 address a.b.c.d is
+//! `::ffff:a.b.c.d`. Values are plain bytes without padding the compiler chose, so that both sides
+//! hash and compare the same.
+
+use core::mem::{align_of, size_of};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian as be};
+
+/// The program that steers.
+pub const PROGRAM: &str = "sluice_xdp";
+/// The program that passes every frame, for the peer end of a veth pair.
+pub const PASS_PROGRAM: &str = "sluice_pass";
+
+/// Array of one [`Config`].
+pub const CONFIG: &str = "SLUICE_CONFIG";
+/// Hash: [`AddressKey`] to a `u32` that is an [`Address`].
+pub const ADDRESSES: &str = "SLUICE_ADDRS";
+/// Hash: [`ListenerKey`] to a `u32` that is [`PRESENT`].
+pub const LISTENERS: &str = "SLUICE_LISTEN";
+/// XSKMAP: receive queue to AF_XDP socket.
+pub const SOCKETS: &str = "SLUICE_XSKS";
+/// Per-CPU array: [`crate::Verdict`] to a `u64` count of frames.
+pub const COUNTERS: &str = "SLUICE_COUNTS";
+
+/// The most addresses that [`ADDRESSES`] holds.
+pub const MAX_ADDRESSES: u32 = 256;
+/// The most entries that [`LISTENERS`] holds.
+pub const MAX_LISTENERS: u32 = 4096;
+/// The most receive queues that [`SOCKETS`] holds.
+pub const MAX_QUEUES: u32 = 256;
+
+/// The value of every entry of [`LISTENERS`].
+pub const PRESENT: u32 = 1;
+
+/// An address of either family, IPv4 as `::ffff:a.b.c.d`; the key of [`ADDRESSES`].
+pub type AddressKey = [u8; 16];
+
+/// The IPv4 address a.b.c.d as an [`AddressKey`].
+#[inline(always)]
+pub const fn mapped(v4: [u8; 4]) -> AddressKey {
+    let [a, b, c, d] = v4;
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// How an address in [`ADDRESSES`] is owned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Address {
+    /// The interface's own address: steered by port, the rest is the kernel's.
+    Shared = 1,
+    /// An address that the kernel does not have: all of its traffic is ours.
+    Own = 2,
+}
+
+impl Address {
+    /// The address kind whose map value is `value`.
+    #[inline(always)]
+    pub const fn from_value(value: u32) -> Option<Self> {
+        match value {
+            1 => Some(Self::Shared),
+            2 => Some(Self::Own),
+            _ => None,
+        }
+    }
+}
+
+/// An address and a port that are listened on; the key of [`LISTENERS`].
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct ListenerKey {
+    /// The address; all zero stands for every shared address.
+    pub addr: AddressKey,
+    /// The port, in network byte order.
+    pub port: be::U16,
+    /// Zero: the kernel hashes it too.
+    pad: [u8; 2],
+}
+
+impl ListenerKey {
+    /// The key of `port` on `addr`.
+    #[inline(always)]
+    pub const fn new(addr: AddressKey, port: u16) -> Self {
+        Self { addr, port: be::U16::new(port), pad: [0; 2] }
+    }
+
+    /// The key of `port` on every shared address.
+    #[inline(always)]
+    pub const fn wildcard(port: u16) -> Self {
+        Self::new([0; 16], port)
+    }
+}
+
+/// What the program is told once, before it is attached. All zero steers nothing by port range and
+/// knows no link-layer address, hence passes everything.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Config {
+    /// The interface's link-layer address.
+    pub mac: [u8; 6],
+    /// The VLAN that is served, 1 to 4094, in host byte order; 0 serves untagged frames.
+    pub vlan: u16,
+    /// The first local port of active opens on shared addresses, in host byte order; 0 for none.
+    pub ports_first: u16,
+    /// The last of these ports.
+    pub ports_last: u16,
+}
+
+impl Config {
+    /// Whether `port` is one of the local ports of active opens.
+    #[inline(always)]
+    pub const fn is_local_port(&self, port: u16) -> bool {
+        self.ports_first != 0 && self.ports_first <= port && port <= self.ports_last
+    }
+}
+
+const _: () = assert!(size_of::<ListenerKey>() == 20 && align_of::<ListenerKey>() == 1);
+const _: () = assert!(size_of::<Config>() == 12 && align_of::<Config>() == 2);

@@ -1,0 +1,122 @@
+//! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
+
+use core::mem::size_of;
+use core::ptr;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
+use aya_ebpf::programs::XdpContext;
+use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
+use stack_ebpf::frame::Frame;
+use stack_ebpf::steer::{Tables, classify};
+use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
+use zerocopy::FromBytes;
+
+// The names are those of `stack_ebpf::contract`; a test of user space looks every one of them up.
+#[map(name = "SLUICE_CONFIG")]
+static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map(name = "SLUICE_ADDRS")]
+static ADDRESSES: HashMap<AddressKey, u32> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
+#[map(name = "SLUICE_LISTEN")]
+static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+#[map(name = "SLUICE_XSKS")]
+static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
+#[map(name = "SLUICE_COUNTS")]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::ALL.len() as u32, 0);
+
+/// Steers: what is Sluice's goes to the socket of its queue.
+#[xdp]
+pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
+    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
+    let verdict = classify(&packet, &Maps);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(&ctx, "{}", verdict.name());
+    match verdict.action() {
+        Action::Pass => finish(verdict, xdp_action::XDP_PASS),
+        Action::Drop => finish(verdict, xdp_action::XDP_DROP),
+        Action::Redirect => redirect(&ctx, verdict),
+    }
+}
+
+/// Passes every frame: the peer end of a veth pair needs a program to receive what XDP sends.
+#[xdp]
+pub(crate) fn sluice_pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// With PASS as the fallback the kernel would reset flows of ours that it does not know.
+#[inline(always)]
+fn redirect(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    let queue = ctx.rx_queue_index();
+    match SOCKETS.redirect(queue, xdp_action::XDP_DROP as u64) {
+        Ok(action) => finish(verdict, action),
+        Err(action) => finish(Verdict::DropNoSocket, action),
+    }
+}
+
+#[inline(always)]
+fn finish(verdict: Verdict, action: u32) -> u32 {
+    if let Some(count) = COUNTERS.get_ptr_mut(verdict as u32) {
+        // SAFETY: the kernel gave the pointer to this CPU's element, which no other CPU writes, and
+        // XDP programs on one CPU do not interrupt each other.
+        unsafe { *count += 1 };
+    }
+    action
+}
+
+/// The frame between the context's two pointers.
+struct Packet {
+    start: usize,
+    end: usize,
+}
+
+impl Frame for Packet {
+    #[inline(always)]
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        let at = self.start + offset;
+        if at + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
+        // the verifier checks again; `T: FromBytes` is valid for any bytes.
+        Some(unsafe { ptr::read_unaligned(at as *const T) })
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// The maps above, as the library asks for them.
+struct Maps;
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn address(&self, addr: &AddressKey) -> Option<Address> {
+        // SAFETY: the value is copied at once; user space replaces elements, never writes within.
+        unsafe { ADDRESSES.get(addr) }.copied().and_then(Address::from_value)
+    }
+
+    #[inline(always)]
+    fn is_listener(&self, key: &ListenerKey) -> bool {
+        // SAFETY: only the presence of the element is looked at.
+        unsafe { LISTENERS.get(key) }.is_some()
+    }
+}
+
+/// What the kernel may load this as; no helper that is called asks for the GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 18] = *b"MIT OR Apache-2.0\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,336 @@
+//! The decision for one frame: the kernel's, ours, or nobody's.
+//!
+//! Owns the order of the checks. On a shared address a frame leaves the kernel's path only when an
+//! address and a port of ours can be read in it; whatever is unclear is passed. On an address of our
+//! own all goes to user space, except what no header view could be laid over.
+//!
+//! Everything is inlined: the verifier follows packet bounds best through one function.
+
+use core::mem::size_of;
+
+use crate::contract::{Address, AddressKey, Config, ListenerKey, mapped};
+use crate::frame::{
+    self, Arp, Ethernet, Extension, Fragment, FragmentHeader, Frame, Icmp, Ipv4, Ipv6, Ports, Tag,
+    Tcp,
+};
+use crate::verdict::Verdict;
+
+/// The maps as the program sees them.
+pub trait Tables {
+    /// What user space set; `None` before the map has its one entry.
+    fn config(&self) -> Option<&Config>;
+
+    /// How `addr` is owned; `None` where it is not ours.
+    fn address(&self, addr: &AddressKey) -> Option<Address>;
+
+    /// Whether exactly this address and port, or wildcard and port, are listened on.
+    fn is_listener(&self, key: &ListenerKey) -> bool;
+}
+
+/// What to do with `frame`, and why.
+#[inline(always)]
+pub fn classify<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Verdict {
+    decide(frame, tables).unwrap_or_else(|verdict| verdict)
+}
+
+/// A verdict found early takes the way of an error, so that `?` ends the walk.
+type Decision<T> = Result<T, Verdict>;
+
+#[inline(always)]
+fn decide<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Decision<Verdict> {
+    let config = tables.config().ok_or(Verdict::PassAddress)?;
+    let ethernet: Ethernet = frame.read(0).ok_or(Verdict::PassMalformed)?;
+    let (ethertype, at) = untag(frame, &ethernet, config.vlan)?;
+    let steer = Steer { frame, tables, config };
+    let for_us = ethernet.destination == config.mac;
+    // The group bit: broadcast and multicast.
+    let for_group = ethernet.destination[0] & 1 != 0;
+    match ethertype {
+        frame::ETHERTYPE_IPV4 if for_us => steer.ipv4(at),
+        frame::ETHERTYPE_IPV6 if for_us => steer.ipv6(at),
+        // Solicitations go to a multicast address. A TCP segment that was sent to one is not for
+        // us, whatever its IP address says (RFC 9293, 3.10.7.4, MUST-57; RFC 1122, 3.2.1.3).
+        frame::ETHERTYPE_IPV6 if for_group => steer.ipv6_multicast(at),
+        frame::ETHERTYPE_ARP if for_us || for_group => steer.arp(at),
+        frame::ETHERTYPE_ARP | frame::ETHERTYPE_IPV4 | frame::ETHERTYPE_IPV6 => {
+            Err(Verdict::PassMac)
+        }
+        _ => Err(Verdict::PassEthertype),
+    }
+}
+
+/// The ethertype behind the tag that is served, and where the network header begins.
+#[inline(always)]
+fn untag<F: Frame + ?Sized>(frame: &F, ethernet: &Ethernet, served: u16) -> Decision<(u16, usize)> {
+    let ethertype = ethernet.ethertype.get();
+    let tagged = ethertype == frame::TPID_CUSTOMER || ethertype == frame::TPID_SERVICE;
+    if served == 0 {
+        return match tagged {
+            true => Err(Verdict::PassVlan),
+            false => Ok((ethertype, size_of::<Ethernet>())),
+        };
+    }
+    if ethertype != frame::TPID_CUSTOMER {
+        return Err(Verdict::PassVlan);
+    }
+    let tag: Tag = frame.read(size_of::<Ethernet>()).ok_or(Verdict::PassMalformed)?;
+    let inner = tag.ethertype.get();
+    // A second tag belongs to somebody else's network.
+    if tag.vlan() != served || inner == frame::TPID_CUSTOMER || inner == frame::TPID_SERVICE {
+        return Err(Verdict::PassVlan);
+    }
+    Ok((inner, size_of::<Ethernet>() + size_of::<Tag>()))
+}
+
+/// What every check looks at.
+struct Steer<'a, F: ?Sized, T> {
+    frame: &'a F,
+    tables: &'a T,
+    config: &'a Config,
+}
+
+/// A transport header and what its IP header said of it.
+#[derive(Clone, Copy)]
+struct Transport {
+    /// Where it begins in the frame.
+    at: usize,
+    /// How many bytes the IP length leaves to it; `None` where the lengths contradict each other or
+    /// the frame.
+    length: Option<usize>,
+    /// Which part of a packet holds it.
+    fragment: Fragment,
+    protocol: u8,
+    /// The packet's destination.
+    local: AddressKey,
+}
+
+impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
+    #[inline(always)]
+    fn arp(&self, at: usize) -> Decision<Verdict> {
+        let arp: Arp = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
+        if arp.kind != Arp::ETHERNET_IPV4 {
+            return Err(Verdict::PassArp);
+        }
+        // The target: requests for our address and replies to us. The sender: somebody else who
+        // claims our address (RFC 5227, 2.1.1 and 2.4).
+        if self.is_own(&mapped(arp.target)) || self.is_own(&mapped(arp.sender)) {
+            return Ok(Verdict::RedirectNeighbour);
+        }
+        Err(Verdict::PassArp)
+    }
+
+    #[inline(always)]
+    fn ipv4(&self, at: usize) -> Decision<Verdict> {
+        let ip: Ipv4 = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
+        if ip.version() != 4 {
+            return Err(Verdict::PassMalformed);
+        }
+        let local = mapped(ip.destination);
+        let address = self.tables.address(&local).ok_or(Verdict::PassAddress)?;
+        let header = ip.header_length();
+        if header < size_of::<Ipv4>() {
+            // Where the ports are cannot be known; the kernel would drop it too, and count it.
+            return Err(match address == Address::Own || ip.protocol == frame::TCP {
+                true => Verdict::DropIpHeader,
+                false => Verdict::PassMalformed,
+            });
+        }
+        let total = ip.total_length.get() as usize;
+        let holds = total >= header && at + total <= self.frame.length();
+        let transport = Transport {
+            at: at + header,
+            length: holds.then(|| total - header),
+            fragment: ip.fragment(),
+            protocol: ip.protocol,
+            local,
+        };
+        match address {
+            Address::Own => self.own(&transport),
+            Address::Shared => self.shared(&transport),
+        }
+    }
+
+    #[inline(always)]
+    fn ipv6(&self, at: usize) -> Decision<Verdict> {
+        let ip: Ipv6 = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
+        if ip.version() != 6 {
+            return Err(Verdict::PassMalformed);
+        }
+        let address = self.tables.address(&ip.destination).ok_or(Verdict::PassAddress)?;
+        let end = at + size_of::<Ipv6>() + ip.payload_length.get() as usize;
+        let transport = self.behind_extensions(at + size_of::<Ipv6>(), end, &ip);
+        match address {
+            Address::Own => self.own(&transport),
+            Address::Shared => self.shared(&transport),
+        }
+    }
+
+    /// Steps over at most [`EXTENSIONS`] extension headers. What is not reached has a protocol that
+    /// nobody steers.
+    #[inline(always)]
+    fn behind_extensions(&self, at: usize, end: usize, ip: &Ipv6) -> Transport {
+        let (mut at, mut protocol) = (at, ip.next_header);
+        let mut fragment = Fragment::Whole;
+        for _ in 0..EXTENSIONS {
+            match protocol {
+                frame::HOP_BY_HOP | frame::ROUTING | frame::DESTINATION_OPTIONS => {
+                    let Some(header) = self.frame.read::<Extension>(at) else { break };
+                    protocol = header.next_header;
+                    at += header.length();
+                }
+                frame::FRAGMENT => {
+                    let Some(header) = self.frame.read::<FragmentHeader>(at) else { break };
+                    protocol = header.next_header;
+                    fragment = header.fragment();
+                    at += size_of::<FragmentHeader>();
+                }
+                _ => break,
+            }
+            // Behind a later fragment's header lie bytes from the middle of something.
+            if fragment == Fragment::Later {
+                break;
+            }
+        }
+        let holds = at <= end && end <= self.frame.length();
+        let length = holds.then(|| end - at);
+        Transport { at, length, fragment, protocol, local: ip.destination }
+    }
+
+    #[inline(always)]
+    fn ipv6_multicast(&self, at: usize) -> Decision<Verdict> {
+        let ip: Ipv6 = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
+        if ip.version() != 6 || ip.next_header != frame::ICMPV6 {
+            return Err(Verdict::PassMac);
+        }
+        let at = at + size_of::<Ipv6>();
+        let icmp: Icmp = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
+        if !icmp.is_neighbour() {
+            return Err(Verdict::PassIcmp);
+        }
+        let target = at + size_of::<Icmp>();
+        let target: AddressKey = self.frame.read(target).ok_or(Verdict::PassMalformed)?;
+        match self.is_own(&target) {
+            true => Ok(Verdict::RedirectNeighbour),
+            false => Err(Verdict::PassIcmp),
+        }
+    }
+
+    /// A packet for an address of our own: user space gets it unless its lengths are impossible.
+    #[inline(always)]
+    fn own(&self, transport: &Transport) -> Decision<Verdict> {
+        let length = transport.length.ok_or(Verdict::DropIpLength)?;
+        if transport.protocol == frame::TCP && transport.fragment == Fragment::Whole {
+            self.check_tcp(transport.at, length)?;
+        }
+        Ok(Verdict::RedirectOwn)
+    }
+
+    /// A packet for an address that the kernel has too.
+    #[inline(always)]
+    fn shared(&self, transport: &Transport) -> Decision<Verdict> {
+        if transport.fragment == Fragment::Later {
+            return Err(Verdict::PassFragment);
+        }
+        match transport.protocol {
+            frame::TCP => self.shared_tcp(transport),
+            frame::ICMP | frame::ICMPV6 => self.shared_icmp(transport),
+            _ => Err(Verdict::PassProtocol),
+        }
+    }
+
+    #[inline(always)]
+    fn shared_tcp(&self, transport: &Transport) -> Decision<Verdict> {
+        let ports: Ports = self.frame.read(transport.at).ok_or(Verdict::PassMalformed)?;
+        let verdict = self.port(&transport.local, ports.destination.get());
+        let verdict = verdict.ok_or(match transport.fragment {
+            Fragment::Whole => Verdict::PassPort,
+            Fragment::First | Fragment::Later => Verdict::PassFragment,
+        })?;
+        // From here on it is ours: what is wrong with it is dropped.
+        if transport.fragment == Fragment::First {
+            return Err(Verdict::DropFragment);
+        }
+        self.check_tcp(transport.at, transport.length.ok_or(Verdict::DropIpLength)?)?;
+        Ok(verdict)
+    }
+
+    /// An ICMP error is ours when the packet that it quotes has our address and port as source.
+    #[inline(always)]
+    fn shared_icmp(&self, transport: &Transport) -> Decision<Verdict> {
+        if transport.fragment == Fragment::First {
+            return Err(Verdict::PassFragment);
+        }
+        let icmp: Icmp = self.frame.read(transport.at).ok_or(Verdict::PassMalformed)?;
+        let at = transport.at + size_of::<Icmp>();
+        let (source, ports) = match transport.protocol {
+            frame::ICMP if icmp.is_v4_error() => self.quoted_v4(at)?,
+            frame::ICMPV6 if icmp.is_v6_error() => self.quoted_v6(at)?,
+            _ => return Err(Verdict::PassIcmp),
+        };
+        // An error goes back to the source of what it quotes.
+        if source != transport.local || self.port(&source, ports).is_none() {
+            return Err(Verdict::PassIcmp);
+        }
+        // Routers cut quotes as they like, but not the frame below the length they wrote.
+        transport.length.ok_or(Verdict::DropIpLength)?;
+        Ok(Verdict::RedirectIcmpError)
+    }
+
+    /// Source address and port of a quoted IPv4 packet.
+    #[inline(always)]
+    fn quoted_v4(&self, at: usize) -> Decision<(AddressKey, u16)> {
+        let ip: Ipv4 = self.frame.read(at).ok_or(Verdict::PassIcmp)?;
+        let header = ip.header_length();
+        let whole = ip.version() == 4 && header >= size_of::<Ipv4>();
+        if !whole || ip.protocol != frame::TCP || ip.fragment() == Fragment::Later {
+            return Err(Verdict::PassIcmp);
+        }
+        let ports: Ports = self.frame.read(at + header).ok_or(Verdict::PassIcmp)?;
+        Ok((mapped(ip.source), ports.source.get()))
+    }
+
+    /// Source address and port of a quoted IPv6 packet; what we send has no extension headers.
+    #[inline(always)]
+    fn quoted_v6(&self, at: usize) -> Decision<(AddressKey, u16)> {
+        let ip: Ipv6 = self.frame.read(at).ok_or(Verdict::PassIcmp)?;
+        if ip.version() != 6 || ip.next_header != frame::TCP {
+            return Err(Verdict::PassIcmp);
+        }
+        let ports: Ports = self.frame.read(at + size_of::<Ipv6>()).ok_or(Verdict::PassIcmp)?;
+        Ok((ip.source, ports.source.get()))
+    }
+
+    /// Whether a port of a shared address is ours, and by what.
+    #[inline(always)]
+    fn port(&self, local: &AddressKey, port: u16) -> Option<Verdict> {
+        if self.config.is_local_port(port) {
+            return Some(Verdict::RedirectLocalPort);
+        }
+        let exact = ListenerKey::new(*local, port);
+        let listens = self.tables.is_listener(&exact)
+            || self.tables.is_listener(&ListenerKey::wildcard(port));
+        listens.then_some(Verdict::RedirectListener)
+    }
+
+    /// RFC 9293, 3.1: the data offset covers the fixed header and lies within the segment.
+    #[inline(always)]
+    fn check_tcp(&self, at: usize, length: usize) -> Decision<()> {
+        let tcp: Tcp = self.frame.read(at).ok_or(Verdict::DropTcpHeader)?;
+        let header = tcp.header_length();
+        match size_of::<Tcp>() <= header && header <= length {
+            true => Ok(()),
+            false => Err(Verdict::DropTcpHeader),
+        }
+    }
+
+    #[inline(always)]
+    fn is_own(&self, addr: &AddressKey) -> bool {
+        self.tables.address(addr) == Some(Address::Own)
+    }
+}
+
+/// How many IPv6 extension headers are stepped over.
+const EXTENSIONS: usize = 3;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What is decided for a frame and why: one counter each.
+//!
+//! Owns the names under which user space prints them.
+
+/// What the program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// XDP_PASS: the kernel's.
+    Pass,
+    /// XDP_DROP.
+    Drop,
+    /// XDP_REDIRECT into the AF_XDP socket of the frame's receive queue.
+    Redirect,
+}
+
+macro_rules! verdicts {
+    ($($(#[doc = $doc:literal])+ $name:ident => $action:ident $text:literal,)+) => {
+        /// A verdict with its reason; the discriminant is its index in the counter array.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Verdict {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Verdict {
+            /// Every verdict, in the order of its index.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// What is done with the frame.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$name => Action::$action,)+ }
+            }
+
+            /// The name in `snake_case`, as the status page and logs print it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What the counter counts, in one line.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Passed: neither IPv4, IPv6 nor ARP.
+    PassEthertype => Pass "xdp_pass_ethertype",
+    /// Passed: the VLAN is not the one that is served.
+    PassVlan => Pass "xdp_pass_vlan",
+    /// Passed: sent to another link-layer address than the interface's.
+    PassMac => Pass "xdp_pass_mac",
+    /// Passed: ARP that concerns no address of our own.
+    PassArp => Pass "xdp_pass_arp",
+    /// Passed: the destination address is not ours.
+    PassAddress => Pass "xdp_pass_address",
+    /// Passed: TCP for a port of a shared address that is the kernel's.
+    PassPort => Pass "xdp_pass_port",
+    /// Passed: a transport protocol that is the kernel's on a shared address.
+    PassProtocol => Pass "xdp_pass_protocol",
+    /// Passed: ICMP that concerns no flow of ours.
+    PassIcmp => Pass "xdp_pass_icmp",
+    /// Passed: a fragment for a shared address that does not name a port of ours.
+    PassFragment => Pass "xdp_pass_fragment",
+    /// Passed: too short or too odd to show an address and a port of ours.
+    PassMalformed => Pass "xdp_pass_malformed",
+    /// Dropped: for us, but the IP header's version or length is impossible.
+    DropIpHeader => Drop "xdp_drop_ip_header",
+    /// Dropped: for us, but the IP length disagrees with the headers or the frame.
+    DropIpLength => Drop "xdp_drop_ip_length",
+    /// Dropped: for us, but the TCP header is cut short or its data offset impossible.
+    DropTcpHeader => Drop "xdp_drop_tcp_header",
+    /// Dropped: the first fragment of a segment for an address and port of ours.
+    DropFragment => Drop "xdp_drop_fragment",
+    /// Dropped: ours, but no socket serves the receive queue.
+    DropNoSocket => Drop "xdp_drop_no_socket",
+    /// Redirected: TCP for a listener on a shared address.
+    RedirectListener => Redirect "xdp_redirect_listener",
+    /// Redirected: TCP for a local port of our active opens.
+    RedirectLocalPort => Redirect "xdp_redirect_local_port",
+    /// Redirected: an IP packet for an address of our own.
+    RedirectOwn => Redirect "xdp_redirect_own",
+    /// Redirected: ARP or neighbour discovery that concerns an address of our own.
+    RedirectNeighbour => Redirect "xdp_redirect_neighbour",
+    /// Redirected: an ICMP error that quotes a segment of ours from a shared address.
+    RedirectIcmpError => Redirect "xdp_redirect_icmp_error",
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn all_lists_every_verdict_at_its_own_index() {
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_begin_with_their_action() {
+        let mut names: Vec<_> = Verdict::ALL.iter().map(|v| v.name()).collect();
+        for verdict in Verdict::ALL {
+            let prefix = match verdict.action() {
+                Action::Pass => "xdp_pass_",
+                Action::Drop => "xdp_drop_",
+                Action::Redirect => "xdp_redirect_",
+            };
+            assert!(verdict.name().starts_with(prefix), "{verdict:?}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Verdict::ALL.len());
+    }
+}

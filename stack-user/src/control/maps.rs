@@ -1,0 +1,164 @@
+//! The XDP program's maps: what user space tells it, and what it has counted.
+//!
+//! Owns the maps' descriptors. The layout of keys and values is `stack_ebpf::contract`'s.
+
+use std::fmt;
+use std::os::fd::AsRawFd;
+
+use aya::Ebpf;
+use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, XskMap};
+use stack_ebpf::contract::{self, Address, Config, ListenerKey};
+use stack_ebpf::verdict::Verdict;
+use zerocopy::transmute;
+
+use crate::wire::Addr;
+
+/// The maps of one loaded program.
+///
+/// An address has to be set before a listener on it steers anything; a wildcard listener holds for
+/// every shared IPv4 and IPv6 address that is set.
+pub struct Maps {
+    config: Array<MapData, [u8; size_of::<Config>()]>,
+    addresses: HashMap<MapData, [u8; 16], u32>,
+    listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], u32>,
+    sockets: XskMap<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        Ok(Self {
+            config: take(ebpf, contract::CONFIG)?,
+            addresses: take(ebpf, contract::ADDRESSES)?,
+            listeners: take(ebpf, contract::LISTENERS)?,
+            sockets: take(ebpf, contract::SOCKETS)?,
+            counters: take(ebpf, contract::COUNTERS)?,
+        })
+    }
+
+    /// Sets the interface's link-layer address, the VLAN and the local ports. Before attaching: the
+    /// program may see half of a change.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn set_config(&mut self, config: Config) -> Result<(), MapError> {
+        let value: [u8; size_of::<Config>()] = transmute!(config);
+        self.config.set(0, value, 0).map_err(|e| MapError::new(contract::CONFIG, e))
+    }
+
+    /// Makes an address ours.
+    ///
+    /// # Errors
+    /// When the map is full ([`contract::MAX_ADDRESSES`]) or the kernel refuses it.
+    pub fn set_address(&mut self, addr: Addr, kind: Address) -> Result<(), MapError> {
+        let inserted = self.addresses.insert(addr.0, kind as u32, 0);
+        inserted.map_err(|e| MapError::new(contract::ADDRESSES, e))
+    }
+
+    /// Gives an address back to the kernel.
+    ///
+    /// # Errors
+    /// When it was not set, or the kernel refuses it.
+    pub fn remove_address(&mut self, addr: Addr) -> Result<(), MapError> {
+        self.addresses.remove(&addr.0).map_err(|e| MapError::new(contract::ADDRESSES, e))
+    }
+
+    /// Steers TCP for `port` of `addr`, or of every shared address where `addr` is `None`.
+    ///
+    /// # Errors
+    /// When the map is full ([`contract::MAX_LISTENERS`]) or the kernel refuses it.
+    pub fn set_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
+        let inserted = self.listeners.insert(key(addr, port), contract::PRESENT, 0);
+        inserted.map_err(|e| MapError::new(contract::LISTENERS, e))
+    }
+
+    /// Steers it no longer.
+    ///
+    /// # Errors
+    /// When it was not set, or the kernel refuses it.
+    pub fn remove_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
+        let removed = self.listeners.remove(&key(addr, port));
+        removed.map_err(|e| MapError::new(contract::LISTENERS, e))
+    }
+
+    /// Gives the frames of receive queue `queue` to an AF_XDP socket; the entry goes with the
+    /// socket.
+    ///
+    /// # Errors
+    /// When `queue` is not below [`contract::MAX_QUEUES`] or the descriptor is no AF_XDP socket.
+    pub fn set_socket(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
+        let set = self.sockets.set(queue, socket.as_raw_fd(), 0);
+        set.map_err(|e| MapError::new(contract::SOCKETS, e))
+    }
+
+    /// Drops the frames of receive queue `queue` that are ours, with a counter.
+    ///
+    /// # Errors
+    /// When no socket was set for it.
+    pub fn remove_socket(&mut self, queue: u32) -> Result<(), MapError> {
+        self.sockets.unset(queue).map_err(|e| MapError::new(contract::SOCKETS, e))
+    }
+
+    /// How many frames met each verdict, summed over all CPUs, with the verdict's name, in the order
+    /// of [`Verdict::ALL`].
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, MapError> {
+        Verdict::ALL.iter().map(|verdict| Ok((verdict.name(), self.count(*verdict)?))).collect()
+    }
+
+    /// How many frames met `verdict`, summed over all CPUs.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn count(&self, verdict: Verdict) -> Result<u64, MapError> {
+        let counts = self.counters.get(&(verdict as u32), 0);
+        let counts = counts.map_err(|e| MapError::new(contract::COUNTERS, e))?;
+        Ok(counts.iter().sum())
+    }
+}
+
+/// A map of the program could not be found, read or written.
+#[derive(Debug)]
+pub struct MapError {
+    /// The map's name.
+    pub map: &'static str,
+    /// What aya or the kernel said.
+    pub source: maps::MapError,
+}
+
+impl MapError {
+    fn new(map: &'static str, source: maps::MapError) -> Self {
+        Self { map, source }
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "map {}: {}", self.map, self.source)?;
+        match &self.source {
+            maps::MapError::SyscallError(error) => write!(f, ": {}", error.io_error),
+            maps::MapError::CreateError { io_error, .. } => write!(f, ": {io_error}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for MapError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
+where
+    M: TryFrom<maps::Map, Error = maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(maps::MapError::ElementNotFound);
+    map.and_then(M::try_from).map_err(|source| MapError::new(name, source))
+}
+
+fn key(addr: Option<Addr>, port: u16) -> [u8; size_of::<ListenerKey>()] {
+    transmute!(addr.map_or(ListenerKey::wildcard(port), |addr| ListenerKey::new(addr.0, port)))
+}

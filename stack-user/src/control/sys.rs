@@ -1,0 +1,57 @@
+//! Raw calls into the kernel that no library makes the way it is needed here.
+//!
+//! Owns the `unsafe` of the control plane; each function is safe to call.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::libc;
+
+/// The index of an interface of this network namespace.
+pub(super) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    // SAFETY: `name` is a string that ends with NUL and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Attaches an XDP program to an interface by a bpf_link, which ends with the last descriptor.
+///
+/// aya falls back to netlink where the kernel refuses a link; what netlink attaches would stay after
+/// a SIGKILL, hence the call is made here.
+pub(super) fn link_xdp(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate {
+        prog_fd: program.as_raw_fd(),
+        target_ifindex: ifindex,
+        attach_type: BPF_XDP,
+        flags,
+        rest: [0; 12],
+    };
+    // SAFETY: `attr` begins as the kernel's `union bpf_attr` does for BPF_LINK_CREATE, its size is
+    // given, and the kernel only reads it.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw mut attr, size_of::<LinkCreate>())
+    };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The part of `union bpf_attr` that BPF_LINK_CREATE takes for XDP.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: i32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    rest: [u32; 12],
+}
+
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_XDP: u32 = 37;
