@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use crate::packets::{Capture, send};
-use crate::topology::{CLIENT, CLIENT_MAC, Options, SERVER, SERVER_MAC, Topology};
+use crate::topology::{CLIENT, CLIENT_MAC, Options, SERVER, SERVER_MAC, Topology, accept};
 
 /// A topology without anything of Sluice.
 fn bare() -> Topology {
@@ -19,7 +19,7 @@ fn kernel_on_both_ends_carries_bytes() {
     let mut stream = topology.client.connect((SERVER, 80));
     stream.write_all(b"hello").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    let (mut accepted, peer) = listener.accept().unwrap();
+    let (mut accepted, peer) = accept(&listener);
     assert_eq!(peer.ip(), CLIENT);
     let mut text = String::new();
     accepted.read_to_string(&mut text).unwrap();

@@ -9,7 +9,7 @@ use crate::packets::send;
 use crate::process::pause;
 use crate::server::Sluice;
 use crate::topology::{
-    CLIENT, CLIENT_MAC, FREE, PATIENCE, RESERVED_PORTS, SERVER, SERVER_MAC, Topology,
+    CLIENT, CLIENT_MAC, FREE, PATIENCE, RESERVED_PORTS, SERVER, SERVER_MAC, Topology, accept,
 };
 use crate::transfer::{assert_echoes, fetch};
 
@@ -55,7 +55,7 @@ fn killed_server_leaves_the_interface_usable_by_the_kernel() {
     assert!(open.read_exact(&mut [0]).is_err());
     let listener = topology.server.listen((SERVER, 80));
     let mut stream = topology.client.connect((SERVER, 80));
-    listener.accept().unwrap().0.write_all(b"kernel").unwrap();
+    accept(&listener).0.write_all(b"kernel").unwrap();
     let mut text = [0; 6];
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"kernel");

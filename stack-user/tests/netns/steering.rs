@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::process::{Process, wait_until};
 use crate::server::{Sluice, command};
-use crate::topology::{CLIENT, CLIENT_MAC, FREE, PATIENCE, SERVER, Topology};
+use crate::topology::{CLIENT, CLIENT_MAC, FREE, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_echoes, fetch};
 
 fn assert_refused(topology: &Topology, to: (Ipv4Addr, u16)) {
@@ -21,7 +21,7 @@ fn ping(topology: &Topology, address: Ipv4Addr) {
 fn assert_kernel_serves(topology: &Topology, at: (Ipv4Addr, u16)) {
     let listener = topology.server.listen(at);
     let mut stream = topology.client.connect(at);
-    let (mut accepted, _) = listener.accept().unwrap();
+    let (mut accepted, _) = accept(&listener);
     accepted.write_all(b"from the kernel").unwrap();
     drop(accepted);
     let mut text = String::new();
@@ -103,10 +103,9 @@ fn assert_connects(options: &str, ports: std::ops::RangeInclusive<u16>, from: Ip
     let listener = topology.client.listen((CLIENT, 9000));
     let options = format!("--connect {CLIENT}:9000=echo --local-ports 40000-40999 {options}");
     let sluice = Sluice::start(&topology, &options);
-    let (mut stream, peer) = listener.accept().unwrap();
+    let (mut stream, peer) = accept(&listener);
     assert_eq!(peer.ip(), from);
     assert!(ports.contains(&peer.port()), "from port {}", peer.port());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"who connects?").unwrap();
     let mut back = [0; 13];
     stream.read_exact(&mut back).unwrap();

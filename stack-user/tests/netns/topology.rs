@@ -209,6 +209,21 @@ impl Drop for Namespace {
     }
 }
 
+/// The next connection of `listener`, with bounds on every call; panics when none comes.
+pub(crate) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    listener.set_nonblocking(true).expect("a listener of our own");
+    let mut accepted = None;
+    wait_until("a connection is accepted", PATIENCE, || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (stream, peer) = accepted.expect("it was accepted");
+    stream.set_nonblocking(false).expect("a stream of our own");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a stream of our own");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a stream of our own");
+    (stream, peer)
+}
+
 /// Removes the namespaces of test processes that are gone, and ends what still runs in them.
 fn sweep() {
     let Ok(entries) = fs::read_dir(DIR) else { return };
