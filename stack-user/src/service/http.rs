@@ -1,8 +1,8 @@
 //! The HTTP service: HTTP/1.1 and 1.0 from inside the shard (RFC 9110, RFC 9112).
 //!
 //! Owns the connections' progress through requests and replies. The grammar of a request stands in
-//! [`head`], what is answered in [`reply`] and the files it calls. Routes: `/` (status page),
-//! `/stats` (the same as JSON), `/bytes/N` (N bytes of [`pattern`]). Replies carry no `Date`: the
+//! `head`, what is answered in `reply` and the files it calls. Routes: `/` (status page),
+//! `/stats` (the same as JSON), `/bytes/N` (N bytes of `pattern`). Replies carry no `Date`: the
 //! service has no clock (RFC 9110, 6.6.1).
 
 use std::sync::Arc;
