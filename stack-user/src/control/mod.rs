@@ -1,7 +1,14 @@
 //! Loading and attaching the XDP program, its maps, and what netlink knows.
 
 pub mod attached;
+pub mod config;
 pub mod error;
 pub mod maps;
+pub mod netlink;
+pub mod ports;
+pub mod probe;
 pub mod program;
+mod refusal;
 mod sys;
+
+pub use refusal::Refusal;

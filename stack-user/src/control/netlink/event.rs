@@ -1,0 +1,303 @@
+//! rtnetlink messages as facts.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_core::NetlinkMessage;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+};
+
+use crate::shard::Route;
+use crate::wire::{Addr, MacAddr};
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its link-layer address; zero where it has none of Ethernet's length.
+    pub mac: MacAddr,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Whether it is an Ethernet.
+    pub is_ethernet: bool,
+    /// The number of the XDP program that is attached.
+    pub program: Option<u32>,
+}
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The interface's number.
+    pub interface: u32,
+    /// The address.
+    pub addr: Addr,
+    /// Length of its network's prefix: of an IPv4 address at most 32.
+    pub prefix_len: u8,
+}
+
+/// A fact, as an answer or as a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An interface is there, or changed.
+    Link(Link),
+    /// An interface is gone.
+    LinkGone {
+        /// Its number.
+        interface: u32,
+    },
+    /// An address is there.
+    Address(Address),
+    /// An address is gone.
+    AddressGone(Address),
+    /// A route of the main table is there.
+    Route {
+        /// The interface it leads through.
+        interface: u32,
+        /// Its metric: of equal routes the least counts.
+        metric: u32,
+        /// The route.
+        route: Route,
+    },
+    /// A route is gone.
+    RouteGone,
+    /// A neighbour has been resolved, or cannot be.
+    Neighbour {
+        /// The interface it is on.
+        interface: u32,
+        /// Its address.
+        addr: Addr,
+        /// Its link-layer address; `None` when it cannot be resolved.
+        mac: Option<MacAddr>,
+    },
+    /// Changes were lost: everything has to be asked again.
+    Lost,
+}
+
+/// The messages of a datagram that can be read.
+pub(super) fn messages(
+    mut bytes: &[u8],
+) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
+    let each = core::iter::from_fn(move || {
+        // The length in host order goes first, and messages are padded to four bytes (netlink(7)).
+        let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let message = bytes.get(..len).filter(|_| len >= HEADER)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(NetlinkMessage::deserialize(message))
+    });
+    each.filter_map(Result::ok)
+}
+
+/// Tells what a message says, if it is of interest.
+pub(super) fn events(message: RouteNetlinkMessage, each: &mut impl FnMut(Event)) {
+    match message {
+        RouteNetlinkMessage::NewLink(link) => each(Event::Link(read_link(&link))),
+        RouteNetlinkMessage::DelLink(link) => {
+            each(Event::LinkGone { interface: link.header.index });
+        }
+        RouteNetlinkMessage::NewAddress(address) => {
+            if let Some(address) = read_address(&address) {
+                each(Event::Address(address));
+            }
+        }
+        RouteNetlinkMessage::DelAddress(address) => {
+            if let Some(address) = read_address(&address) {
+                each(Event::AddressGone(address));
+            }
+        }
+        RouteNetlinkMessage::NewRoute(route) => read_route(&route, each),
+        RouteNetlinkMessage::DelRoute(_) => each(Event::RouteGone),
+        RouteNetlinkMessage::NewNeighbour(neighbour) => {
+            if let Some(event) = read_neighbour(&neighbour) {
+                each(event);
+            }
+        }
+        // An entry that the kernel forgot says nothing of the neighbour: what we know stays until
+        // it is asked for again.
+        _ => {}
+    }
+}
+
+fn read_link(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mac: MacAddr::default(),
+        mtu: 0,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        program: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) => link.mac = read_mac(bytes).unwrap_or_default(),
+            LinkAttribute::Xdp(parts) => {
+                link.program = parts.iter().find_map(|part| match part {
+                    LinkXdp::ProgId(id) if *id != 0 => Some(*id),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    link
+}
+
+fn read_address(message: &AddressMessage) -> Option<Address> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(v4)) => Some(*v4),
+        _ => None,
+    })?;
+    Some(Address {
+        interface: message.header.index,
+        addr: local.into(),
+        prefix_len: message.header.prefix_len,
+    })
+}
+
+/// Routes of other tables and kinds are told as nothing, and so are those of several next hops: a
+/// hop each.
+fn read_route(message: &RouteMessage, each: &mut impl FnMut(Event)) {
+    let header = &message.header;
+    if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast {
+        return;
+    }
+    let mut prefix = Ipv4Addr::UNSPECIFIED;
+    let (mut interface, mut gateway, mut metric) = (None, None, 0);
+    let mut hops = &[][..];
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(v4)) => prefix = *v4,
+            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => gateway = Some(Addr::from(*v4)),
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Priority(value) => metric = *value,
+            RouteAttribute::MultiPath(several) => hops = several,
+            _ => {}
+        }
+    }
+    let prefix_len = header.destination_prefix_length.min(32) + 96;
+    let route = |gateway| Route { prefix: prefix.into(), prefix_len, gateway };
+    if let Some(interface) = interface {
+        each(Event::Route { interface, metric, route: route(gateway) });
+    }
+    for hop in hops {
+        let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(Addr::from(*v4)),
+            _ => None,
+        });
+        let interface = hop.interface_index;
+        each(Event::Route { interface, metric, route: route(gateway) });
+    }
+}
+
+fn read_neighbour(message: &NeighbourMessage) -> Option<Event> {
+    let mut addr = None;
+    let mut mac = None;
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
+                addr = Some(Addr::from(*v4));
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = read_mac(bytes),
+            _ => {}
+        }
+    }
+    let mac = match message.header.state {
+        NeighbourState::Failed => None,
+        // Nothing is known yet.
+        NeighbourState::Incomplete | NeighbourState::None => return None,
+        // Reachable, stale, and on the way from one to the other: an address that worked.
+        _ => Some(mac?),
+    };
+    Some(Event::Neighbour { interface: message.header.ifindex, addr: addr?, mac })
+}
+
+fn read_mac(bytes: &[u8]) -> Option<MacAddr> {
+    bytes.try_into().ok().map(MacAddr)
+}
+
+/// Length of a message's header in bytes.
+const HEADER: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_core::{NetlinkHeader, NetlinkPayload};
+
+    fn facts(message: RouteNetlinkMessage) -> Vec<Event> {
+        let mut found = Vec::new();
+        events(message, &mut |event| found.push(event));
+        found
+    }
+
+    fn v4(d: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, d)
+    }
+
+    fn neighbour(state: NeighbourState, mac: Option<[u8; 6]>) -> RouteNetlinkMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.ifindex = 3;
+        message.header.state = state;
+        message.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(v4(2)))];
+        message.attributes.extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.into())));
+        RouteNetlinkMessage::NewNeighbour(message)
+    }
+
+    #[test]
+    fn neighbour_stale_is_known_and_failed_is_not() {
+        let known = |mac| vec![Event::Neighbour { interface: 3, addr: v4(2).into(), mac }];
+        let mac = [2, 0, 0, 0, 0, 9];
+        assert_eq!(facts(neighbour(NeighbourState::Stale, Some(mac))), known(Some(MacAddr(mac))));
+        assert_eq!(facts(neighbour(NeighbourState::Failed, None)), known(None));
+        assert_eq!(facts(neighbour(NeighbourState::Incomplete, None)), []);
+    }
+
+    #[test]
+    fn route_of_the_main_table_is_told_with_its_length_over_128_bits() {
+        let mut message = RouteMessage::default();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        message.header.destination_prefix_length = 24;
+        message.attributes = vec![
+            RouteAttribute::Destination(RouteAddress::Inet(v4(0))),
+            RouteAttribute::Gateway(RouteAddress::Inet(v4(1))),
+            RouteAttribute::Oif(3),
+            RouteAttribute::Priority(100),
+        ];
+        let route = Route { prefix: v4(0).into(), prefix_len: 120, gateway: Some(v4(1).into()) };
+        let told = facts(RouteNetlinkMessage::NewRoute(message.clone()));
+        assert_eq!(told, [Event::Route { interface: 3, metric: 100, route }]);
+        message.header.table = 255;
+        assert_eq!(facts(RouteNetlinkMessage::NewRoute(message)), []);
+    }
+
+    #[test]
+    fn datagram_with_a_message_that_cannot_be_read_gives_the_others() {
+        let message = || {
+            let inner = neighbour(NeighbourState::Stale, Some([2; 6]));
+            let mut message =
+                NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(inner));
+            message.finalize();
+            let mut bytes = vec![0; message.buffer_len()];
+            message.serialize(&mut bytes);
+            bytes
+        };
+        let mut broken = message();
+        broken.truncate(20);
+        broken[..4].copy_from_slice(&20_u32.to_ne_bytes());
+        let datagram = [message(), broken, message(), vec![7; 9]].concat();
+        assert_eq!(messages(&datagram).count(), 2);
+    }
+}
