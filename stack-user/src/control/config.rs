@@ -180,9 +180,17 @@ pub struct OwnAddr {
 impl OwnAddr {
     /// Whether `other` is in the same network.
     pub fn is_on_link(&self, other: Ipv4Addr) -> bool {
-        let shift = 32 - u32::from(self.prefix_len);
-        let bits = |addr: Ipv4Addr| addr.to_bits().checked_shr(shift).unwrap_or(0);
-        bits(self.addr) == bits(other)
+        self.masked(other) == self.network()
+    }
+
+    /// The network's address.
+    pub fn network(&self) -> Ipv4Addr {
+        self.masked(self.addr)
+    }
+
+    fn masked(&self, addr: Ipv4Addr) -> Ipv4Addr {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0);
+        Ipv4Addr::from_bits(addr.to_bits() & mask)
     }
 }
 

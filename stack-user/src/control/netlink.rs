@@ -52,10 +52,22 @@ impl Netlink {
     /// # Errors
     /// The socket's error.
     pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        self.link_that(|link| link.name == name)
+    }
+
+    /// The interface with number `index`; `None` when there is none.
+    ///
+    /// # Errors
+    /// The socket's error.
+    pub fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        self.link_that(|link| link.index == index)
+    }
+
+    fn link_that(&mut self, is_it: impl Fn(&Link) -> bool) -> io::Result<Option<Link>> {
         let mut found = None;
         self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), |event| {
             if let Event::Link(link) = event
-                && link.name == name
+                && is_it(&link)
             {
                 found = Some(link);
             }

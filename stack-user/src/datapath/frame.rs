@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// Turns a frame in the hand into the descriptor that goes to the kernel.
-    pub(super) fn into_kernel<S>(&mut self, frame: Frame<S>) -> FrameDesc {
+    pub(super) fn to_kernel<S>(&mut self, frame: Frame<S>) -> FrameDesc {
         self.in_hand -= 1;
         self.in_kernel += 1;
         self.moved(frame.chunk, Holder::Hand, Holder::Kernel);
@@ -155,7 +155,7 @@ impl Pool {
     }
 
     /// Takes into the hand a frame that the kernel gave back through a ring.
-    pub(super) fn from_kernel<S>(&mut self, frame: Frame<S>) -> Frame<S> {
+    pub(super) fn off_kernel<S>(&mut self, frame: Frame<S>) -> Frame<S> {
         self.in_kernel -= 1;
         self.in_hand += 1;
         self.moved(frame.chunk, Holder::Kernel, Holder::Hand);
@@ -203,9 +203,9 @@ mod tests {
         let mut pool = pool(4..8);
         let taken = pool.take().unwrap();
         let chunk = taken.chunk();
-        pool.into_kernel(taken);
+        pool.to_kernel(taken);
         pool.assert_whole(0);
-        let received = pool.from_kernel(frame::<Rx>(chunk));
+        let received = pool.off_kernel(frame::<Rx>(chunk));
         pool.assert_whole(1);
         pool.release(received);
         pool.assert_whole(0);
@@ -233,10 +233,10 @@ mod tests {
         let mut pool = pool(0..2);
         for _ in 0..2 {
             let taken = pool.take().unwrap();
-            pool.into_kernel(taken);
+            pool.to_kernel(taken);
         }
-        let _first = pool.from_kernel(frame::<Rx>(0));
-        let _again = pool.from_kernel(frame::<Rx>(0));
+        let _first = pool.off_kernel(frame::<Rx>(0));
+        let _again = pool.off_kernel(frame::<Rx>(0));
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
     fn pool_frame_of_the_other_part_is_noticed() {
         let mut pool = pool(4..8);
         let taken = pool.take().unwrap();
-        pool.into_kernel(taken);
-        let _stranger = pool.from_kernel(frame::<Rx>(3));
+        pool.to_kernel(taken);
+        let _stranger = pool.off_kernel(frame::<Rx>(3));
     }
 }

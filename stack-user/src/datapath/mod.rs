@@ -9,7 +9,6 @@ mod clock;
 mod frame;
 mod handover;
 mod packet;
-mod published;
 mod rings;
 mod running;
 mod syscalls;
@@ -26,11 +25,12 @@ pub use affinity::allowed_cpus;
 pub use clock::Clock;
 pub use handover::Waker;
 pub use packet::PacketSocket;
-pub use published::{DatapathCounter, Published};
 pub use running::{Ended, Phase, Running};
-pub use worker::Stack;
+pub use umem::MTU_MAX;
+pub use worker::{Stack, WorkerError};
 
 use self::xsk::{Xsk, XskConfig};
+use crate::observe::Published;
 
 /// Whether frames may be copied between the driver and the UMEM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,11 +100,11 @@ impl Datapath {
         self.sockets.iter().all(Xsk::is_zero_copy)
     }
 
-    /// Gives each socket its stack and a thread.
+    /// Gives each socket its stack, the values it publishes to, and a thread.
     ///
     /// # Errors
     /// [`Error::Thread`] when there are not as many stacks as queues or a thread cannot be made.
-    pub fn start<S: Stack>(self, stacks: Vec<S>) -> Result<Running, Error> {
+    pub fn start<S: Stack>(self, stacks: Vec<(S, Published)>) -> Result<Running, Error> {
         running::start(self.config, self.sockets, stacks)
     }
 }

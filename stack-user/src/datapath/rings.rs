@@ -37,7 +37,7 @@ impl FillRing {
             while n < room.min(CHUNK)
                 && let Some(frame) = pool.take()
             {
-                descs[n] = pool.into_kernel(frame);
+                descs[n] = pool.to_kernel(frame);
                 n += 1;
             }
             if n == 0 {
@@ -77,7 +77,7 @@ impl RxRing {
         let mut descs = [FrameDesc::default(); CHUNK];
         // SAFETY: the frames on this ring are of its own UMEM, and become tokens right here.
         let n = unsafe { self.0.consume(&mut descs[..most.min(CHUNK)]) };
-        out.extend(descs[..n].iter().map(|&desc| pool.from_kernel(Frame::adopt(desc, frame_size))));
+        out.extend(descs[..n].iter().map(|&desc| pool.off_kernel(Frame::adopt(desc, frame_size))));
         n
     }
 
@@ -106,7 +106,7 @@ impl TxRing {
 
     /// Puts `frame` on the ring. The caller has asked [`TxRing::has_room`].
     pub(super) fn submit(&mut self, pool: &mut Pool, frame: Frame<Tx>) {
-        let desc = pool.into_kernel(frame);
+        let desc = pool.to_kernel(frame);
         // SAFETY: the token was given up for the descriptor, and is of this ring's UMEM.
         let produced = unsafe { self.queue.produce_one(&desc) };
         debug_assert_eq!(produced, 1, "room on the transmit ring was asked for");
@@ -145,7 +145,7 @@ impl CompletionRing {
             // SAFETY: the frames on this ring are of its own UMEM, and become tokens right here.
             let n = unsafe { self.0.consume(&mut descs) };
             for &desc in &descs[..n] {
-                let frame = pool.from_kernel(Frame::adopt(desc, frame_size));
+                let frame = pool.off_kernel(Frame::adopt(desc, frame_size));
                 pool.give_back(frame);
             }
             done += n;

@@ -11,7 +11,8 @@ use crossbeam::queue::ArrayQueue;
 use super::handover::{self, Waker};
 use super::worker::{self, Stack, Worker, WorkerError};
 use super::xsk::Xsk;
-use super::{Clock, DatapathConfig, Error, Published, umem};
+use super::{Clock, DatapathConfig, Error, umem};
+use crate::observe::Published;
 use crate::shard::{Command, Request};
 
 /// What a worker is doing.
@@ -81,7 +82,7 @@ pub struct Running {
 pub(super) fn start<S: Stack>(
     config: DatapathConfig,
     sockets: Vec<Xsk>,
-    stacks: Vec<S>,
+    stacks: Vec<(S, Published)>,
 ) -> Result<Running, Error> {
     if sockets.len() != stacks.len() {
         return Err(Error::Thread(io::Error::other("not as many stacks as queues")));
@@ -102,11 +103,13 @@ pub(super) fn start<S: Stack>(
     });
     let mut running =
         Running { shared: Vec::new(), upward, threads: Vec::new(), clock: config.clock };
-    for (index, ((xsk, stack), port)) in sockets.into_iter().zip(stacks).zip(ports).enumerate() {
+    for (index, ((xsk, (stack, published)), port)) in
+        sockets.into_iter().zip(stacks).zip(ports).enumerate()
+    {
         let shared = Arc::new(Shared {
             commands: ArrayQueue::new(COMMANDS),
             waker: Arc::clone(&wakers[index]),
-            published: Published::default(),
+            published,
             stop: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::Serving as u8),
         });
@@ -192,11 +195,6 @@ impl Running {
     /// Whether every worker was told to shut down and has nothing left.
     pub fn is_drained(&self) -> bool {
         self.shared.iter().all(|shared| shared.phase() == Phase::Drained)
-    }
-
-    /// The published values of every shard.
-    pub fn published(&self) -> Vec<Published> {
-        self.shared.iter().map(|shared| shared.published.clone()).collect()
     }
 
     /// Ends all workers and closes their sockets.

@@ -20,14 +20,15 @@ pub(super) const HEADROOM: usize = 256;
 /// The frame sizes that aligned mode offers for Ethernet: both hold one packet each.
 const SMALL: usize = 2048;
 const LARGE: usize = 4096;
-/// Ethernet header and two VLAN tags, in bytes.
-const LINK_HEADER: usize = 14 + 8;
-/// The largest MTU that a program without fragments may be attached at, less the headers above.
-pub(super) const MTU_MAX: u16 = 3498;
+/// What a frame needs beside its IP packet (see [`crate::shard::FRAME_LEN`]), in bytes.
+const BESIDE: usize = 128;
+/// The largest MTU that is served: a program without fragments is refused above it (the limit is
+/// 3506 on veth, of which two VLAN tags are the frame's).
+pub const MTU_MAX: u16 = 3498;
 
 /// Size of the frames for an interface of this MTU, in bytes; `None` when no size holds it.
 pub(super) fn frame_size_for(mtu: u16) -> Option<usize> {
-    let needed = usize::from(mtu) + LINK_HEADER;
+    let needed = usize::from(mtu) + BESIDE;
     match needed {
         n if n <= SMALL - HEADROOM => Some(SMALL),
         _ if mtu <= MTU_MAX => Some(LARGE),
@@ -137,8 +138,8 @@ mod tests {
     #[test]
     fn frame_size_for_mtu_holds_headroom_link_header_and_packet() {
         assert_eq!(frame_size_for(1500), Some(2048));
-        assert_eq!(frame_size_for(1770), Some(2048));
-        assert_eq!(frame_size_for(1771), Some(4096));
+        assert_eq!(frame_size_for(1664), Some(2048));
+        assert_eq!(frame_size_for(1665), Some(4096));
         assert_eq!(frame_size_for(3498), Some(4096));
         assert_eq!(frame_size_for(3499), None);
     }

@@ -16,9 +16,11 @@ use super::handover::{Port, Slot};
 use super::running::{Ended, Phase, Shared, Upward};
 use super::syscalls::Kick;
 use super::xsk::{Statistics, Xsk};
-use super::{Clock, DatapathCounter, affinity};
+use super::{Clock, affinity};
 use crate::counters::Counters;
+use crate::observe::DatapathCounter;
 use crate::shard::{BATCH, Command, Elsewhere, Request, Shard, Transmit};
+use crate::tcp::State;
 use crate::time::{Duration, Instant};
 
 /// What a worker drives: a [`Shard`], or a stand-in for one in tests of the rings.
@@ -50,6 +52,8 @@ pub trait Stack: Send + 'static {
     fn next_deadline(&self) -> Option<Instant>;
     /// See [`Shard::counters`].
     fn counters(&self) -> &Counters;
+    /// See [`Shard::census`].
+    fn census(&self) -> [u32; State::ALL.len()];
 }
 
 impl Stack for Shard {
@@ -87,6 +91,9 @@ impl Stack for Shard {
     }
     fn counters(&self) -> &Counters {
         self.counters()
+    }
+    fn census(&self) -> [u32; State::ALL.len()] {
+        self.census()
     }
 }
 
@@ -207,6 +214,7 @@ impl<S: Stack> Worker<S> {
         if done > 0 || now >= self.statistics_due {
             self.publish(now);
         }
+        self.parts.shared.published.add(DatapathCounter::Turns, 1);
         self.enter_phase();
         Ok(done)
     }
@@ -303,7 +311,7 @@ impl<S: Stack> Worker<S> {
         let Parts { stack, xsk, shared, .. } = &self.parts;
         let published = &shared.published;
         published.put_counters(stack.counters().values(), &mut self.last);
-        published.add(DatapathCounter::Turns, 1);
+        published.put_states(&stack.census());
         if now < self.statistics_due {
             return;
         }

@@ -37,9 +37,9 @@ pub trait Transmit {
     fn commit(&mut self, start: usize, len: usize);
 }
 
-/// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500. A
-/// larger MTU needs 128 bytes more than itself.
-pub const FRAME_LEN: usize = 2048;
+/// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500: a UMEM
+/// frame of 2048 bytes without the kernel's headroom. A larger MTU needs 128 bytes more than itself.
+pub const FRAME_LEN: usize = 1792;
 
 /// The most frames that one call of [`Shard::on_frames`] takes.
 pub const BATCH: usize = 64;

@@ -144,8 +144,12 @@ fn read_link(message: &LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(bytes) => link.mac = read_mac(bytes).unwrap_or_default(),
             LinkAttribute::Xdp(parts) => {
+                // With programs of several modes at once only their own kinds are there.
                 link.program = parts.iter().find_map(|part| match part {
-                    LinkXdp::ProgId(id) if *id != 0 => Some(*id),
+                    LinkXdp::ProgId(id)
+                    | LinkXdp::DrvProgId(id)
+                    | LinkXdp::SkbProgId(id)
+                    | LinkXdp::HwProgId(id) => Some(*id).filter(|id| *id != 0),
                     _ => None,
                 });
             }

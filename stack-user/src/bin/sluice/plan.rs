@@ -1,0 +1,267 @@
+//! What a run is going to do: the options, checked against this machine. Changes nothing.
+
+use core::net::Ipv4Addr;
+
+use anyhow::{Context, Result};
+
+use sluice::control::Refusal;
+use sluice::control::attached::attached;
+use sluice::control::config::{ListenSpec, OwnAddr, PortRange, check_listeners, check_local_ports};
+use sluice::control::netlink::{Link, Netlink, receive_queues};
+use sluice::control::ports;
+use sluice::datapath::{MTU_MAX, allowed_cpus};
+use sluice::shard::Route;
+use sluice::wire::Addr;
+
+use crate::capabilities;
+use crate::cli::RunOptions;
+
+/// A run that nothing known speaks against.
+pub(crate) struct Plan {
+    /// The interface.
+    pub(crate) link: Link,
+    /// Its MTU, which a frame holds.
+    pub(crate) mtu: u16,
+    /// Receive queues, each of which gets a worker.
+    pub(crate) queues: u16,
+    /// The CPUs that workers run on.
+    pub(crate) cpus: Vec<usize>,
+    /// The addresses that are served, the one to show first.
+    pub(crate) addrs: Vec<Addr>,
+    /// Whether the address is ours alone.
+    pub(crate) is_owned: bool,
+    /// Routes, longest prefix first.
+    pub(crate) routes: Vec<Route>,
+    /// Who listens.
+    pub(crate) listeners: Vec<ListenSpec>,
+    /// Local ports for active opens; none on a shared address where none are opened.
+    pub(crate) local_ports: Option<PortRange>,
+}
+
+impl Plan {
+    /// Checks the options against the machine.
+    pub(crate) fn make(options: &RunOptions, netlink: &mut Netlink) -> Result<Self> {
+        let listeners = match &options.listen[..] {
+            [] => ListenSpec::DEFAULT.to_vec(),
+            given => given.to_vec(),
+        };
+        check_listeners(&listeners)?;
+        capabilities::check()?;
+        let link = link(&options.iface, netlink)?;
+        let mtu = mtu(&link)?;
+        let queues = queues(&link.name, options.queues)?;
+        let cpus = cpus(options)?;
+        let (addrs, routes) = match options.addr {
+            Some(own) => (vec![own.addr.into()], own_routes(own, options.gateway)?),
+            None => shared(&link, netlink)?,
+        };
+        if let Some(own) = options.addr {
+            check_own(own, options.gateway, netlink)?;
+        }
+        check_places(&listeners, &addrs)?;
+        check_peers(options, &addrs, &routes)?;
+        let plan = Self {
+            local_ports: local_ports(options),
+            link,
+            mtu,
+            queues,
+            cpus,
+            addrs,
+            is_owned: options.addr.is_some(),
+            routes,
+            listeners,
+        };
+        plan.check_local_ports()?;
+        Ok(plan)
+    }
+
+    fn check_local_ports(&self) -> Result<()> {
+        let Some(range) = self.local_ports else { return Ok(()) };
+        check_local_ports(range, &self.listeners, self.queues)?;
+        if !self.is_owned {
+            let repaired = ports::repair().context("the reserved ports cannot be repaired")?;
+            for range in repaired {
+                tracing::info!(%range, "took back local ports that a killed run had reserved");
+            }
+            ports::check_reserved(range)?;
+        }
+        Ok(())
+    }
+}
+
+fn link(name: &str, netlink: &mut Netlink) -> Result<Link> {
+    let Some(link) = netlink.link(name).context("rtnetlink does not answer")? else {
+        return Err(refuse(
+            format_args!("there is no interface {name} in this network namespace"),
+            "`ip link` lists those that there are",
+        ));
+    };
+    if !link.is_ethernet {
+        return Err(refuse(
+            format_args!("{name} is no Ethernet interface"),
+            "choose one that is, `ip link` shows them as link/ether",
+        ));
+    }
+    if !link.is_up {
+        return Err(refuse(
+            format_args!("{name} is down"),
+            format_args!("`ip link set dev {name} up`"),
+        ));
+    }
+    if let Some(id) = link.program {
+        let by = attached(link.index).and_then(|program| program.name).unwrap_or_default();
+        return Err(refuse(
+            format_args!("{name} is taken by another XDP program (id {id}, name `{by}`)"),
+            format_args!("stop the process that holds it, or `ip link set dev {name} xdp off`"),
+        ));
+    }
+    Ok(link)
+}
+
+fn mtu(link: &Link) -> Result<u16> {
+    let name = &link.name;
+    u16::try_from(link.mtu).ok().filter(|mtu| *mtu <= MTU_MAX).ok_or_else(|| {
+        refuse(
+            format_args!("the MTU of {name} is {}, above {MTU_MAX}", link.mtu),
+            format_args!("`ip link set dev {name} mtu {MTU_MAX}`, or less"),
+        )
+    })
+}
+
+/// Every queue has a worker: frames of a queue without one would be lost.
+fn queues(name: &str, wanted: Option<u16>) -> Result<u16> {
+    let had = receive_queues(name).with_context(|| format!("/sys does not show {name}"))?;
+    match wanted {
+        Some(wanted) if wanted < had => Err(refuse(
+            format_args!("{name} has {had} receive queues, but {wanted} workers are asked for"),
+            format_args!("raise --queues to {had} or `ethtool -L {name} combined {wanted}`"),
+        )),
+        Some(wanted) if wanted > had => Err(refuse(
+            format_args!("{name} has {had} receive queues, not {wanted}"),
+            format_args!("lower --queues to {had} or `ethtool -L {name} combined {wanted}`"),
+        )),
+        _ => Ok(had),
+    }
+}
+
+fn cpus(options: &RunOptions) -> Result<Vec<usize>> {
+    let allowed = allowed_cpus().context("sched_getaffinity")?;
+    let Some(list) = &options.cpus else { return Ok(allowed) };
+    match list.0.iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(cpu) => Err(refuse(
+            format_args!("CPU {cpu} is not there or not allowed for this process"),
+            format_args!("choose from {allowed:?}"),
+        )),
+        None => Ok(list.0.clone()),
+    }
+}
+
+/// The interface's own addresses and routes.
+fn shared(link: &Link, netlink: &mut Netlink) -> Result<(Vec<Addr>, Vec<Route>)> {
+    let addresses = netlink.addresses(link.index).context("rtnetlink does not tell addresses")?;
+    let addrs: Vec<Addr> = addresses.iter().map(|address| address.addr).collect();
+    if addrs.is_empty() {
+        return Err(refuse(
+            format_args!("{} has no IPv4 address", link.name),
+            format_args!("`ip address add A/LEN dev {}`, or give --addr A/LEN", link.name),
+        ));
+    }
+    let routes = netlink.routes(link.index).context("rtnetlink does not tell routes")?;
+    Ok((addrs, routes))
+}
+
+/// The link's network, and the gateway for the rest.
+fn own_routes(own: OwnAddr, gateway: Option<Ipv4Addr>) -> Result<Vec<Route>> {
+    let network = own.network();
+    let mut routes =
+        vec![Route { prefix: network.into(), prefix_len: 96 + own.prefix_len, gateway: None }];
+    if let Some(gateway) = gateway {
+        if !own.is_on_link(gateway) || gateway == own.addr {
+            return Err(refuse(
+                format_args!(
+                    "--gateway {gateway} is no other host of {network}/{}",
+                    own.prefix_len
+                ),
+                "give one that is on the network of --addr",
+            ));
+        }
+        let prefix = Ipv4Addr::UNSPECIFIED.into();
+        routes.push(Route { prefix, prefix_len: 96, gateway: Some(gateway.into()) });
+    }
+    Ok(routes)
+}
+
+/// An own address must be nobody's here.
+fn check_own(own: OwnAddr, gateway: Option<Ipv4Addr>, netlink: &mut Netlink) -> Result<()> {
+    let taken = |addr: Ipv4Addr, netlink: &mut Netlink| {
+        netlink.interface_of(addr.into()).context("rtnetlink does not tell addresses")
+    };
+    if taken(own.addr, netlink)?.is_some() {
+        return Err(refuse(
+            format_args!("--addr {} is an address of the kernel", own.addr),
+            "leave out --addr to share it, or give an address that the kernel does not have",
+        ));
+    }
+    if let Some(gateway) = gateway
+        && taken(gateway, netlink)?.is_some()
+    {
+        return Err(refuse(
+            format_args!("--gateway {gateway} is an address of this host"),
+            "give that of another host",
+        ));
+    }
+    Ok(())
+}
+
+fn check_places(listeners: &[ListenSpec], addrs: &[Addr]) -> Result<()> {
+    for listener in listeners {
+        if let Some(addr) = listener.addr
+            && !addrs.contains(&addr)
+        {
+            let served: Vec<String> = addrs.iter().map(Addr::to_string).collect();
+            return Err(refuse(
+                format_args!("--listen {listener}: {addr} is not an address that is served"),
+                format_args!("choose from {}, or leave the address out", served.join(", ")),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_peers(options: &RunOptions, addrs: &[Addr], routes: &[Route]) -> Result<()> {
+    for peer in &options.connect {
+        let addr = peer.addr;
+        if addrs.contains(&addr) {
+            return Err(refuse(
+                format_args!("--connect {addr}:{}: that is our own address", peer.port),
+                "give that of another host",
+            ));
+        }
+        if !routes.iter().any(|route| route.next_hop(addr).is_some()) {
+            return Err(refuse(
+                format_args!("--connect {addr}:{}: no route leads there", peer.port),
+                "add one through this interface (with --addr, give --gateway)",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What was given, else a range of our own where connections are opened.
+fn local_ports(options: &RunOptions) -> Option<PortRange> {
+    let default = match (&options.addr, &options.connect[..]) {
+        (Some(_), _) => Some(OWN_PORTS),
+        (None, []) => None,
+        (None, _) => Some(SHARED_PORTS),
+    };
+    options.local_ports.or(default)
+}
+
+fn refuse(what: impl core::fmt::Display, remedy: impl core::fmt::Display) -> anyhow::Error {
+    Refusal::new(what, remedy).into()
+}
+
+/// Local ports of an address of our own: the dynamic ports of RFC 6335, section 6.
+const OWN_PORTS: PortRange = PortRange { first: 49_152, last: 65_535 };
+/// Local ports of a shared address: above those that the kernel chooses from by default.
+const SHARED_PORTS: PortRange = PortRange { first: 61_000, last: 61_999 };

@@ -1,0 +1,293 @@
+//! From a plan to workers that run: what is held meanwhile is given back when dropped, in the order
+//! of its fields.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+
+use sluice::control::Refusal;
+use sluice::control::config::ServiceKind;
+use sluice::control::maps::Maps;
+use sluice::control::ports::{self, HeldPorts, ReservedPorts};
+use sluice::control::probe::{self, Place};
+use sluice::control::program::{Attached, Program, object_path};
+use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running};
+use sluice::observe::{Board, Facts, Published};
+use sluice::service::http::Status;
+use sluice::service::{Chargen, Discard, Echo, Http, Service};
+use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
+use sluice::tables::listeners::Listener;
+use sluice::tcp;
+use stack_ebpf::contract::{Address, Config};
+
+use crate::cli::RunOptions;
+use crate::plan::Plan;
+
+/// A server that serves.
+pub(crate) struct Server {
+    /// The program's hold on the interface; `None` once it has been let go.
+    pub(crate) attached: Option<Attached>,
+    /// The workers.
+    pub(crate) running: Running,
+    /// The line that says so.
+    pub(crate) ready: String,
+    _reserved: Option<ReservedPorts>,
+    _held: Option<HeldPorts>,
+}
+
+/// Takes hold of everything and starts the workers.
+pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<Server> {
+    let object = object(options.program.clone())?;
+    let held = match plan.is_owned {
+        true => None,
+        false => Some(ports::hold(&plan.listeners, &plan.addrs)?),
+    };
+    let mut program = Program::load(&object).map_err(refuse)?;
+    tell(&mut program.maps, plan, options)?;
+    let place = place(plan, options);
+    make_sure(plan, place, clock)?;
+    let attached = program.attach(&plan.link.name, options.mode.into()).map_err(refuse)?;
+    let datapath = open(plan, options, clock)?;
+    for (queue, socket) in datapath.sockets().enumerate() {
+        let set = program.maps.set_socket(u32::try_from(queue)?, &socket);
+        set.context("a socket cannot be given to the program")?;
+    }
+    let reserved = match plan.local_ports {
+        Some(range) if !plan.is_owned => Some(ports::reserve(range)?),
+        _ => None,
+    };
+    let copying = if datapath.is_zero_copy() { "zero-copy" } else { "copy" };
+    let mode = format!("{},{copying}", attached.mode);
+    let ready = ready_line(plan, &mode);
+    let stacks = stacks(plan, options, (mode, program.maps), clock)?;
+    let running = datapath.start(stacks).context("the workers cannot be started")?;
+    if let Some(err) = &attached.native_refused {
+        tracing::warn!(%err, "native mode is not to be had: the program is attached in generic mode");
+    }
+    announce(plan, place);
+    connect(options, plan, &running)?;
+    Ok(Server { attached: Some(attached), running, ready, _reserved: reserved, _held: held })
+}
+
+/// The program's object: what was named, else what is found.
+pub(crate) fn object(named: Option<PathBuf>) -> Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path),
+        None => object_path().map_err(refuse),
+    }
+}
+
+/// An error of the set-up, which tells what to do itself, as what the user has to change.
+pub(crate) fn refuse(err: impl core::fmt::Display) -> anyhow::Error {
+    Refusal::new(err, "nothing was changed").into()
+}
+
+/// Tells the program what is ours.
+fn tell(maps: &mut Maps, plan: &Plan, options: &RunOptions) -> Result<()> {
+    let ports = plan.local_ports.filter(|_| !plan.is_owned);
+    maps.set_config(Config {
+        mac: plan.link.mac.0,
+        vlan: options.vlan.unwrap_or(0),
+        ports_first: ports.map_or(0, |range| range.first),
+        ports_last: ports.map_or(0, |range| range.last),
+    })?;
+    let kind = if plan.is_owned { Address::Own } else { Address::Shared };
+    for addr in &plan.addrs {
+        maps.set_address(*addr, kind).map_err(refuse)?;
+    }
+    for listener in &plan.listeners {
+        maps.set_listener(listener.addr, listener.port).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+fn place(plan: &Plan, options: &RunOptions) -> Place {
+    Place { index: plan.link.index, mac: plan.link.mac, vlan: options.vlan }
+}
+
+/// Refuses an own address that another host has.
+fn make_sure(plan: &Plan, place: Place, clock: Clock) -> Result<()> {
+    for addr in plan.addrs.iter().filter(|_| plan.is_owned).filter_map(|addr| addr.as_v4()) {
+        let conflict = probe::probe(place, addr, clock)
+            .with_context(|| format!("{addr} cannot be probed on {}", plan.link.name))?;
+        if let Some(conflict) = conflict {
+            let what = format!("--addr {addr} is in use by {}", conflict.owner);
+            return Err(Refusal::new(what, "give an address that nobody has").into());
+        }
+    }
+    Ok(())
+}
+
+fn announce(plan: &Plan, place: Place) {
+    for addr in plan.addrs.iter().filter(|_| plan.is_owned).filter_map(|addr| addr.as_v4()) {
+        if let Err(err) = probe::announce(place, addr) {
+            tracing::warn!(%addr, %err, "the address could not be announced");
+        }
+    }
+}
+
+fn open(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<Datapath> {
+    let copy = match (options.copy, options.zero_copy) {
+        (true, _) => CopyMode::Copy,
+        (_, true) => CopyMode::ZeroCopy,
+        _ => CopyMode::Auto,
+    };
+    let config = DatapathConfig {
+        interface: plan.link.name.clone(),
+        mtu: plan.mtu,
+        queues: plan.queues,
+        copy,
+        cpus: plan.cpus.clone(),
+        busy_poll: options.busy_poll,
+        clock,
+    };
+    let name = &plan.link.name;
+    Datapath::open(config).map_err(|err| {
+        let errno = match &err {
+            Error::Bind(err) | Error::Umem(err) => err.raw_os_error(),
+            _ => None,
+        };
+        let remedy = match errno {
+            Some(nix::libc::EOPNOTSUPP | nix::libc::EINVAL) if options.zero_copy => {
+                format!("the driver of {name} has no zero-copy mode, leave out --zero-copy")
+            }
+            Some(nix::libc::EBUSY) => {
+                format!("another process has an AF_XDP socket on {name}, stop it")
+            }
+            Some(nix::libc::ENOBUFS | nix::libc::ENOMEM) => {
+                "run with CAP_IPC_LOCK or raise `ulimit -l`".to_owned()
+            }
+            Some(nix::libc::EAFNOSUPPORT) => "use a kernel with CONFIG_XDP_SOCKETS".to_owned(),
+            _ => format!("see what {name} and its driver allow"),
+        };
+        Refusal::new(err, remedy).into()
+    })
+}
+
+/// One shard for each queue, with what it publishes to.
+fn stacks(
+    plan: &Plan,
+    options: &RunOptions,
+    (mode, maps): (String, Maps),
+    clock: Clock,
+) -> Result<Vec<(Shard, Published)>> {
+    let published: Vec<_> = (0..plan.queues).map(|_| Published::default()).collect();
+    let facts = Facts {
+        interface: plan.link.name.clone(),
+        addresses: plan.addrs.clone(),
+        listeners: plan
+            .listeners
+            .iter()
+            .map(|listener| (listener.port, listener.service.name().to_owned()))
+            .collect(),
+        mode,
+    };
+    let program = move || {
+        let counters = maps.counters().unwrap_or_default();
+        counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let read_clock = Box::new(move || clock.now());
+    let board: Arc<dyn Status> =
+        Arc::new(Board::new(facts, published.clone(), read_clock, Box::new(program)));
+    let secrets = secrets()?;
+    let mut shards = (0..plan.queues)
+        .map(|index| {
+            let services = services(plan, options, &board);
+            Ok(Shard::new(shard_config(plan, options, index, secrets)?, services))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let readers: Vec<_> =
+        (0..).zip(&shards).map(|(index, shard)| (index, shard.flow_reader())).collect();
+    for (index, shard) in (0..).zip(&mut shards) {
+        let others = readers.iter().filter(|(other, _)| *other != index);
+        shard.set_peers(others.cloned().collect());
+    }
+    Ok(shards.into_iter().zip(published).collect())
+}
+
+fn shard_config(
+    plan: &Plan,
+    options: &RunOptions,
+    index: u16,
+    secrets: Secrets,
+) -> Result<ShardConfig> {
+    let mut limits = Limits::default();
+    if let Some(most) = options.max_connections {
+        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
+    }
+    let mut tcp = tcp::Config::default();
+    tcp.time_wait = options.time_wait.unwrap_or(tcp.time_wait);
+    let local_ports = match plan.local_ports {
+        Some(range) => range.part(index, plan.queues).ok_or_else(|| anyhow!("too few ports"))?,
+        // No active open will ask.
+        #[expect(clippy::reversed_empty_ranges, reason = "an empty range of ports")]
+        None => 1..=0,
+    };
+    Ok(ShardConfig {
+        index,
+        mac: plan.link.mac,
+        mtu: plan.mtu,
+        vlan: options.vlan,
+        addrs: plan
+            .addrs
+            .iter()
+            .map(|addr| LocalAddr { addr: *addr, is_owned: plan.is_owned })
+            .collect(),
+        routes: plan.routes.clone().into(),
+        listeners: (0..)
+            .zip(&plan.listeners)
+            .map(|(service, spec)| Listener { addr: spec.addr, port: spec.port, service })
+            .collect(),
+        local_ports,
+        verify_checksums: !options.trust_checksums,
+        secrets,
+        limits,
+        tcp,
+    })
+}
+
+/// Those of the listeners, then those of the connections to open, in their order.
+fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<Box<dyn Service>> {
+    let kinds = plan.listeners.iter().map(|spec| spec.service);
+    let kinds = kinds.chain(options.connect.iter().map(|spec| spec.service));
+    kinds
+        .map(|kind| -> Box<dyn Service> {
+            match kind {
+                ServiceKind::Echo => Box::new(Echo),
+                ServiceKind::Discard => Box::new(Discard),
+                ServiceKind::Chargen => Box::new(Chargen),
+                ServiceKind::Http => Box::new(Http::new(Arc::clone(board))),
+            }
+        })
+        .collect()
+}
+
+fn secrets() -> Result<Secrets> {
+    let key = || {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map(|()| key).context("the kernel gives no random numbers")
+    };
+    Ok(Secrets { flow: key()?, isn: key()?, stamp: key()?, port: key()? })
+}
+
+/// Asks the shards in turn to open the connections.
+fn connect(options: &RunOptions, plan: &Plan, running: &Running) -> Result<()> {
+    for (index, peer) in options.connect.iter().enumerate() {
+        let service = u16::try_from(plan.listeners.len() + index)?;
+        let shard = (index % usize::from(running.count())) as u16;
+        let command = Command::Connect { remote: peer.addr, remote_port: peer.port, service };
+        if running.send(shard, command).is_err() {
+            tracing::warn!(addr = %peer.addr, "a connection was not opened: the queue is full");
+        }
+    }
+    Ok(())
+}
+
+/// What `cargo xtask run` and people read.
+fn ready_line(plan: &Plan, mode: &str) -> String {
+    let address = plan.addrs.first().map(ToString::to_string).unwrap_or_default();
+    let listeners: Vec<_> = plan.listeners.iter().map(ToString::to_string).collect();
+    let (name, queues) = (&plan.link.name, plan.queues);
+    format!("ready: {name} {address} {} mode={mode} queues={queues}", listeners.join(" "))
+}
