@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// Turns a frame in the hand into the descriptor that goes to the kernel.
-    pub(super) fn to_kernel<S>(&mut self, frame: Frame<S>) -> FrameDesc {
+    pub(super) fn give_kernel<S>(&mut self, frame: Frame<S>) -> FrameDesc {
         self.in_hand -= 1;
         self.in_kernel += 1;
         self.moved(frame.chunk, Holder::Hand, Holder::Kernel);
@@ -203,7 +203,7 @@ mod tests {
         let mut pool = pool(4..8);
         let taken = pool.take().unwrap();
         let chunk = taken.chunk();
-        pool.to_kernel(taken);
+        pool.give_kernel(taken);
         pool.assert_whole(0);
         let received = pool.off_kernel(frame::<Rx>(chunk));
         pool.assert_whole(1);
@@ -233,7 +233,7 @@ mod tests {
         let mut pool = pool(0..2);
         for _ in 0..2 {
             let taken = pool.take().unwrap();
-            pool.to_kernel(taken);
+            pool.give_kernel(taken);
         }
         let _first = pool.off_kernel(frame::<Rx>(0));
         let _again = pool.off_kernel(frame::<Rx>(0));
@@ -244,7 +244,7 @@ mod tests {
     fn pool_frame_of_the_other_part_is_noticed() {
         let mut pool = pool(4..8);
         let taken = pool.take().unwrap();
-        pool.to_kernel(taken);
+        pool.give_kernel(taken);
         let _stranger = pool.off_kernel(frame::<Rx>(3));
     }
 }

@@ -37,7 +37,7 @@ impl FillRing {
             while n < room.min(CHUNK)
                 && let Some(frame) = pool.take()
             {
-                descs[n] = pool.to_kernel(frame);
+                descs[n] = pool.give_kernel(frame);
                 n += 1;
             }
             if n == 0 {
@@ -106,7 +106,7 @@ impl TxRing {
 
     /// Puts `frame` on the ring. The caller has asked [`TxRing::has_room`].
     pub(super) fn submit(&mut self, pool: &mut Pool, frame: Frame<Tx>) {
-        let desc = pool.to_kernel(frame);
+        let desc = pool.give_kernel(frame);
         // SAFETY: the token was given up for the descriptor, and is of this ring's UMEM.
         let produced = unsafe { self.queue.produce_one(&desc) };
         debug_assert_eq!(produced, 1, "room on the transmit ring was asked for");
