@@ -3,6 +3,7 @@
 //!
 //! Needs root and the BPF object (`cargo xtask build-ebpf`). No frame leaves the test; interfaces
 //! are made in network namespaces that end with the test's thread.
+#![allow(clippy::unwrap_used)]
 
 mod attaching;
 #[path = "../../../stack-ebpf/src/steer/cases/mod.rs"]
