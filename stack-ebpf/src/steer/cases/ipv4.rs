@@ -96,9 +96,11 @@ pub(super) fn icmp_errors() -> Vec<Case> {
     let ours = quoted(HTTP);
     let later = Ipv4 { flags_offset: 0x2001, ..quoted(HTTP) };
     let udp = Ipv4 { protocol: 17, ..quoted(HTTP) };
-    let foreign = Ipv4 { source: OTHER, ..quoted(HTTP) };
+    // The port is ours whatever the address.
+    let foreign = Ipv4 { source: OTHER, ..quoted(ECHO) };
     let sixth = Ipv4 { version: 6, ..quoted(HTTP) };
-    let stub = Ipv4 { ihl: 4, ..quoted(HTTP) };
+    // Its ports would lie in the destination address.
+    let stub = Ipv4 { ihl: 4, destination: [0, 80, 0, 0], ..quoted(HTTP) };
     let options = Ipv4 { ihl: 15, ..quoted(HTTP) };
     let lies = Ipv4 { protocol: 1, lie: 1, payload: icmp(3, &ours.bytes()), ..Ipv4::default() };
     let local = quoted(LOCAL_PORTS.0).bytes();

@@ -145,7 +145,7 @@ fn errors() -> Vec<Case> {
         Case::new(
             "v6: another's segment",
             Verdict::PassIcmp,
-            error(1, &quoted(OTHER6, HTTP).bytes()),
+            error(1, &quoted(OTHER6, ECHO).bytes()),
         ),
         Case::new("v6: an echo request", Verdict::PassIcmp, error(128, &ours)),
     ]
