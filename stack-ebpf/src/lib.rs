@@ -6,6 +6,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as stack_ebpf;
+#[cfg(test)]
+extern crate std;
+
 pub mod contract;
 pub mod frame;
 pub mod steer;

@@ -333,4 +333,6 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
 const EXTENSIONS: usize = 3;
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;
