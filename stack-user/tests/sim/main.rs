@@ -1,0 +1,20 @@
+//! Two shards on a virtual network in virtual time.
+//!
+//! The machinery stands in `seed` (randomness), `impairment` and `link` (what a path does to
+//! frames), `node` (a shard and its configuration), `network` (the event loop) and `peer` (the
+//! services that talk). The scenarios stand in the other files, by topic. A scenario with
+//! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many.
+
+mod close;
+mod impairment;
+mod link;
+mod loss;
+mod network;
+mod node;
+mod open;
+mod path;
+mod peer;
+mod seed;
+mod served;
+mod transfer;
+mod window;

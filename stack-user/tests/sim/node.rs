@@ -1,0 +1,123 @@
+//! One end of the network: a shard, its configuration, and the frames that it sends.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use sluice::counters::Counter;
+use sluice::service::Service;
+use sluice::shard::{
+    BATCH, Command, FRAME_LEN, Limits, LocalAddr, Route, Secrets, Shard, ShardConfig, Transmit,
+};
+use sluice::tables::listeners::Listener;
+use sluice::tcp::{self, State};
+use sluice::time::Instant;
+use sluice::wire::{Addr, MacAddr};
+
+use crate::seed::Rng;
+
+/// A shard on the network.
+pub(crate) struct Node {
+    pub(crate) shard: Shard,
+    outbox: Outbox,
+}
+
+/// The frames of one turn.
+struct Outbox {
+    frames: Vec<Vec<u8>>,
+    frame: Vec<u8>,
+    /// How many frames a turn may send.
+    slots: usize,
+}
+
+impl Transmit for Outbox {
+    fn reserve(&mut self) -> Option<&mut [u8]> {
+        (self.frames.len() < self.slots).then_some(&mut self.frame[..])
+    }
+
+    fn commit(&mut self, start: usize, len: usize) {
+        self.frames.push(self.frame[start..start + len].to_vec());
+        // What the next frame does not write must not look like the last one.
+        self.frame.fill(0xa5);
+    }
+}
+
+impl Node {
+    pub(crate) fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
+        let outbox = Outbox { frames: Vec::new(), frame: vec![0xa5; FRAME_LEN], slots: 48 };
+        Self { shard: Shard::new(config, services), outbox }
+    }
+
+    /// Opens a connection from service 0 to a port of the other node.
+    pub(crate) fn connect(&mut self, to: u8, remote_port: u16, now: Instant) {
+        let connect = Command::Connect { remote: addr(to), remote_port, service: 0 };
+        self.shard.on_command(connect, now);
+    }
+
+    /// One turn of a worker; returns the frames that it sends.
+    pub(crate) fn turn(&mut self, arrived: &[Vec<u8>], now: Instant) -> Vec<Vec<u8>> {
+        for batch in arrived.chunks(BATCH) {
+            let frames: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+            self.shard.on_frames(&frames, &mut |_, _| {}, now);
+        }
+        if self.shard.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.shard.on_timers(now);
+        }
+        self.shard.drain(&mut self.outbox, now);
+        std::mem::take(&mut self.outbox.frames)
+    }
+
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
+        self.shard.counters()[counter]
+    }
+
+    /// How many connections and records are in `state`.
+    pub(crate) fn in_state(&self, state: State) -> u32 {
+        self.shard.census()[state as usize]
+    }
+
+    /// Asserts that no connection, record or buffer is left.
+    pub(crate) fn assert_clean(&self) {
+        for state in State::ALL.into_iter().filter(|state| *state != State::Listen) {
+            assert_eq!(self.in_state(state), 0, "left in {}", state.name());
+        }
+        assert_eq!(self.shard.flows(), 0, "entries left in the flow table");
+        assert_eq!(self.shard.buffered(), 0, "buffer memory left in use");
+        assert!(self.shard.is_idle());
+    }
+}
+
+/// The address of node `n`.
+pub(crate) fn addr(n: u8) -> Addr {
+    Ipv4Addr::new(10, 0, 0, n).into()
+}
+
+/// The configuration of node `n`, which listens on [`PORT`] for service 0.
+pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
+    let mut rng = Rng::new(seed ^ u64::from(n) << 32);
+    let prefix = Addr::from(Ipv4Addr::new(10, 0, 0, 0));
+    let (flow, isn, stamp, port) = (rng.key(), rng.key(), rng.key(), rng.key());
+    ShardConfig {
+        index: 0,
+        mac: MacAddr([2, 0, 0, 0, 0, n]),
+        mtu: 1500,
+        vlan: None,
+        addrs: vec![LocalAddr { addr: addr(n), is_owned: true }],
+        routes: Arc::new([Route { prefix, prefix_len: 120, gateway: None }]),
+        listeners: vec![Listener { addr: None, port: PORT, service: 0 }],
+        local_ports: 40_000..=49_999,
+        verify_checksums: true,
+        secrets: Secrets { flow, isn, stamp, port },
+        limits: Limits {
+            connections: 2_048,
+            half_open: 1_024,
+            time_wait: 2_048,
+            neighbours: 16,
+            buffers: 256 << 20,
+            ..Limits::default()
+        },
+        tcp: tcp::Config::default(),
+    }
+}
+
+/// The port that the nodes listen on.
+pub(crate) const PORT: u16 = 700;
