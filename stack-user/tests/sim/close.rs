@@ -7,7 +7,7 @@ use sluice::time::Duration;
 use sluice::wire::tcp::Flags;
 
 use crate::impairment::Impairment;
-use crate::network::drop_first;
+use crate::network::{Fate, drop_first};
 use crate::path::Path;
 use crate::peer::{Close, plans};
 
@@ -75,13 +75,13 @@ fn time_wait_lost_last_ack_is_sent_again() {
     let mut has_fin = false;
     let mut left = 1;
     path.net.filter = Box::new(move |sight| {
-        let Some(segment) = sight.segment else { return crate::network::Fate::Carry };
+        let Some(segment) = sight.segment else { return Fate::Carry };
         has_fin |= sight.from == 1 && segment.flags.has(Flags::FIN);
         if has_fin && sight.from == 0 && left > 0 {
             left -= 1;
-            return crate::network::Fate::Drop;
+            return Fate::Drop;
         }
-        crate::network::Fate::Carry
+        Fate::Carry
     });
     path.transfer(1, secs(10));
     assert!(path.net.nodes[1].count(Counter::Retransmits) > 0);
@@ -96,8 +96,8 @@ fn last_ack_vanished_peer_times_out() {
         let is_fin = sight.segment.is_some_and(|segment| segment.flags.has(Flags::FIN));
         has_fin |= sight.from == 1 && is_fin;
         match has_fin && sight.from == 0 {
-            true => crate::network::Fate::Drop,
-            false => crate::network::Fate::Carry,
+            true => Fate::Drop,
+            false => Fate::Carry,
         }
     });
     path.net.connect();

@@ -90,8 +90,7 @@ fn established_lan_delay_arrives_whole() {
 
 #[test]
 fn established_small_mtu_cuts_segments_to_it() {
-    let mut impairment = Impairment::default();
-    impairment.mtu = 576;
+    let impairment = Impairment { mtu: 576, ..Impairment::default() };
     let mut path = Path::with(plans(MIB, MIB), impairment, 1, |config| config.mtu = 576);
     path.transfer(1, Duration::from_secs(10));
     assert_eq!(path.net.links.each_ref().map(|link| link.lost), [0, 0]);
@@ -101,8 +100,7 @@ fn established_small_mtu_cuts_segments_to_it() {
 #[test]
 fn established_peer_with_the_smaller_mtu_decides() {
     // The MSS option of one end binds the other (RFC 9293 3.7.1: MUST-15).
-    let mut impairment = Impairment::default();
-    impairment.mtu = 1_000;
+    let impairment = Impairment { mtu: 1_000, ..Impairment::default() };
     let mut path = Path::with(plans(MIB, MIB), impairment, 1, |config| {
         if config.mac.0[5] == 2 {
             config.mtu = 1_000;
