@@ -35,7 +35,9 @@ const FORBIDDEN: &[&str] = &[
     "aya",
     "xsk_rs",
     "nix",
-    "neli",
+    "netlink_packet_core",
+    "netlink_packet_route",
+    "netlink_sys",
     "libc",
 ];
 

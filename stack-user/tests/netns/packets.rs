@@ -69,6 +69,8 @@ impl Capture {
         let socket = PacketSocket::open(namespace, interface);
         // The reader looks at the end mark as often as this.
         setsockopt(&socket.fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
+        // A burst of some hundred frames does not fit in the default of 208 KiB.
+        setsockopt(&socket.fd, sockopt::RcvBufForce, &(32 << 20)).unwrap();
         let name = format!("{test}-{}.pcap", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let mut file = BufWriter::new(File::create(&path).expect("the capture can be written"));
