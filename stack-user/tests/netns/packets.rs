@@ -67,6 +67,8 @@ impl Capture {
     /// Captures into a file named after `test` from now on.
     pub(crate) fn start(namespace: &Namespace, interface: &str, test: &str) -> Self {
         let socket = PacketSocket::open(namespace, interface);
+        // Room for whole transfers: the reader may not run for a while.
+        setsockopt(&socket.fd, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         // The reader looks at the end mark as often as this.
         setsockopt(&socket.fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
         // A burst of some hundred frames does not fit in the default of 208 KiB.
