@@ -6,6 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,12 +25,41 @@ impl Route {
     /// The route that is complete on this machine, Debian's first: it is the one every run of the
     /// tests takes.
     pub(crate) fn find() -> Option<Self> {
-        if has_core_sources(Command::new("/usr/bin/rustc")) {
-            return Some(Self::Debian);
-        }
-        let mut nightly = Command::new("rustup");
-        nightly.args(["run", "nightly", "rustc"]);
-        has_core_sources(nightly).then_some(Self::Nightly)
+        [Self::Debian, Self::Nightly].into_iter().find(|route| route.is_complete())
+    }
+
+    /// Whether the compiler is there with the sources of `core`, and bpf-linker knows its LLVM.
+    fn is_complete(self) -> bool {
+        let Some(sysroot) = self.sysroot() else { return false };
+        let llvm = self.llvm_major();
+        sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
+            && llvm.is_some_and(|major| LINKABLE.contains(&major))
+    }
+
+    /// Where the compiler's libraries lie.
+    pub(crate) fn sysroot(self) -> Option<PathBuf> {
+        Some(self.rustc(&["--print", "sysroot"])?.trim().into())
+    }
+
+    /// The version of the compiler's LLVM.
+    pub(crate) fn llvm_major(self) -> Option<u32> {
+        let versions = self.rustc(&["--version", "--verbose"])?;
+        let llvm = versions.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
+        llvm.split('.').next()?.parse().ok()
+    }
+
+    /// What the compiler prints; `None` where it is not there.
+    fn rustc(self, args: &[&str]) -> Option<String> {
+        let mut rustc = match self {
+            Self::Debian => Command::new("/usr/bin/rustc"),
+            Self::Nightly => {
+                let mut rustup = Command::new("rustup");
+                rustup.args(["run", "nightly", "rustc"]);
+                rustup
+            }
+        };
+        let output = rustc.args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// What the route is, for people.
@@ -118,13 +148,6 @@ pub(crate) fn clean_command(program: &str) -> Command {
     command
 }
 
-fn has_core_sources(mut rustc: Command) -> bool {
-    let Ok(output) = rustc.args(["--print", "sysroot"]).output() else { return false };
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    output.status.success()
-        && sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
-}
-
 fn path_with(first: &Path) -> Result<OsString> {
     let rest = env::var_os("PATH").unwrap_or_default();
     let all = [first.to_owned()].into_iter().chain(env::split_paths(&rest));
@@ -146,6 +169,8 @@ fn place(built: &Path) -> Result<PathBuf> {
     Ok(object)
 }
 
+/// The versions of LLVM that bpf-linker can be built for.
+const LINKABLE: RangeInclusive<u32> = 21..=23;
 const TARGET: &str = "bpfel-unknown-none";
 const RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 const INHERITED: [&str; 9] = [

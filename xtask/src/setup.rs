@@ -5,6 +5,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,7 +22,11 @@ use crate::ebpf::{Route, clean_command, target_dir};
 pub(crate) fn setup(dev: bool) -> Result<()> {
     let packages = missing_packages(dev);
     let tools: Vec<_> = if dev { missing_tools() } else { Vec::new() };
-    let linker = Route::find().is_none_or(|route| !has_linker(route));
+    // A linker whose LLVM is not there does not even start: the file has to do.
+    let linker = Route::find().map_or_else(
+        || !Route::Debian.linker_root().join(LINKER).is_file(),
+        |route| !has_linker(route),
+    );
     if packages.is_empty() && tools.is_empty() && !linker {
         eprintln!("setup: nothing is missing");
         return Ok(());
@@ -88,7 +93,7 @@ fn is_there(probe: &str) -> bool {
 }
 
 fn has_linker(route: Route) -> bool {
-    let linker = route.linker_root().join("bin/bpf-linker");
+    let linker = route.linker_root().join(LINKER);
     let Ok(output) = Command::new(linker).arg("--version").output() else { return false };
     String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == LINKER_VERSION)
 }
@@ -142,19 +147,46 @@ fn apt_get() -> Command {
     apt
 }
 
-/// bpf-linker links bitcode with LLVM: Debian's shared library, or the one inside rustup's rustc.
+/// bpf-linker links bitcode with the LLVM of the compiler that made it.
 fn install_linker(route: Route) -> Result<()> {
     let root = route.linker_root();
     let build = root.join("build");
+    let major = route.llvm_major().context("the compiler does not tell its version of LLVM")?;
+    let llvm = match route {
+        Route::Debian => PathBuf::from(format!("/usr/lib/llvm-{major}")),
+        Route::Nightly => nightly_llvm(route)?,
+    };
     let mut install = cargo_install("bpf-linker", Some((&root, &build)));
     install.args(["--version", LINKER_VERSION, "--locked", "--force"]);
-    if route == Route::Debian {
-        install.args(["--no-default-features", "--features", "llvm-22"]);
-        install.env("LLVM_PREFIX", "/usr/lib/llvm-22");
-    }
-    step(&mut install)?;
+    install.args(["--no-default-features", "--features", &format!("llvm-{major}")]);
+    step(install.env("LLVM_PREFIX", llvm))?;
     // Kept until here so that an interrupted build goes on where it stopped.
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+}
+
+/// A prefix whose `lib` holds the LLVM library inside rustup's rustc, also under the name that is
+/// linked for.
+fn nightly_llvm(route: Route) -> Result<PathBuf> {
+    let sysroot = route.sysroot().context("the nightly compiler is gone")?;
+    let prefix = route.linker_root().join("llvm");
+    let folder = prefix.join("lib");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot renew {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(sysroot.join("lib"))? {
+        let library = entry?.path();
+        let name = library.file_name().unwrap_or_default();
+        let text = name.to_string_lossy();
+        if text.starts_with("libLLVM.so.") {
+            symlink(&library, folder.join("libLLVM.so"))?;
+        }
+        if text.starts_with("libLLVM") {
+            symlink(&library, folder.join(name))?;
+        }
+    }
+    Ok(prefix)
 }
 
 /// `cargo install`, into `(root, build folder)` where they are given; outside of the workspace, so
@@ -228,5 +260,6 @@ const TRAFFIC: [Package; 5] = [
 const DEV: [Package; 1] = [package("tshark", "tshark")];
 const TOOLS: [&str; 3] = ["cargo-fuzz", "cargo-mutants", "cargo-deny"];
 
+const LINKER: &str = "bin/bpf-linker";
 const LINKER_VERSION: &str = "0.13.0";
 const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal --component rust-src";

@@ -61,6 +61,9 @@ fn extensions() -> Vec<Case> {
     let later: &[u8] = &[6, 0, 0, 8, 0, 0, 0, 9];
     let whole: &[u8] = &[6, 0, 0, 0, 0, 0, 0, 9];
     let own = Ipv6 { destination: OWN6, ..behind(&[later], 44) };
+    // What looks like a long header is the middle of something.
+    let middle: &[u8] = &[60, 0, 0, 8, 0, 0, 0, 9, 6, 255];
+    let middle = Ipv6 { destination: OWN6, ..behind(&[middle], 44) };
     vec![
         Case::new("hop-by-hop", Verdict::RedirectListener, behind(&[last], 0).frame()),
         Case::new("a long routing header", Verdict::RedirectListener, behind(&[&long], 43).frame()),
@@ -77,7 +80,13 @@ fn extensions() -> Vec<Case> {
         Case::new("v6: a first part", Verdict::DropFragment, behind(&[first], 44).frame()),
         Case::new("v6: a later part", Verdict::PassFragment, behind(&[later], 44).frame()),
         Case::new("v6: the only part", Verdict::RedirectListener, behind(&[whole], 44).frame()),
+        Case::new(
+            "a header beyond the payload",
+            Verdict::DropIpLength,
+            Ipv6 { lie: -25, ..behind(&[last], 0) }.frame(),
+        ),
         Case::new("v6: own, a later part", Verdict::RedirectOwn, own.frame()),
+        Case::new("v6: own, a middle part", Verdict::RedirectOwn, middle.frame()),
         Case::new(
             "cut within a header",
             Verdict::PassProtocol,

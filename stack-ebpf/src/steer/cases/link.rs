@@ -67,6 +67,7 @@ pub(super) fn tagged() -> Vec<Case> {
 fn arp() -> Vec<Case> {
     let probe = Arp { sender: [0; 4], target: OWN, ..Arp::default() };
     let claim = Arp { sender: OWN, target: OWN, ..Arp::default() };
+    let user = Arp { sender: OWN, ..Arp::default() };
     let reply = Arp { operation: 2, target: OWN, ..Arp::default() };
     let request = Arp { target: OWN, ..Arp::default() };
     let odd = Arp { kind: [0, 1, 8, 0, 8, 4], ..request };
@@ -75,6 +76,7 @@ fn arp() -> Vec<Case> {
         Case::new("the same, asked of us alone", Verdict::RedirectNeighbour, request.frame(MAC)),
         Case::new("a probe of an own address", Verdict::RedirectNeighbour, probe.frame(BROADCAST)),
         Case::new("a claim of an own address", Verdict::RedirectNeighbour, claim.frame(BROADCAST)),
+        Case::new("a user of an own address", Verdict::RedirectNeighbour, user.frame(BROADCAST)),
         Case::new("an answer to an own address", Verdict::RedirectNeighbour, reply.frame(MAC)),
         Case::new("an answer to another MAC", Verdict::PassMac, reply.frame([2, 0, 0, 0, 0, 3])),
         Case::new(
