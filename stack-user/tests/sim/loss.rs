@@ -15,9 +15,10 @@ fn ms(millis: u64) -> Duration {
 
 fn lossy(loss: f64, octets: u64, bound: Duration) {
     seed::each(10, |seed| {
-        // Timeouts that have doubled often take longer than FIN-WAIT-2 usually lasts.
+        // Timeouts that have doubled often take longer than these states usually last.
         let mut path = Path::with(plans(octets, octets), Impairment::loss(loss), seed, |config| {
             config.tcp.fin_wait_2 = Duration::from_secs(500);
+            config.tcp.time_wait = Duration::from_secs(500);
         });
         path.transfer(1, bound);
         path.assert_clean();
@@ -65,7 +66,9 @@ fn established_one_lost_segment_is_repaired_within_a_round_trip() {
 #[test]
 fn established_lost_acks_hurt_nobody() {
     seed::each(5, |seed| {
-        let mut path = Path::new(plans(1 << 20, 0), Impairment::default(), seed);
+        let mut path = Path::with(plans(1 << 20, 0), Impairment::default(), seed, |config| {
+            config.tcp.fin_wait_2 = Duration::from_secs(500);
+        });
         path.net.links[1].impairment.loss = 0.3;
         path.transfer(1, Duration::from_secs(600));
         path.assert_clean();
