@@ -50,6 +50,14 @@ mod tests {
     }
 
     #[test]
+    fn pattern_is_the_documented_function() {
+        let mut buf = [0; 8];
+        pattern(65_518, &mut buf);
+        // Computed by another program from the formula above.
+        assert_eq!(buf, [106, 137, 86, 0, 93, 212, 14, 47]);
+    }
+
+    #[test]
     fn pattern_moved_by_any_segment_size_differs() {
         let mut buf = vec![0; PERIOD];
         pattern(0, &mut buf);
