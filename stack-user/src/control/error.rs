@@ -141,7 +141,7 @@ impl fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {}
 
-/// Why [`attach_pass`] failed.
+/// Why [`attach_pass`](super::program::attach_pass) failed.
 #[derive(Debug)]
 pub enum PassError {
     /// Loading failed.

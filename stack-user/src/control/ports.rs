@@ -227,15 +227,18 @@ fn parse_records(text: &str) -> Vec<Record> {
 }
 
 fn write_records(path: &Path, records: &[Record]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
     if records.is_empty() {
         return match fs::remove_file(path) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-            _ => Ok(()),
+            _ => {
+                // It stays where others have something in it.
+                let _ = fs::remove_dir(folder);
+                Ok(())
+            }
         };
     }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
+    fs::create_dir_all(folder)?;
     let lines = records.iter().map(|r| format!("{} {} {}\n", r.range, r.pid, r.start));
     fs::write(path, lines.collect::<String>())
 }

@@ -223,7 +223,7 @@ mod tests {
     #[should_panic(expected = "frames in the hand")]
     fn pool_token_dropped_is_noticed() {
         let mut pool = pool(0..2);
-        drop(pool.take());
+        let _lost = pool.take();
         pool.assert_whole(0);
     }
 

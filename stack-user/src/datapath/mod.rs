@@ -11,6 +11,7 @@ mod handover;
 mod packet;
 mod rings;
 mod running;
+mod stack;
 mod syscalls;
 mod umem;
 mod worker;
@@ -26,8 +27,9 @@ pub use clock::Clock;
 pub use handover::Waker;
 pub use packet::PacketSocket;
 pub use running::{Ended, Phase, Running};
+pub use stack::Stack;
 pub use umem::MTU_MAX;
-pub use worker::{Stack, WorkerError};
+pub use worker::WorkerError;
 
 use self::xsk::{Xsk, XskConfig};
 use crate::observe::Published;

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use crossbeam::queue::ArrayQueue;
 
 use super::handover::{self, Waker};
-use super::worker::{self, Stack, Worker, WorkerError};
+use super::stack::Stack;
+use super::worker::{self, Worker, WorkerError};
 use super::xsk::Xsk;
 use super::{Clock, DatapathConfig, Error, umem};
 use crate::observe::Published;

@@ -1,9 +1,12 @@
 //! The ways to attach: generic mode, several queues, larger frames, and what the ready line says of
 //! them.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
 use crate::process::piped;
 use crate::server::Sluice;
-use crate::topology::{Namespace, Options, SERVER, Topology};
+use crate::topology::{CLIENT, Namespace, Options, SERVER, Topology};
 use crate::transfer::{assert_echoes, fetch};
 
 /// Fetches a page with curl as text.
@@ -65,6 +68,30 @@ fn two_queues_are_served_both() {
         assert_echoes(&topology.client, (SERVER, 7), b"which queue?");
     }
     fetch(&topology.client, SERVER, 20 << 20);
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn opened_connections_on_two_queues_are_echoed_on_whichever_queue_they_come() {
+    const COUNT: usize = 32;
+    let topology = Topology::with(&Options { queues: 2, ..Options::default() });
+    let listener = topology.client.listen((CLIENT, 9000));
+    let options = format!(" --connect {CLIENT}:9000=echo").repeat(COUNT);
+    let sluice = Sluice::start(&topology, &options);
+    for _ in 0..COUNT {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[7; 20_000]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        assert_eq!(back, [7; 20_000]);
+    }
+    // The kernel chooses a queue by the flow's hash, Sluice the shard before there is one: with
+    // so many connections some of the frames are always handed over.
+    let stats = page(&topology.client, "/stats");
+    assert!(stats.contains("frames_handed_over"), "{stats}");
+    assert!(!stats.contains("\"frames_handed_over\":0,"), "{stats}");
     sluice.stop();
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<ListenSpec>,
     /// Local ports for active opens; none on a shared address where none are opened.
     pub(crate) local_ports: Option<PortRange>,
+    /// Reserved local ports of killed runs that were taken back.
+    pub(crate) repaired: Vec<PortRange>,
 }
 
 impl Plan {
@@ -60,7 +62,7 @@ impl Plan {
         }
         check_places(&listeners, &addrs)?;
         check_peers(options, &addrs, &routes)?;
-        let plan = Self {
+        let mut plan = Self {
             local_ports: local_ports(options),
             link,
             mtu,
@@ -70,19 +72,17 @@ impl Plan {
             is_owned: options.addr.is_some(),
             routes,
             listeners,
+            repaired: Vec::new(),
         };
         plan.check_local_ports()?;
         Ok(plan)
     }
 
-    fn check_local_ports(&self) -> Result<()> {
+    fn check_local_ports(&mut self) -> Result<()> {
         let Some(range) = self.local_ports else { return Ok(()) };
         check_local_ports(range, &self.listeners, self.queues)?;
         if !self.is_owned {
-            let repaired = ports::repair().context("the reserved ports cannot be repaired")?;
-            for range in repaired {
-                tracing::info!(%range, "took back local ports that a killed run had reserved");
-            }
+            self.repaired = ports::repair().context("the reserved ports cannot be repaired")?;
             ports::check_reserved(range)?;
         }
         Ok(())

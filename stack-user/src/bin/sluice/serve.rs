@@ -30,6 +30,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
     let watch = Watch::open().context("rtnetlink")?;
     let plan = Plan::make(options, &mut netlink)?;
     let mut server = setup::start(&plan, options, clock)?;
+    for range in &plan.repaired {
+        tracing::info!(%range, "took back local ports that a killed run had reserved");
+    }
     let mut control = Control::new(&plan, netlink, watch);
     control.refresh(&server.running);
     say(&server.ready);
