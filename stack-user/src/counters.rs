@@ -116,10 +116,6 @@ counters! {
     IcmpErrorsIn => "icmp_errors_in",
     /// Next hops that could not be resolved.
     NeighbourFailed => "neighbour_failed",
-    /// Frames handed to the shard that owns their flow.
-    HandedOver => "handed_over",
-    /// Frames dropped because the owner's hand-over ring was full.
-    HandOverFull => "hand_over_full",
     /// Dropped: not a frame for an address of ours.
     DropNotOurs => "drop_not_ours",
     /// Dropped: the Ethernet header, VLAN tag or ethertype was not one we take.

@@ -235,13 +235,14 @@ const BPF: [Package; 4] = [
 ];
 
 /// What xsk-rs needs to build libxdp and libbpf from source.
-const USER: [Package; 9] = [
+const USER: [Package; 10] = [
     package("clang", "clang"),
     package("llvm", "llvm-strip"),
     package("m4", "m4"),
     package("pkg-config", "pkg-config"),
     package("libelf-dev", "/usr/include/libelf.h"),
     package("zlib1g-dev", "/usr/include/zlib.h"),
+    package("libpcap-dev", "/usr/include/pcap.h"),
     package("make", "make"),
     package("gcc", "gcc"),
     package("libc6-dev", "/usr/include/stdio.h"),

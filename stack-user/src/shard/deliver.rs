@@ -5,7 +5,7 @@ use super::inner::{Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Env, Events, State};
+use crate::tcp::{CloseReason, Env, Events};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -16,6 +16,9 @@ impl Shard {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         let events = conn.tcb.poll_event();
         conn.is_fin_pending |= events.fin;
+        if events.closed == Some(CloseReason::Closed) {
+            self.core.detach(index);
+        }
         self.announce(index, events, now);
         if !text.is_empty() {
             self.offer(index, text, now);
@@ -27,7 +30,9 @@ impl Shard {
         }
         self.offer_unread(index, now);
         self.finish_reading(index, now);
-        if let Some(reason) = events.closed {
+        if let Some(reason) = events.closed
+            && reason != CloseReason::Closed
+        {
             self.end(index, reason);
         }
     }
@@ -72,7 +77,7 @@ impl Shard {
             }
         };
         if let Some((conn, mut env)) = self.core.conn_env(index)
-            && conn.tcb.state() != State::Closed
+            && !conn.tcb.is_text_lost()
         {
             conn.tcb.keep_unread(&text[consumed.min(text.len())..], &mut env);
         }
@@ -97,7 +102,7 @@ impl Shard {
             self.scratch = scratch;
             chain.consume(&mut self.core.pool, consumed.min(len));
             let Some(conn) = self.core.conns.get_mut(index) else { return };
-            if conn.tcb.state() == State::Closed {
+            if conn.tcb.is_text_lost() {
                 chain.clear(&mut self.core.pool);
                 return;
             }
@@ -109,13 +114,14 @@ impl Shard {
         }
     }
 
-    /// Once everything before the peer's FIN is consumed, the service hears of it.
+    /// Once everything before the peer's FIN is consumed, the service hears of it; never when text
+    /// before it was thrown away.
     fn finish_reading(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         if conn.tcb.has_unread() {
             return;
         }
-        if core::mem::take(&mut conn.is_fin_pending) {
+        if core::mem::take(&mut conn.is_fin_pending) && !conn.tcb.is_text_lost() {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
         if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
@@ -156,8 +162,8 @@ impl Shard {
         self.core.arm(index);
     }
 
-    /// TIME-WAIT has its record; the connection stays for a service that has not read everything and
-    /// will come back for it by its timer.
+    /// The connection is over, or TIME-WAIT has its record; it stays for a service that has not read
+    /// everything and will come back for it by its timer.
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
@@ -167,6 +173,16 @@ impl Shard {
         }
         self.end(index, CloseReason::Closed);
         self.core.forget(index);
+    }
+}
+
+impl Core {
+    /// Both FINs are acknowledged: the flow ends, and what is unread stays with its service.
+    fn detach(&mut self, index: u32) {
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        conn.is_detached = true;
+        let hash = self.hasher.hash(conn.tcb.tuple());
+        self.flows.remove(hash, FlowRef::new(FlowKind::Tcb, index));
     }
 }
 

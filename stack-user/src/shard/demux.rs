@@ -65,7 +65,6 @@ impl Shard {
                         && let Some(elsewhere) = &mut elsewhere
                         && let Some(owner) = self.core.owner(arrival.hash)
                     {
-                        self.core.counters.count(Counter::HandedOver);
                         elsewhere(index, Elsewhere::Owner(owner));
                         continue;
                     }

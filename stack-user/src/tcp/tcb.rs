@@ -96,6 +96,8 @@ pub(super) struct ReceiveSpace {
     pub fin: Option<SeqNum>,
     /// Text that the user has not consumed.
     pub unread: Chain,
+    /// The connection was aborted, reset or given up: what is unread is of no use.
+    pub is_lost: bool,
     pub early: Reassembly,
     /// Octets that the window may offer; grows with the measured rate.
     pub limit: u32,
@@ -305,7 +307,8 @@ impl Tcb {
         }
     }
 
-    /// Ends the connection: everything queued is gone but unread text, which its user may still have.
+    /// Ends the connection: everything queued is gone but, where both sides closed in order, unread
+    /// text, which its user may still have, and the user's timer with it.
     pub(super) fn close_with(&mut self, reason: CloseReason, cause: Cause, env: &mut Env<'_>) {
         if self.state == State::Closed {
             return;
@@ -320,7 +323,11 @@ impl Tcb {
         }
         self.enter(State::Closed, cause, env);
         self.owed = Owed { rst: self.owed.rst, ..Owed::default() };
-        self.timers = Timers::default();
+        self.stop_timers();
+        if reason != CloseReason::Closed {
+            self.rcv.is_lost = true;
+            self.timers = Timers::default();
+        }
         self.events.closed = Some(reason);
         self.snd.buffer.clear(env.pool);
         self.rcv.early.clear(env.pool);

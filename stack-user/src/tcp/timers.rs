@@ -76,7 +76,7 @@ impl Tcb {
         }
     }
 
-    /// Stops every timer but the user's: TIME-WAIT is in the hands of its record.
+    /// Stops every timer but the user's: nothing is left to do but to read.
     pub fn stop_timers(&mut self) {
         self.timers = Timers { user: self.timers.user, ..Timers::default() };
     }

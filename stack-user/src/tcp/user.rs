@@ -66,6 +66,7 @@ impl Tcb {
         );
         self.close_with(CloseReason::Aborted, Cause::Abort, env);
         self.owed.rst |= tells_peer;
+        self.rcv.is_lost = true;
         self.rcv.unread.clear(env.pool);
     }
 
@@ -90,6 +91,11 @@ impl Tcb {
     /// Whether text waits that the user has not consumed.
     pub fn has_unread(&self) -> bool {
         !self.rcv.unread.is_empty()
+    }
+
+    /// Whether unread text is of no use any more: the connection was aborted, reset or given up.
+    pub fn is_text_lost(&self) -> bool {
+        self.rcv.is_lost
     }
 
     /// Takes the unread text away, for a caller that offers it to the user; what is not consumed

@@ -93,7 +93,6 @@ fn time_wait_unread_data_is_read_by_the_timer() {
 }
 
 #[test]
-#[ignore = "known fault: on_closed comes at the end of LAST-ACK, and unread data is lost"]
 fn last_ack_unread_data_is_read_by_the_timer() {
     // The reader of the last data closes its own direction long before it reads.
     let mut plans = plans(30_000, 1 << 20);
