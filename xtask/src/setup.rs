@@ -99,7 +99,7 @@ fn has_linker(route: Route) -> bool {
 }
 
 fn announce(packages: &[&Package], linker: bool, tools: &[&str]) {
-    eprintln!("setup: this is missing and will be installed:");
+    eprintln!("setup: this is missing:");
     if !packages.is_empty() {
         eprintln!("    Debian packages: {}", names(packages));
     }
@@ -113,11 +113,20 @@ fn announce(packages: &[&Package], linker: bool, tools: &[&str]) {
 
 fn install_packages(packages: &[&Package]) -> Result<()> {
     let names = names(packages);
+    // What no distribution but Debian packages has another way.
+    let bpf = packages.iter().any(|missing| BPF.iter().any(|package| package.name == missing.name));
+    let nightly = if bpf {
+        format!(
+            "\nwhere rustc-web and llvm-22-dev are not to be had, this replaces them and cargo-web, \
+             rust-web-src:\n    {NIGHTLY}"
+        )
+    } else {
+        String::new()
+    };
     if !is_there("apt-get") {
         bail!(
-            "this system has no apt-get; install what Debian calls\n    {names}\n\
-             by its own means (a nightly Rust replaces rustc-web, cargo-web, rust-web-src and \
-             llvm-22-dev:\n    {NIGHTLY}\n), then run `cargo xtask setup` again"
+            "this system has no apt-get; install by its own means what Debian calls\n    \
+             {names}{nightly}\nthen type:\n    cargo xtask setup"
         );
     }
     if !is_root() {
@@ -133,9 +142,8 @@ fn install_packages(packages: &[&Package]) -> Result<()> {
     step(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(names.split(' ')))
         .with_context(|| {
             format!(
-                "where the compiler for the BPF target is not packaged, type:\n    {NIGHTLY}\n\
-                 and run `cargo xtask setup` again; otherwise type:\n    apt-get update\n    \
-                 apt-get install --yes --no-install-recommends {names}"
+                "the packages could not be installed; to try by hand, type:\n    apt-get update\n    \
+                 apt-get install --yes --no-install-recommends {names}{nightly}"
             )
         })
 }
