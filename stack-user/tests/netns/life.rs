@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::packets::send;
-use crate::process::pause;
+use crate::process::{pause, wait_until};
 use crate::server::Sluice;
 use crate::topology::{
     CLIENT, CLIENT_MAC, FREE, PATIENCE, RESERVED_PORTS, SERVER, SERVER_MAC, Topology, accept,
@@ -59,6 +59,43 @@ fn killed_server_leaves_the_interface_usable_by_the_kernel() {
     let mut text = [0; 6];
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"kernel");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn killed_server_has_its_reserved_ports_taken_back_by_the_next() {
+    let topology = Topology::new();
+    let before = topology.server.sysctl(RESERVED_PORTS);
+    let options = format!("--connect {CLIENT}:1=echo --local-ports 45000-45999");
+    Sluice::start(&topology, &options).crash();
+    assert_ne!(topology.server.sysctl(RESERVED_PORTS), before, "nothing else could undo it");
+    Sluice::start(&topology, &options).stop();
+    assert_eq!(topology.server.sysctl(RESERVED_PORTS), before);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn interface_down_is_waited_for_and_serves_again() {
+    let topology = Topology::new();
+    let mut sluice = Sluice::start(&topology, "");
+    topology.server.ip("link set veth0 down");
+    wait_until("it says so", PATIENCE, || sluice.errors().contains("veth0 is down"));
+    sluice.assert_alive();
+    topology.server.ip("link set veth0 up");
+    wait_until("it says so", PATIENCE, || sluice.errors().contains("veth0 is up again"));
+    assert_echoes(&topology.client, (SERVER, 7), b"after the pause");
+    sluice.stop();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn interface_removed_ends_the_server_with_a_message() {
+    let topology = Topology::new();
+    let mut sluice = Sluice::start(&topology, "");
+    topology.server.ip("link delete veth0");
+    assert_eq!(sluice.exit_code(), Some(1));
+    wait_until("it says so", PATIENCE, || sluice.errors().contains("error: "));
+    assert!(sluice.errors().contains("veth0 was removed"), "{}", sluice.errors());
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //! them.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 
+use crate::packets::{Capture, send};
 use crate::process::piped;
 use crate::server::Sluice;
-use crate::topology::{CLIENT, Namespace, Options, SERVER, Topology};
+use crate::topology::{CLIENT, CLIENT_MAC, FREE, Namespace, Options, SERVER, SERVER_MAC, Topology};
 use crate::transfer::{assert_echoes, fetch};
 
 /// Fetches a page with curl as text.
@@ -112,4 +113,31 @@ fn larger_mtu_than_a_frame_holds_is_no_harm() {
     fetch(&topology.client, SERVER, 1 << 20);
     assert_echoes(&topology.client, (SERVER, 7), &vec![7; 100_000]);
     sluice.stop();
+}
+
+/// An ARP request for `address` from the client's end, behind tag `vlan`.
+fn tagged_arp(vlan: u8, address: Ipv4Addr) -> Vec<u8> {
+    let ethernet = [&[0xff; 6][..], &CLIENT_MAC, &[0x81, 0x00, 0, vlan, 0x08, 0x06]].concat();
+    let sender = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &CLIENT_MAC, &CLIENT.octets()].concat();
+    [&ethernet[..], &sender, &[0; 6], &address.octets(), &[0; 18]].concat()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn tagged_interface_answers_for_its_own_vlan_alone() {
+    let topology = Topology::new();
+    let sluice = Sluice::start(&topology, &format!("--vlan 5 --addr {FREE}/24"));
+    let mut capture = Capture::start(&topology.client, "veth1", "tagged");
+    // Raw frames, since a kernel without VLAN devices is enough for this.
+    for vlan in [6, 5, 0, 5] {
+        send(&topology.client, "veth1", std::iter::once(tagged_arp(vlan, FREE)));
+    }
+    let untagged = topology.client.try_connect((FREE, 7));
+    assert!(untagged.is_err(), "served without a tag");
+    sluice.stop();
+    let (path, _) = capture.finish();
+    let bytes = std::fs::read(path).unwrap();
+    // Operation, sender; the kernel takes the tag off before it shows a frame.
+    let reply = [&[0, 2][..], &SERVER_MAC, &FREE.octets(), &CLIENT_MAC].concat();
+    assert_eq!(bytes.windows(reply.len()).filter(|window| *window == reply).count(), 2);
 }

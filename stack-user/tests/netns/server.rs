@@ -42,6 +42,16 @@ impl Sluice {
         assert!(status.success(), "sluice ended with {status}:\n{}", self.process.errors());
     }
 
+    /// Waits for its end; gives its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.process.wait(PATIENCE).code()
+    }
+
+    /// What it has logged until now.
+    pub(crate) fn errors(&self) -> String {
+        self.process.errors()
+    }
+
     /// Ends it as a crash does.
     pub(crate) fn crash(mut self) {
         self.process.signal(Signal::SIGKILL);

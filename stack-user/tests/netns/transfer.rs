@@ -212,3 +212,16 @@ fn slow_reader_stops_the_sender_and_loses_nothing() {
     assert_eq!(assert_pattern(&mut &answer[head..]), 40_000_000);
     sluice.stop();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn frames_lost_on_the_way_are_made_good() {
+    let topology = Topology::new();
+    // The bucket drops what its short queue does not hold.
+    topology.client.quiet("tc qdisc add dev veth1 root tbf rate 40mbit burst 5k limit 20k");
+    let sluice = Sluice::start(&topology, "");
+    echo(&topology.client.connect((SERVER, 7)), 8 * MIB);
+    let drops = topology.client.quiet("tc -s qdisc show dev veth1");
+    assert!(!drops.contains("(dropped 0,"), "nothing was lost: {drops}");
+    sluice.stop();
+}
