@@ -11,6 +11,7 @@ mod capture;
 mod harness;
 mod life;
 mod modes;
+mod netlink;
 mod packets;
 mod process;
 mod refusal;

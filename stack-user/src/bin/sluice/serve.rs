@@ -159,16 +159,18 @@ impl Control {
         waited
     }
 
-    /// Answers what the shards ask, from what is known; the kernel is asked in any case, which
-    /// keeps its entry fresh.
+    /// Answers what the shards ask: the kernel has the latest, and keeps it fresh when asked.
     fn answer(&mut self, running: &Running) {
         while let Some((shard, Request::Resolve(addr))) = running.poll_request() {
-            if let Some(mac) = self.neighbours.get(&addr) {
-                // A full queue: the shard asks again.
-                let _ = running.send(shard, Command::Neighbour { addr, mac: Some(*mac) });
-            }
-            if let Err(err) = self.netlink.resolve(self.interface.0, addr) {
+            let answer = self.netlink.resolve(self.interface.0, addr).unwrap_or_else(|err| {
                 tracing::debug!(%addr, %err, "the kernel does not resolve a neighbour");
+                None
+            });
+            // What the kernel forgot may do until it has resolved the neighbour again.
+            if let Some(mac) = answer.or_else(|| self.neighbours.get(&addr).copied()) {
+                self.neighbours.insert(addr, mac);
+                // A full queue: the shard asks again.
+                let _ = running.send(shard, Command::Neighbour { addr, mac: Some(mac) });
             }
         }
     }

@@ -84,6 +84,28 @@ pub enum Event {
     Lost,
 }
 
+/// What the kernel holds of a neighbour whose link-layer address it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The link-layer address.
+    pub(super) mac: MacAddr,
+    /// Whether it has been confirmed lately, or needs no confirmation.
+    pub(super) is_certain: bool,
+}
+
+impl Entry {
+    /// `None` where the kernel has no link-layer address, or one that failed.
+    pub(super) fn read(message: &NeighbourMessage) -> Option<Self> {
+        let Some(Event::Neighbour { mac, .. }) = read_neighbour(message) else { return None };
+        let state = message.header.state;
+        let is_certain = matches!(
+            state,
+            NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Reachable
+        );
+        mac.map(|mac| Self { mac, is_certain })
+    }
+}
+
 /// The messages of a datagram that can be read.
 pub(super) fn messages(
     mut bytes: &[u8],
