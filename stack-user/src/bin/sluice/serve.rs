@@ -31,7 +31,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
     let plan = Plan::make(options, &mut netlink)?;
     let mut server = setup::start(&plan, options, clock)?;
     let mut control = Control::new(&plan, netlink, watch);
-    control.refresh(&server.running);
+    control.refresh(&server.running)?;
     say(&server.ready);
     let end = options.limit.map_or(Instant::NEVER, |limit| clock.now() + limit);
     let cause = control.serve(&server.running, &signals, end);
@@ -180,7 +180,11 @@ impl Control {
         let mut is_stale = false;
         for event in events.drain(..) {
             match event {
-                Event::Link(link) if link.index == self.interface.0 => self.on_link(link.is_up),
+                Event::Link(link) if link.index == self.interface.0 => {
+                    self.on_link(link.is_up);
+                    // IPv4 routes go with their link without a message of their own.
+                    is_stale = true;
+                }
                 Event::LinkGone { interface } if interface == self.interface.0 => {
                     bail!("the interface {} was removed", self.interface.1);
                 }
@@ -195,18 +199,19 @@ impl Control {
                 Event::Route { .. }
                 | Event::RouteGone
                 | Event::Address(_)
-                | Event::AddressGone(_)
-                | Event::Lost => is_stale = true,
+                | Event::AddressGone(_) => is_stale = true,
+                Event::Lost => {
+                    is_stale = true;
+                    // The neighbours that are left are told again.
+                    self.neighbours.clear();
+                }
                 Event::Neighbour { interface, addr, mac } if interface == self.interface.0 => {
                     self.on_neighbour(addr, mac, running);
                 }
                 Event::Link(_) | Event::LinkGone { .. } | Event::Neighbour { .. } => {}
             }
         }
-        if is_stale {
-            self.refresh(running);
-        }
-        Ok(())
+        if is_stale { self.refresh(running) } else { Ok(()) }
     }
 
     fn on_link(&mut self, is_up: bool) {
@@ -233,10 +238,17 @@ impl Control {
         }
     }
 
-    /// Asks for routes and neighbours anew and tells the shards.
-    fn refresh(&mut self, running: &Running) {
+    /// Asks for the link, routes and neighbours anew and tells the shards.
+    fn refresh(&mut self, running: &Running) -> Result<()> {
+        // The kernel tells of a link before it has taken the link's routes; this question waits
+        // until it has.
+        match self.netlink.link_at(self.interface.0) {
+            Ok(Some(link)) => self.on_link(link.is_up),
+            Ok(None) => bail!("the interface {} was removed", self.interface.1),
+            Err(err) => tracing::warn!(%err, "the link cannot be read"),
+        }
         if !self.is_shared {
-            return;
+            return Ok(());
         }
         match self.netlink.routes(self.interface.0) {
             Ok(routes) => {
@@ -252,6 +264,7 @@ impl Control {
             }
             Err(err) => tracing::warn!(%err, "the neighbours cannot be read"),
         }
+        Ok(())
     }
 }
 
