@@ -13,6 +13,7 @@ mod life;
 mod modes;
 mod netlink;
 mod packets;
+mod ports;
 mod process;
 mod refusal;
 mod server;
