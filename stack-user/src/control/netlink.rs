@@ -25,6 +25,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use crate::shard::Route;
 use crate::wire::{Addr, MacAddr};
 
+use self::event::Entry;
 pub use self::event::{Address, Event, Link};
 
 /// A socket that asks.
@@ -150,26 +151,52 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Asks the kernel to resolve `addr` on interface `index`, or to confirm what it knows. The
-    /// answer is an event of [`Watch`].
+    /// The link-layer address that the kernel has for `addr` on interface `index`. Unless that is
+    /// certain, asks the kernel to resolve it, or to confirm it: what comes of that is an event of
+    /// [`Watch`].
     ///
     /// # Errors
     /// The kernel's error.
-    pub fn resolve(&mut self, index: u32, addr: Addr) -> io::Result<()> {
+    pub fn resolve(&mut self, index: u32, addr: Addr) -> io::Result<Option<MacAddr>> {
         let Some(v4) = addr.as_v4() else {
             return Err(io::Error::other("only IPv4 neighbours are resolved"));
         };
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Inet;
         request.header.ifindex = index;
-        request.header.flags = NeighbourFlags::Use;
         request.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(v4))];
-        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
-        self.ask(RouteNetlinkMessage::NewNeighbour(request), flags, |_| {})
+        let entry = self.entry(request.clone())?;
+        // NTF_USE would take PERMANENT from an entry that an administrator made.
+        if !entry.is_some_and(|entry| entry.is_certain) {
+            request.header.flags = NeighbourFlags::Use;
+            let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+            self.ask(RouteNetlinkMessage::NewNeighbour(request), flags, |_| {})?;
+        }
+        Ok(entry.map(|entry| entry.mac))
     }
 
-    fn dump(&mut self, request: RouteNetlinkMessage, each: impl FnMut(Event)) -> io::Result<()> {
-        self.ask(request, NLM_F_REQUEST | NLM_F_DUMP, each)
+    /// The valid entry of a neighbour.
+    fn entry(&mut self, request: NeighbourMessage) -> io::Result<Option<Entry>> {
+        let mut found = None;
+        let request = RouteNetlinkMessage::GetNeighbour(request);
+        let asked = self.ask(request, NLM_F_REQUEST | NLM_F_ACK, |message| {
+            if let RouteNetlinkMessage::NewNeighbour(neighbour) = message {
+                found = Entry::read(&neighbour);
+            }
+        });
+        match asked {
+            Err(err) if err.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            asked => asked.map(|()| found),
+        }
+    }
+
+    fn dump(
+        &mut self,
+        request: RouteNetlinkMessage,
+        mut each: impl FnMut(Event),
+    ) -> io::Result<()> {
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        self.ask(request, flags, |message| event::events(message, &mut each))
     }
 
     /// Sends a request and reads its answer to the end.
@@ -177,7 +204,7 @@ impl Netlink {
         &mut self,
         request: RouteNetlinkMessage,
         flags: u16,
-        mut each: impl FnMut(Event),
+        mut each: impl FnMut(RouteNetlinkMessage),
     ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
@@ -195,7 +222,7 @@ impl Netlink {
                     continue;
                 }
                 match message.payload {
-                    NetlinkPayload::InnerMessage(inner) => event::events(inner, &mut each),
+                    NetlinkPayload::InnerMessage(inner) => each(inner),
                     NetlinkPayload::Error(err) => {
                         return if err.code.is_none() { Ok(()) } else { Err(err.to_io()) };
                     }

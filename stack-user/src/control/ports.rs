@@ -5,8 +5,10 @@
 //! taken back at the end; what was added stands in a file under `/run/sluice`, so that the next
 //! start takes back what a killed run left.
 
+mod sockets;
+
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,24 +45,12 @@ pub fn hold(listeners: &[ListenSpec], served: &[Addr]) -> Result<HeldPorts, Refu
 }
 
 fn hold_one(ip: Ipv4Addr, port: u16) -> Result<OwnedFd, Refusal> {
-    let bound = || -> nix::Result<OwnedFd> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        // With SO_REUSEADDR a port may be bound where old connections of the kernel are in
-        // TIME-WAIT; one that another socket listens on may not.
-        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(ip, port)))?;
-        // From here on nobody else gets it to listen on, with the option or without.
-        setsockopt(&fd, sockopt::ReuseAddr, &false)?;
-        Ok(fd)
-    };
-    bound().map_err(|errno| match errno {
+    // With SO_REUSEADDR a port may be bound where old connections of the kernel are in TIME-WAIT;
+    // one that another socket listens on may not.
+    bound(ip, port, true).map_err(|errno| match errno {
         nix::Error::EADDRINUSE => Refusal::new(
-            format_args!("port {} is taken by a kernel socket", port),
-            format_args!(
-                "stop its owner (`ss -tlnp sport = :{0}` names it) or listen elsewhere",
-                port
-            ),
+            format_args!("port {port} is taken by {}", sockets::owner(port)),
+            format_args!("stop it (see `ss -tlnp sport = :{port}`) or listen elsewhere"),
         ),
         nix::Error::EACCES => Refusal::new(
             format_args!("port {} may not be bound", port),
@@ -71,6 +61,16 @@ fn hold_one(ip: Ipv4Addr, port: u16) -> Result<OwnedFd, Refusal> {
             "listen elsewhere",
         ),
     })
+}
+
+/// A bound TCP socket, which does not listen.
+fn bound(ip: Ipv4Addr, port: u16, is_reuse: bool) -> nix::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &is_reuse)?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(ip, port)))?;
+    // From here on nobody else gets it to listen on, with the option or without.
+    setsockopt(&fd, sockopt::ReuseAddr, &false)?;
+    Ok(fd)
 }
 
 /// The range of local ports in `ip_local_reserved_ports`; taken back when dropped.
@@ -90,13 +90,23 @@ struct Files {
 impl Files {
     /// Those of this network namespace.
     fn here() -> io::Result<Self> {
-        let namespace = fs::read_link("/proc/self/ns/net")?;
+        let namespace = fs::read_link("/proc/thread-self/ns/net")?;
         let number: String =
             namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
         Ok(Self {
             sysctl: PathBuf::from("/proc/sys/net/ipv4/ip_local_reserved_ports"),
             record: Path::new(STATE).join(format!("reserved-ports-{number}")),
         })
+    }
+
+    /// Waits for the right to change both, which ends with the value: the list is only to be had
+    /// and written as a whole.
+    fn lock(&self) -> io::Result<File> {
+        let folder = self.record.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let folder = File::open(folder)?;
+        folder.lock()?;
+        Ok(folder)
     }
 }
 
@@ -109,6 +119,10 @@ pub fn repair() -> io::Result<Vec<PortRange>> {
 }
 
 fn repair_in(files: &Files) -> io::Result<Vec<PortRange>> {
+    if !files.record.exists() {
+        return Ok(Vec::new());
+    }
+    let _lock = files.lock()?;
     let Ok(text) = fs::read_to_string(&files.record) else { return Ok(Vec::new()) };
     let records = parse_records(&text);
     let (alive, dead): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.is_alive());
@@ -122,12 +136,17 @@ fn repair_in(files: &Files) -> io::Result<Vec<PortRange>> {
     Ok(repaired)
 }
 
-/// Refuses a range that is reserved already.
+/// Refuses a range that is reserved already, or of which a kernel socket has a port.
 ///
 /// # Errors
 /// A refusal as said, or when the kernel's list cannot be read.
 pub fn check_reserved(range: PortRange) -> Result<(), Refusal> {
     let files = Files::here().map_err(|err| unreadable(&err))?;
+    check_list(&files, range)?;
+    check_free(range)
+}
+
+fn check_list(files: &Files, range: PortRange) -> Result<(), Refusal> {
     let reserved = read(&files.sysctl).map_err(|err| unreadable(&err))?;
     match reserved.iter().find(|other| other.overlaps(&range)) {
         Some(other) => Err(Refusal::new(
@@ -138,46 +157,101 @@ pub fn check_reserved(range: PortRange) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses a range of which a kernel socket has a port where frames of an interface reach it.
+fn check_free(range: PortRange) -> Result<(), Refusal> {
+    for port in range.first..=range.last {
+        // Without SO_REUSEADDR, so that it fails wherever somebody has the port.
+        match bound(Ipv4Addr::UNSPECIFIED, port, false) {
+            Err(nix::Error::EADDRINUSE) if !is_harmless(port) => {
+                return Err(Refusal::new(
+                    format_args!(
+                        "--local-ports {range}: port {port} is taken by {}",
+                        sockets::owner(port)
+                    ),
+                    format_args!(
+                        "stop it (see `ss -tanp sport = :{port}`) or choose another range"
+                    ),
+                ));
+            }
+            Ok(_) | Err(nix::Error::EADDRINUSE) => {}
+            Err(errno) => {
+                return Err(Refusal::new(
+                    format_args!("--local-ports {range}: port {port} cannot be tried: {errno}"),
+                    "choose another range",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all who have the port are closed connections or sockets of the loopback.
+fn is_harmless(port: u16) -> bool {
+    let sockets = sockets::with_port(port);
+    // A socket that is only bound is not shown, and may have any address.
+    !sockets.is_empty()
+        && sockets.iter().all(|socket| socket.is_time_wait || socket.addr.is_loopback())
+}
+
 /// Reserves the range, so that the kernel does not choose from it.
 ///
 /// # Errors
-/// A refusal when it overlaps what is reserved, or when the list cannot be written.
+/// A refusal when it overlaps what is reserved, when a kernel socket has a port of it, or when the
+/// list cannot be written.
 pub fn reserve(range: PortRange) -> Result<ReservedPorts, Refusal> {
-    check_reserved(range)?;
     let files = Files::here().map_err(|err| unreadable(&err))?;
-    reserve_in(files, range).map_err(|err| {
+    let reserved = reserve_in(files, range)?;
+    // Only now can no new connection of the kernel's take a port of the range.
+    check_free(range)?;
+    Ok(reserved)
+}
+
+fn reserve_in(files: Files, range: PortRange) -> Result<ReservedPorts, Refusal> {
+    let unwritable = |err: io::Error| {
         Refusal::new(
             format_args!("net.ipv4.ip_local_reserved_ports cannot be written: {err}"),
             "make /proc/sys and /run writable",
         )
-    })
+    };
+    let _lock = files.lock().map_err(unwritable)?;
+    check_list(&files, range)?;
+    add(&files, range).map_err(unwritable)?;
+    Ok(ReservedPorts { range, files })
 }
 
-fn reserve_in(files: Files, range: PortRange) -> io::Result<ReservedPorts> {
+/// Adds the range to the record and to the list, or to neither.
+fn add(files: &Files, range: PortRange) -> io::Result<()> {
     // The record goes first: a kill between the two leaves a record of nothing, which is harmless.
-    let mut records = parse_records(&fs::read_to_string(&files.record).unwrap_or_default());
-    records.push(Record::own(range)?);
-    write_records(&files.record, &records)?;
-    let reserved = ReservedPorts { range, files };
-    change(&reserved.files.sysctl, |ranges| {
+    let records = parse_records(&fs::read_to_string(&files.record).unwrap_or_default());
+    let own = Record::own(range)?;
+    write_records(&files.record, &[&records[..], &[own]].concat())?;
+    let changed = change(&files.sysctl, |ranges| {
         ranges.push(range);
         true
-    })?;
-    Ok(reserved)
+    });
+    if changed.is_err() {
+        write_records(&files.record, &records)?;
+    }
+    changed.map(|_| ())
 }
 
-impl Drop for ReservedPorts {
-    fn drop(&mut self) {
-        let undone = change(&self.files.sysctl, |ranges| remove(ranges, self.range));
-        if let Err(err) = undone {
-            tracing::warn!(range = %self.range, %err, "the reserved ports could not be given back");
-            return;
-        }
+impl ReservedPorts {
+    fn give_back(&self) -> io::Result<()> {
+        let _lock = self.files.lock()?;
+        change(&self.files.sysctl, |ranges| remove(ranges, self.range))?;
         let mut records =
             parse_records(&fs::read_to_string(&self.files.record).unwrap_or_default());
         let (pid, range) = (std::process::id(), self.range);
         records.retain(|record| record.pid != pid || record.range != range);
-        let _ = write_records(&self.files.record, &records);
+        write_records(&self.files.record, &records)
+    }
+}
+
+impl Drop for ReservedPorts {
+    fn drop(&mut self) {
+        if let Err(err) = self.give_back() {
+            tracing::warn!(range = %self.range, %err, "the reserved ports could not be given back");
+        }
     }
 }
 
@@ -339,6 +413,26 @@ mod tests {
         assert_eq!(repair_in(&files).unwrap(), []);
         drop(reserved);
         assert_eq!(fs::read_to_string(&files.sysctl).unwrap(), "5000-5001\n");
+        assert!(!files.record.exists());
+    }
+
+    #[test]
+    fn ranges_reserved_and_given_back_at_once_lose_no_update() {
+        let (_scratch, files) = Scratch::new("at-once", "7\n");
+        let other = |first: u16| {
+            let files = files.clone();
+            move || {
+                for _ in 0..50 {
+                    reserve_in(files.clone(), PortRange { first, last: first + 9 }).unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for number in 1..5 {
+                scope.spawn(other(number * 1000));
+            }
+        });
+        assert_eq!(fs::read_to_string(&files.sysctl).unwrap(), "7\n");
         assert!(!files.record.exists());
     }
 

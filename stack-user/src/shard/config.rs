@@ -142,7 +142,9 @@ impl Route {
     pub fn next_hop(&self, addr: Addr) -> Option<Addr> {
         let shift = 128 - u32::from(self.prefix_len.min(128));
         let bits = |addr: Addr| u128::from_be_bytes(addr.0).checked_shr(shift).unwrap_or(0);
-        (bits(addr) == bits(self.prefix)).then(|| self.gateway.unwrap_or(addr))
+        // A prefix of IPv6, the default route's above all, holds no mapped address.
+        let is_within = self.prefix.is_v4() == addr.is_v4() && bits(addr) == bits(self.prefix);
+        is_within.then(|| self.gateway.unwrap_or(addr))
     }
 }
 
@@ -160,4 +162,25 @@ pub enum Elsewhere {
     Owner(u16),
     /// Every shard has to see it (ARP for an address of our own).
     Every,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn default_route_leads_to_its_own_family_alone() {
+        let v4 = Addr::from(Ipv4Addr::new(192, 0, 2, 1));
+        let v6 = Addr::from(IpAddr::from(Ipv6Addr::LOCALHOST));
+        let of_v4 =
+            Route { prefix: Ipv4Addr::UNSPECIFIED.into(), prefix_len: 96, gateway: Some(v4) };
+        let of_v6 = Route {
+            prefix: IpAddr::from(Ipv6Addr::UNSPECIFIED).into(),
+            prefix_len: 0,
+            gateway: Some(v6),
+        };
+        assert_eq!((of_v4.next_hop(v4), of_v4.next_hop(v6)), (Some(v4), None));
+        assert_eq!((of_v6.next_hop(v4), of_v6.next_hop(v6)), (None, Some(v6)));
+    }
 }

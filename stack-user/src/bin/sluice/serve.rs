@@ -34,7 +34,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
         tracing::info!(%range, "took back local ports that a killed run had reserved");
     }
     let mut control = Control::new(&plan, netlink, watch);
-    control.refresh(&server.running);
+    control.refresh(&server.running)?;
     say(&server.ready);
     let end = options.limit.map_or(Instant::NEVER, |limit| clock.now() + limit);
     let cause = control.serve(&server.running, &signals, end);
@@ -162,16 +162,18 @@ impl Control {
         waited
     }
 
-    /// Answers what the shards ask, from what is known; the kernel is asked in any case, which
-    /// keeps its entry fresh.
+    /// Answers what the shards ask: the kernel has the latest, and keeps it fresh when asked.
     fn answer(&mut self, running: &Running) {
         while let Some((shard, Request::Resolve(addr))) = running.poll_request() {
-            if let Some(mac) = self.neighbours.get(&addr) {
-                // A full queue: the shard asks again.
-                let _ = running.send(shard, Command::Neighbour { addr, mac: Some(*mac) });
-            }
-            if let Err(err) = self.netlink.resolve(self.interface.0, addr) {
+            let answer = self.netlink.resolve(self.interface.0, addr).unwrap_or_else(|err| {
                 tracing::debug!(%addr, %err, "the kernel does not resolve a neighbour");
+                None
+            });
+            // What the kernel forgot may do until it has resolved the neighbour again.
+            if let Some(mac) = answer.or_else(|| self.neighbours.get(&addr).copied()) {
+                self.neighbours.insert(addr, mac);
+                // A full queue: the shard asks again.
+                let _ = running.send(shard, Command::Neighbour { addr, mac: Some(mac) });
             }
         }
     }
@@ -181,7 +183,11 @@ impl Control {
         let mut is_stale = false;
         for event in events.drain(..) {
             match event {
-                Event::Link(link) if link.index == self.interface.0 => self.on_link(link.is_up),
+                Event::Link(link) if link.index == self.interface.0 => {
+                    self.on_link(link.is_up);
+                    // IPv4 routes go with their link without a message of their own.
+                    is_stale = true;
+                }
                 Event::LinkGone { interface } if interface == self.interface.0 => {
                     bail!("the interface {} was removed", self.interface.1);
                 }
@@ -196,18 +202,19 @@ impl Control {
                 Event::Route { .. }
                 | Event::RouteGone
                 | Event::Address(_)
-                | Event::AddressGone(_)
-                | Event::Lost => is_stale = true,
+                | Event::AddressGone(_) => is_stale = true,
+                Event::Lost => {
+                    is_stale = true;
+                    // The neighbours that are left are told again.
+                    self.neighbours.clear();
+                }
                 Event::Neighbour { interface, addr, mac } if interface == self.interface.0 => {
                     self.on_neighbour(addr, mac, running);
                 }
                 Event::Link(_) | Event::LinkGone { .. } | Event::Neighbour { .. } => {}
             }
         }
-        if is_stale {
-            self.refresh(running);
-        }
-        Ok(())
+        if is_stale { self.refresh(running) } else { Ok(()) }
     }
 
     fn on_link(&mut self, is_up: bool) {
@@ -234,10 +241,17 @@ impl Control {
         }
     }
 
-    /// Asks for routes and neighbours anew and tells the shards.
-    fn refresh(&mut self, running: &Running) {
+    /// Asks for the link, routes and neighbours anew and tells the shards.
+    fn refresh(&mut self, running: &Running) -> Result<()> {
+        // The kernel tells of a link before it has taken the link's routes; this question waits
+        // until it has.
+        match self.netlink.link_at(self.interface.0) {
+            Ok(Some(link)) => self.on_link(link.is_up),
+            Ok(None) => bail!("the interface {} was removed", self.interface.1),
+            Err(err) => tracing::warn!(%err, "the link cannot be read"),
+        }
         if !self.is_shared {
-            return;
+            return Ok(());
         }
         match self.netlink.routes(self.interface.0) {
             Ok(routes) => {
@@ -253,6 +267,7 @@ impl Control {
             }
             Err(err) => tracing::warn!(%err, "the neighbours cannot be read"),
         }
+        Ok(())
     }
 }
 

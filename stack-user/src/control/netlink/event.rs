@@ -3,15 +3,16 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::NetlinkMessage;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags,
+    RouteType,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::shard::Route;
 use crate::wire::{Addr, MacAddr};
@@ -84,6 +85,28 @@ pub enum Event {
     Lost,
 }
 
+/// What the kernel holds of a neighbour whose link-layer address it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The link-layer address.
+    pub(super) mac: MacAddr,
+    /// Whether it has been confirmed lately, or needs no confirmation.
+    pub(super) is_certain: bool,
+}
+
+impl Entry {
+    /// `None` where the kernel has no link-layer address, or one that failed.
+    pub(super) fn read(message: &NeighbourMessage) -> Option<Self> {
+        let Some(Event::Neighbour { mac, .. }) = read_neighbour(message) else { return None };
+        let state = message.header.state;
+        let is_certain = matches!(
+            state,
+            NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Reachable
+        );
+        mac.map(|mac| Self { mac, is_certain })
+    }
+}
+
 /// The messages of a datagram that can be read.
 pub(super) fn messages(
     mut bytes: &[u8],
@@ -101,6 +124,10 @@ pub(super) fn messages(
 /// Tells what a message says, if it is of interest.
 pub(super) fn events(message: RouteNetlinkMessage, each: &mut impl FnMut(Event)) {
     match message {
+        // In the family of bridges a message is about the link's being a port: the end of that is
+        // not the end of the link.
+        RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link)
+            if link.header.interface_family != AddressFamily::Unspec => {}
         RouteNetlinkMessage::NewLink(link) => each(Event::Link(read_link(&link))),
         RouteNetlinkMessage::DelLink(link) => {
             each(Event::LinkGone { interface: link.header.index });
@@ -171,11 +198,18 @@ fn read_address(message: &AddressMessage) -> Option<Address> {
     })
 }
 
-/// Routes of other tables and kinds are told as nothing, and so are those of several next hops: a
-/// hop each.
+/// Routes of other tables and kinds are told as nothing, and so are those for a type of service or a
+/// source alone, which are not for all segments, and those that do not work. Of several next hops
+/// each is a route.
 fn read_route(message: &RouteMessage, each: &mut impl FnMut(Event)) {
     let header = &message.header;
-    if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast {
+    let is_plain = header.tos == 0 && header.source_prefix_length == 0;
+    let is_dead = header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown);
+    if header.table != RouteHeader::RT_TABLE_MAIN
+        || header.kind != RouteType::Unicast
+        || !is_plain
+        || is_dead
+    {
         return;
     }
     let mut prefix = Ipv4Addr::UNSPECIFIED;
@@ -196,7 +230,8 @@ fn read_route(message: &RouteMessage, each: &mut impl FnMut(Event)) {
     if let Some(interface) = interface {
         each(Event::Route { interface, metric, route: route(gateway) });
     }
-    for hop in hops {
+    let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
+    for hop in hops.iter().filter(|hop| !hop.flags.intersects(dead)) {
         let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
             RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(Addr::from(*v4)),
             _ => None,
@@ -239,6 +274,7 @@ const HEADER: usize = 16;
 mod tests {
     use super::*;
     use netlink_packet_core::{NetlinkHeader, NetlinkPayload};
+    use netlink_packet_route::route::RouteNextHop;
 
     fn facts(message: RouteNetlinkMessage) -> Vec<Event> {
         let mut found = Vec::new();
@@ -285,6 +321,57 @@ mod tests {
         assert_eq!(told, [Event::Route { interface: 3, metric: 100, route }]);
         message.header.table = 255;
         assert_eq!(facts(RouteNetlinkMessage::NewRoute(message)), []);
+    }
+
+    #[test]
+    fn route_that_is_dead_or_for_some_segments_is_not_told() {
+        let mut message = RouteMessage::default();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = vec![RouteAttribute::Oif(3)];
+        let told = |change: &dyn Fn(&mut RouteMessage)| {
+            let mut message = message.clone();
+            change(&mut message);
+            facts(RouteNetlinkMessage::NewRoute(message)).len()
+        };
+        assert_eq!(told(&|_| {}), 1);
+        assert_eq!(told(&|message| message.header.flags = RouteFlags::Dead), 0);
+        assert_eq!(told(&|message| message.header.flags = RouteFlags::Linkdown), 0);
+        assert_eq!(told(&|message| message.header.tos = 0x10), 0);
+        assert_eq!(told(&|message| message.header.source_prefix_length = 8), 0);
+        let hop = |flags| {
+            let mut hop = RouteNextHop::default();
+            (hop.interface_index, hop.flags) = (3, flags);
+            hop
+        };
+        let hops = vec![hop(RouteNextHopFlags::Dead), hop(RouteNextHopFlags::empty())];
+        let hops = RouteAttribute::MultiPath(hops);
+        assert_eq!(told(&|message| message.attributes = vec![hops.clone()]), 1);
+    }
+
+    #[test]
+    fn link_that_leaves_a_bridge_is_not_gone() {
+        let mut link = LinkMessage::default();
+        link.header.index = 3;
+        link.header.interface_family = AddressFamily::Bridge;
+        assert_eq!(facts(RouteNetlinkMessage::DelLink(link.clone())), []);
+        link.header.interface_family = AddressFamily::Unspec;
+        let gone = [Event::LinkGone { interface: 3 }];
+        assert_eq!(facts(RouteNetlinkMessage::DelLink(link)), gone);
+    }
+
+    #[test]
+    fn neighbour_entry_is_certain_unless_it_is_stale() {
+        let read = |state| match neighbour(state, Some([2; 6])) {
+            RouteNetlinkMessage::NewNeighbour(message) => Entry::read(&message),
+            _ => None,
+        };
+        let entry = |is_certain| Some(Entry { mac: MacAddr([2; 6]), is_certain });
+        for state in [NeighbourState::Permanent, NeighbourState::Noarp, NeighbourState::Reachable] {
+            assert_eq!(read(state), entry(true));
+        }
+        assert_eq!(read(NeighbourState::Stale), entry(false));
+        assert_eq!(read(NeighbourState::Failed), None);
     }
 
     #[test]
