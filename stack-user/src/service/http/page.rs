@@ -41,7 +41,8 @@ fn summary(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
     ];
     let facts = [
         ("Up for", uptime(snapshot.uptime)),
-        ("Interface", format!("{}, {} queues", snapshot.interface, snapshot.queues)),
+        ("Interface", snapshot.interface.clone()),
+        ("Queues", snapshot.queues.to_string()),
         ("Mode", snapshot.mode.clone()),
         ("Addresses", addresses.join(", ")),
         ("Listeners", listeners.join(", ")),
