@@ -62,6 +62,38 @@ fn close_wait_abort_before_the_last_text_hides_the_fin() {
     path.assert_clean();
 }
 
+// Both pools are filled by other connections' unread and unsent text: a service that then finds no
+// room to send is told when there is room again, though no acknowledgment comes for it.
+#[test]
+fn established_exhausted_pool_delays_and_loses_nothing() {
+    seed::each(5, |seed| {
+        let mut plans = plans(200_000, 200_000);
+        plans[0].stall = Some((0, secs(5)));
+        plans[1].stall = Some((0, secs(10)));
+        let mut path = Path::with(plans, Impairment::default(), seed, |config| {
+            config.limits.buffers = 1 << 20;
+        });
+        path.transfer(24, secs(900));
+        path.assert_clean();
+    });
+}
+
+// What waits behind a gap may not take the room of what fills it.
+#[test]
+fn established_gaps_of_many_connections_do_not_fill_the_pool() {
+    seed::each(5, |seed| {
+        let impairment = Impairment { rate: Some(50_000_000), ..Impairment::loss(0.05) };
+        let mut path = Path::with(plans(400_000, 0), impairment, seed, |config| {
+            config.limits.buffers = if config.mac.0[5] == 2 { 1 << 20 } else { 64 << 20 };
+            // Timeouts that doubled outlive the usual ones.
+            config.tcp.fin_wait_2 = secs(600);
+            config.tcp.time_wait = secs(300);
+        });
+        path.transfer(64, secs(900));
+        path.assert_clean();
+    });
+}
+
 // The SYNs are repeated at the same moments, and sixteen of them get in each time.
 #[test]
 fn listen_full_syn_queue_serves_all_in_the_end() {
