@@ -160,6 +160,24 @@ impl Shard {
         }
         self.core.mark_dirty(index);
         self.core.arm(index);
+        self.core.note_starved(index);
+    }
+
+    /// The pool has room again: services that waited for it may send. An acknowledgment tells a
+    /// service only of room that its own connection made.
+    pub(super) fn feed_starved(&mut self, now: Instant) {
+        for _ in 0..self.core.starved.len() {
+            if self.core.pool.room_to_send() == 0 {
+                return;
+            }
+            let Some(index) = self.core.starved.pop_front() else { return };
+            if let Some(conn) = self.core.conns.get_mut(index)
+                && core::mem::take(&mut conn.is_starved)
+            {
+                conn.tcb.on_pool_room();
+                self.settle(index, now);
+            }
+        }
     }
 
     /// The connection is over, or TIME-WAIT has its record; it stays for a service that has not read
@@ -177,6 +195,20 @@ impl Shard {
 }
 
 impl Core {
+    /// Remembers a connection whose service wants to send and finds the pool without room.
+    fn note_starved(&mut self, index: u32) {
+        if self.pool.room_to_send() > 0 {
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(index)
+            && conn.tcb.is_starved()
+            && !conn.is_starved
+        {
+            conn.is_starved = true;
+            self.starved.push_back(index);
+        }
+    }
+
     /// Both FINs are acknowledged: the flow ends, and what is unread stays with its service.
     fn detach(&mut self, index: u32) {
         let Some(conn) = self.conns.get_mut(index) else { return };

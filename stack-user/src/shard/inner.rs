@@ -40,6 +40,8 @@ pub(super) struct Core {
     pub census: Census,
     /// Connections that output has to look at, each once.
     pub dirty: VecDeque<u32>,
+    /// Connections whose service waits for room in the pool, each once.
+    pub starved: VecDeque<u32>,
     pub replies: VecDeque<Reply>,
     pub requests: VecDeque<Request>,
     /// When all that is left is reset, once the shard is shutting down.
@@ -65,6 +67,8 @@ pub(super) struct Conn {
     pub is_dirty: bool,
     /// Waits for its next hop.
     pub is_waiting: bool,
+    /// Waits for room in the pool.
+    pub is_starved: bool,
     /// The service asked for its unconsumed text again.
     pub is_resumed: bool,
     /// Whether the service opened it.
@@ -133,6 +137,7 @@ impl Core {
             counters: Counters::default(),
             census: Census::default(),
             dirty: VecDeque::new(),
+            starved: VecDeque::new(),
             replies: VecDeque::with_capacity(limits.replies),
             requests: VecDeque::new(),
             shutdown: None,

@@ -110,7 +110,8 @@ impl Shard {
 
     /// Whether `drain` has something to send.
     pub fn has_work(&self) -> bool {
-        !self.core.dirty.is_empty() || !self.core.replies.is_empty()
+        let can_feed = !self.core.starved.is_empty() && self.core.pool.room_to_send() > 0;
+        can_feed || !self.core.dirty.is_empty() || !self.core.replies.is_empty()
     }
 
     /// Whether no connection is left and nothing waits to be sent. TIME-WAIT records do not count.

@@ -179,6 +179,7 @@ impl Conn {
             armed: (Instant::NEVER, 0),
             is_dirty: false,
             is_waiting: false,
+            is_starved: false,
             is_resumed: false,
             is_active,
             is_known: false,

@@ -13,6 +13,7 @@ use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
+        self.feed_starved(now);
         while let Some(reply) = self.core.replies.pop_front() {
             let Some(frame) = tx.reserve() else {
                 self.core.replies.push_front(reply);

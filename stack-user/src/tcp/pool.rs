@@ -13,6 +13,8 @@ pub struct Pool {
     links: Vec<Link>,
     free: u32,
     used: u32,
+    /// Of the chunks in use, how many hold what is sent.
+    sending: u32,
     limit: u32,
 }
 
@@ -25,10 +27,10 @@ struct Link {
 }
 
 impl Pool {
-    /// A pool of at most `bytes` (rounded up to whole chunks).
+    /// A pool of at most `bytes`, rounded up to whole chunks and to a mebibyte.
     pub fn new(bytes: usize) -> Self {
-        let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(2 * RESERVE);
-        Self { blocks: Vec::new(), links: Vec::new(), free: NONE, used: 0, limit }
+        let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(8 * RESERVE);
+        Self { blocks: Vec::new(), links: Vec::new(), free: NONE, used: 0, sending: 0, limit }
     }
 
     /// Bytes of the chunks in use.
@@ -36,16 +38,24 @@ impl Pool {
         self.used as usize * CHUNK
     }
 
-    /// Whether senders may take another chunk. The last chunks are kept for what has been received
-    /// and acknowledged, which must find its place.
-    pub fn has_room_to_send(&self) -> bool {
-        self.limit - self.used > RESERVE
+    /// Bytes that senders may still take. They have half of the pool and receivers the other half:
+    /// a service may be rid of what it received only by sending, as an echo is, and what is sent may
+    /// be acknowledged only by segments that bring text, as between two ends that both send.
+    pub fn room_to_send(&self) -> usize {
+        let room = (self.limit / 2).saturating_sub(self.sending).min(self.limit - self.used);
+        room as usize * CHUNK
     }
 
-    /// Whether a received segment may still be accepted. Half of the reserve is beyond this, so
-    /// that an accepted segment always finds its place.
+    /// Whether a received segment may be accepted. The rest of the receivers' half is for the
+    /// segment itself, which must find its place.
     pub fn has_room_to_receive(&self) -> bool {
-        self.limit - self.used > RESERVE / 2
+        self.used - self.sending + RESERVE <= self.limit / 2
+    }
+
+    /// Whether a segment that came early may be kept. This ends before the room to receive does, or
+    /// what waits behind a gap would keep out what fills it.
+    pub fn has_room_for_early(&self) -> bool {
+        self.used - self.sending <= self.limit / 4
     }
 
     /// Whether more than half of the pool is in use: windows stop growing.
@@ -106,15 +116,22 @@ pub struct Chain {
     head: u32,
     tail: u32,
     len: u32,
+    /// Whether its chunks count as the senders'.
+    is_sending: bool,
 }
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE, len: 0 }
+        Self { head: NONE, tail: NONE, len: 0, is_sending: false }
     }
 }
 
 impl Chain {
+    /// An empty queue of bytes to be sent.
+    pub fn for_sending() -> Self {
+        Self { is_sending: true, ..Self::default() }
+    }
+
     /// Bytes held.
     pub fn len(&self) -> usize {
         self.len as usize
@@ -132,6 +149,7 @@ impl Chain {
             let room = if self.tail == NONE { 0 } else { self.room_in_tail(pool) };
             if room == 0 {
                 let Some(index) = pool.take() else { break };
+                pool.sending += u32::from(self.is_sending);
                 self.link(pool, index);
                 continue;
             }
@@ -181,6 +199,7 @@ impl Chain {
             rest -= held;
             let next = link.next;
             pool.give_back(self.head);
+            pool.sending -= u32::from(self.is_sending);
             self.head = next;
         }
         self.tail = NONE;
@@ -188,6 +207,7 @@ impl Chain {
 
     /// Moves all of `other` behind the last byte.
     pub fn concat(&mut self, pool: &mut Pool, other: Chain) {
+        debug_assert_eq!(self.is_sending, other.is_sending);
         if other.head == NONE {
             return;
         }
@@ -260,8 +280,8 @@ impl Cursor {
 const NONE: u32 = u32::MAX;
 /// Chunks in a block taken from the system: 256 KiB.
 const BLOCK: usize = 64;
-/// Chunks that senders leave to receivers.
-const RESERVE: u32 = 64;
+/// Chunks for a segment that was accepted, and what it releases.
+const RESERVE: u32 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -296,11 +316,30 @@ mod tests {
     fn append_to_an_exhausted_pool_is_short() {
         let mut pool = Pool::new(0);
         let mut chain = Chain::default();
-        let room = 2 * RESERVE as usize * CHUNK;
+        let room = 8 * RESERVE as usize * CHUNK;
         assert_eq!(chain.append(&mut pool, &bytes(room + 5)), room);
-        assert!(!pool.has_room_to_send() && !pool.has_room_to_receive());
+        assert_eq!(pool.room_to_send(), 0);
+        assert!(!pool.has_room_to_receive());
         chain.clear(&mut pool);
         assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn neither_half_takes_from_the_other() {
+        let mut pool = Pool::new(2 << 20);
+        let (mut sent, mut received) = (Chain::for_sending(), Chain::default());
+        sent.append(&mut pool, &bytes(1 << 20));
+        assert_eq!(pool.room_to_send(), 0);
+        assert!(pool.has_room_to_receive() && pool.has_room_for_early());
+        received.append(&mut pool, &bytes((512 << 10) + 1));
+        assert!(pool.has_room_to_receive() && !pool.has_room_for_early());
+        received.append(&mut pool, &bytes((512 << 10) - 1));
+        assert!(!pool.has_room_to_receive());
+        sent.clear(&mut pool);
+        assert_eq!(pool.room_to_send(), 1 << 20);
+        assert!(!pool.has_room_to_receive());
+        received.clear(&mut pool);
+        assert_eq!((pool.used(), pool.sending), (0, 0));
     }
 
     #[test]

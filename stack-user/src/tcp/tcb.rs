@@ -243,7 +243,12 @@ impl Tcb {
             tuple,
             state: State::Closed,
             owed: Owed::default(),
-            snd: SendSpace { mss, is_nodelay: config.nodelay, ..SendSpace::default() },
+            snd: SendSpace {
+                mss,
+                is_nodelay: config.nodelay,
+                buffer: Chain::for_sending(),
+                ..SendSpace::default()
+            },
             rcv: ReceiveSpace {
                 limit: config.receive_window,
                 scale: config.window_scale(),

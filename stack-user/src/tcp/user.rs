@@ -14,13 +14,24 @@ impl Tcb {
         taken
     }
 
+    /// Whether the user waits for room: a [`Tcb::send`] took less than it was given.
+    pub fn is_starved(&self) -> bool {
+        self.snd.is_starved
+    }
+
+    /// The pool has room again: tells a user that waits for it.
+    pub fn on_pool_room(&mut self) {
+        self.events.writable |= core::mem::take(&mut self.snd.is_starved);
+    }
+
     /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
     /// never waits for its user, within the configured bounds.
     pub fn send_room(&self, pool: &Pool, config: &Config) -> usize {
-        if !self.state().is_sending() || self.snd.fin != Fin::None || !pool.has_room_to_send() {
+        if !self.state().is_sending() || self.snd.fin != Fin::None {
             return 0;
         }
-        (self.send_limit(pool, config) as usize).saturating_sub(self.snd.buffer.len())
+        let limit = self.send_limit(pool, config) as usize;
+        limit.saturating_sub(self.snd.buffer.len()).min(pool.room_to_send())
     }
 
     /// What the send buffer may hold in octets.

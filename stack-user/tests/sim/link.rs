@@ -16,12 +16,15 @@ pub(crate) struct Link {
     newest: Instant,
     /// Frames that did not arrive.
     pub(crate) lost: u64,
+    /// IP packets that arrive damaged, each copy for itself.
+    pub(crate) damaged: u64,
 }
 
 impl Link {
     pub(crate) fn new(impairment: Impairment, seed: u64) -> Self {
         let rng = Rng::new(seed);
-        Self { impairment, rng, free: Instant::ZERO, newest: Instant::ZERO, lost: 0 }
+        let (free, newest) = (Instant::ZERO, Instant::ZERO);
+        Self { impairment, rng, free, newest, lost: 0, damaged: 0 }
     }
 
     /// Takes a frame at `now`; gives each copy that arrives to `arrive` with its time.
@@ -44,6 +47,7 @@ impl Link {
             self.lost += 1;
             return;
         }
+        self.damaged += u64::from(is_corrupt && is_ipv4(&frame)) * (1 + u64::from(is_twice));
         let frame = if is_corrupt { inverted(frame, bit) } else { frame };
         if is_twice {
             let at = self.arrival(left);

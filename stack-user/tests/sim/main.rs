@@ -3,9 +3,11 @@
 //! The machinery stands in `seed` (randomness), `impairment` and `link` (what a path does to
 //! frames), `node` (a shard and its configuration), `network` (the event loop) and `peer` (the
 //! services that talk). The scenarios stand in the other files, by topic. A scenario with
-//! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many.
+//! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many,
+//! `SLUICE_LONG=1` ten times as many as usual.
 
 mod close;
+mod failure;
 mod impairment;
 mod link;
 mod loss;

@@ -43,7 +43,8 @@ impl Transmit for Outbox {
 
 impl Node {
     pub(crate) fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
-        let outbox = Outbox { frames: Vec::new(), frame: vec![0xa5; FRAME_LEN], slots: 48 };
+        let len = FRAME_LEN.max(usize::from(config.mtu) + 128);
+        let outbox = Outbox { frames: Vec::new(), frame: vec![0xa5; len], slots: 48 };
         Self { shard: Shard::new(config, services), outbox }
     }
 
@@ -64,6 +65,17 @@ impl Node {
         }
         self.shard.drain(&mut self.outbox, now);
         std::mem::take(&mut self.outbox.frames)
+    }
+
+    /// Frames dropped because they were damaged on the way.
+    pub(crate) fn damaged(&self) -> u64 {
+        let reasons = [
+            Counter::DropIpHeader,
+            Counter::DropTcpHeader,
+            Counter::DropTcpOption,
+            Counter::DropChecksum,
+        ];
+        reasons.iter().map(|reason| self.count(*reason)).sum()
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {

@@ -67,5 +67,9 @@ impl Path {
     pub(crate) fn assert_clean(&mut self) {
         self.net.run_to_end(Duration::from_secs(600));
         self.net.nodes.iter().for_each(Node::assert_clean);
+        // RFC 9293 3.1 (MUST-3): whatever was damaged was noticed, and nothing else was taken for it.
+        for (node, link) in self.net.nodes.iter().zip([1, 0]) {
+            assert_eq!(node.damaged(), self.net.links[link].damaged);
+        }
     }
 }

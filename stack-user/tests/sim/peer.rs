@@ -7,6 +7,8 @@ use sluice::service::{Connection, Service};
 use sluice::tcp::CloseReason;
 use sluice::time::{Duration, Instant};
 
+use crate::node::PORT;
+
 /// What a [`Peer`] does on each of its connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
@@ -57,6 +59,8 @@ pub(crate) fn plans(there: u64, back: u64) -> [Plan; 2] {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) opened: Instant,
+    /// The port of the end that opened.
+    pub(crate) port: u16,
     /// Octets that the send buffer took.
     pub(crate) sent: u64,
     /// Octets received, all as they should be.
@@ -125,7 +129,8 @@ impl Peer {
     fn open(&self, conn: &mut dyn Connection) {
         let mut record = self.log.record();
         assert_eq!(*conn.user(), 0, "a connection opens once");
-        record.conns.push(Seen { opened: conn.now(), last: conn.now(), ..Seen::default() });
+        let port = client_port(conn);
+        record.conns.push(Seen { opened: conn.now(), port, last: conn.now(), ..Seen::default() });
         *conn.user() = record.conns.len() as u64;
         if let Close::After(time) | Close::AbortAfter(time) = self.plan.close {
             conn.set_timer(Some(time));
@@ -145,11 +150,11 @@ impl Peer {
 
     /// Sends what the send buffer takes, and closes when the time has come.
     fn pump(&self, conn: &mut dyn Connection) {
-        let mut sent = self.with(conn, |seen| seen.sent);
+        let (mut sent, stream) = self.with(conn, |seen| (seen.sent, u64::from(seen.port)));
         let mut piece = [0; PIECE];
         while sent < self.plan.send {
             let len = (self.plan.send - sent).min(PIECE as u64) as usize;
-            pattern(self.plan.send_from + sent, &mut piece[..len]);
+            pattern(self.plan.send_from + stream + sent, &mut piece[..len]);
             let taken = conn.send(&piece[..len]);
             sent += taken as u64;
             if taken < len {
@@ -205,7 +210,8 @@ impl Service for Peer {
         self.with(conn, |seen| {
             assert_eq!(seen.peer_fin, None, "data after the peer's FIN");
             let mut expected = vec![0; data.len()];
-            pattern(self.plan.receive_from + seen.received, &mut expected);
+            let stream = u64::from(seen.port);
+            pattern(self.plan.receive_from + stream + seen.received, &mut expected);
             assert!(data == expected, "wrong octets from {} on", seen.received);
             seen.received += data.len() as u64;
             seen.last = now;
@@ -249,6 +255,12 @@ impl Service for Peer {
         conn.resume();
         self.pump(conn);
     }
+}
+
+/// The port of the end that opened: each connection sends a stream of its own.
+fn client_port(conn: &dyn Connection) -> u16 {
+    let tuple = conn.tuple();
+    if tuple.remote_port == PORT { tuple.local_port } else { tuple.remote_port }
 }
 
 const PIECE: usize = 8 * 1024;

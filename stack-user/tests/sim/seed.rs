@@ -38,12 +38,13 @@ impl Rng {
     }
 }
 
-/// Runs `scenario` once per seed: `usual` of them unless the environment says otherwise. A failure
-/// prints the seed that repeats it.
+/// Runs `scenario` once per seed: `usual` of them unless the environment says otherwise, ten times as
+/// many with `SLUICE_LONG=1`. A failure prints the command that repeats it.
 pub(crate) fn each(usual: u64, scenario: impl Fn(u64)) {
     let seeds = match (from_env("SLUICE_SEED"), from_env("SLUICE_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
-        (None, count) => 1..count.unwrap_or(usual) + 1,
+        (None, Some(count)) => 1..count + 1,
+        (None, None) => 1..usual * if from_env("SLUICE_LONG") == Some(1) { 10 } else { 1 } + 1,
     };
     for seed in seeds {
         let report = OnFailure(seed);
@@ -57,13 +58,19 @@ fn from_env(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }
 
-/// Prints the seed when it is dropped by a panic.
+/// Prints how to repeat the run when it is dropped by a panic.
 struct OnFailure(u64);
 
 impl Drop for OnFailure {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("failed with SLUICE_SEED={}", self.0);
+            let thread = std::thread::current();
+            eprintln!(
+                "to repeat this failure:\n  SLUICE_SEED={} cargo test -p stack-user \
+                 --no-default-features --test sim -- --exact {}",
+                self.0,
+                thread.name().unwrap_or_default()
+            );
         }
     }
 }

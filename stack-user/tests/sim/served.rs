@@ -10,6 +10,7 @@ use sluice::time::Duration;
 use crate::impairment::Impairment;
 use crate::network::Network;
 use crate::node::{Node, config};
+use crate::peer::{Peer, Plan, plans};
 
 /// Sends `request`, closes if it should, and keeps what comes.
 struct Client {
@@ -116,4 +117,18 @@ fn http_serves_pipelined_requests_and_closes_when_asked() {
     assert!(seen.bytes[start..start + 1_000_000] == expected);
     assert!(seen.bytes[start + 1_000_000..].starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert_eq!(seen.closed, Some(CloseReason::Closed));
+}
+
+// Every client reads what comes, so the echoes of all get through, however small the server's pool.
+#[test]
+fn echo_of_many_clients_gets_through_a_small_pool() {
+    let client = Peer::new(Plan { receive_from: 11, ..plans(300_000, 0)[0] });
+    let mut small = config(2, 1);
+    small.limits.buffers = 1 << 20;
+    let nodes =
+        [Node::new(config(1, 1), vec![Box::new(client.0)]), Node::new(small, vec![Box::new(Echo)])];
+    let mut net = Network::new(nodes, Impairment::default(), 1);
+    (0..24).for_each(|_| net.connect());
+    net.run_until(Duration::from_secs(900), |_| client.1.are_over(24));
+    assert!(client.1.conns().iter().all(|seen| seen.received == 300_000));
 }

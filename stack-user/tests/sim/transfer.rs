@@ -1,12 +1,16 @@
 //! Bulk data over sound paths: every octet, at the path's pace, and nothing sent twice.
 
+use std::sync::{Arc, OnceLock};
+
 use sluice::counters::Counter;
 use sluice::time::Duration;
 
 use crate::impairment::Impairment;
+use crate::network::Fate;
 use crate::node::Node;
 use crate::path::Path;
 use crate::peer::{Close, plans};
+use crate::seed;
 
 const MIB: u64 = 1 << 20;
 
@@ -143,4 +147,39 @@ fn established_idle_connection_sends_nothing_and_still_works() {
     path.net.run_for(Duration::from_secs(2_000));
     path.assert_complete();
     path.assert_clean();
+}
+
+// RFC 9293 3.4: sequence numbers wrap. The ISN follows a clock of 4 µs (RFC 6528), so a later start
+// moves it to where they do so in the transfer.
+#[test]
+fn established_sequence_numbers_wrap_in_either_direction() {
+    seed::each(10, |seed| {
+        for node in [0, 1] {
+            let (iss, _) = transfer_from(Duration::ZERO, node, seed);
+            let before = 1 + 20_000 * seed as u32 % 200_000;
+            let ticks = 0u32.wrapping_sub(before).wrapping_sub(iss);
+            let (iss, path) = transfer_from(Duration::from_micros(4) * ticks, node, seed);
+            assert!(iss > u32::MAX - 300_000, "{iss}");
+            assert_eq!(retransmits(&path.net.nodes), 0);
+        }
+    });
+}
+
+/// A transfer that begins `later`, and the ISN of `node`.
+fn transfer_from(later: Duration, node: usize, seed: u64) -> (u32, Path) {
+    let mut path = Path::new(plans(500_000, 500_000), Impairment::default(), seed);
+    let first = Arc::new(OnceLock::new());
+    let seen = Arc::clone(&first);
+    path.net.filter = Box::new(move |sight| {
+        if sight.from == node
+            && let Some(segment) = sight.segment
+        {
+            seen.get_or_init(|| segment.seq);
+        }
+        Fate::Carry
+    });
+    path.net.now = path.net.now + later;
+    path.transfer(1, Duration::from_secs(10));
+    path.assert_clean();
+    (*first.get().expect("a SYN was sent"), path)
 }

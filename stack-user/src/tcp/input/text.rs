@@ -64,6 +64,9 @@ impl Tcb {
         if segment.has(Flags::FIN) && window.end == segment.text.len() {
             self.rcv.fin = Some(segment.end() - 1);
         }
+        if !env.pool.has_room_for_early() {
+            return env.counters.count(Counter::OutOfOrderDropped);
+        }
         match self.rcv.early.insert(env.pool, segment.seq, &segment.text[window]) {
             Insert::Kept => env.counters.count(Counter::OutOfOrderIn),
             Insert::NoRoom => env.counters.count(Counter::OutOfOrderDropped),
