@@ -125,3 +125,20 @@ fn shared_address_active_open_reaches_a_kernel_listener() {
 fn own_address_active_open_reaches_a_kernel_listener() {
     assert_connects(&format!("--addr {FREE}/24"), 40_000..=40_999, FREE);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn static_neighbour_serves_an_active_open_and_stays_static() {
+    let topology = Topology::new();
+    let mac = CLIENT_MAC.map(|byte| format!("{byte:02x}")).join(":");
+    topology.server.ip(&format!("neighbour add {CLIENT} lladdr {mac} dev veth0 nud permanent"));
+    let listener = topology.client.listen((CLIENT, 9000));
+    let options = format!("--connect {CLIENT}:9000=echo --local-ports 40000-40999");
+    let sluice = Sluice::start(&topology, &options);
+    let (mut stream, _) = accept(&listener);
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    sluice.stop();
+    let shown = topology.server.ip(&format!("neighbour show {CLIENT} dev veth0"));
+    assert!(shown.contains("PERMANENT"), "{shown}");
+}

@@ -75,6 +75,10 @@ fn wind_down(server: &mut Server, control: &mut Control, signals: &Signals, grac
     // The resets of the deadline leave after it.
     let last = deadline + LINGER;
     while !running.is_drained() && clock.now() < last {
+        // Neighbours are resolved to the last: the closing segments need them.
+        if control.hear(running).is_err() {
+            return;
+        }
         control.answer(running);
         let left = last.since(clock.now());
         if control.wait(running, signals, Some(left)).is_err() {
@@ -121,7 +125,6 @@ impl Control {
     /// Serves until a signal or the end of the time; an error when the workers cannot go on.
     fn serve(&mut self, running: &Running, signals: &Signals, end: Instant) -> Result<()> {
         let clock = running.clock();
-        let mut events = Vec::new();
         loop {
             if let Some(signal) = signals.poll() {
                 tracing::info!(signal, "closing connections");
@@ -135,8 +138,7 @@ impl Control {
                 let error = ended.error.map_or_else(String::new, |error| error.to_string());
                 bail!("worker {} ended: {error}", ended.shard);
             }
-            self.watch.poll(&mut events);
-            self.follow(&mut events, running)?;
+            self.hear(running)?;
             self.answer(running);
             let left = (end != Instant::NEVER).then(|| end.since(clock.now()));
             self.wait(running, signals, left)?;
@@ -179,9 +181,11 @@ impl Control {
     }
 
     /// Follows changes of the interface, its routes and neighbours.
-    fn follow(&mut self, events: &mut Vec<Event>, running: &Running) -> Result<()> {
+    fn hear(&mut self, running: &Running) -> Result<()> {
+        let mut events = Vec::new();
+        self.watch.poll(&mut events);
         let mut is_stale = false;
-        for event in events.drain(..) {
+        for event in events {
             match event {
                 Event::Link(link) if link.index == self.interface.0 => {
                     self.on_link(link.is_up);
