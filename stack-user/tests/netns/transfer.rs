@@ -1,6 +1,6 @@
 //! Bytes through Sluice: fetched, echoed, discarded, over one connection and over many.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use crate::process::piped;
@@ -20,7 +20,11 @@ fn assert_pattern(source: &mut dyn Read) -> usize {
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = 0;
     loop {
-        let len = source.read(&mut buffer).expect("the bytes keep coming");
+        let len = match source.read(&mut buffer) {
+            // A machine that was suspended interrupts calls with a time limit.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            len => len.expect("the bytes keep coming"),
+        };
         if len == 0 {
             return offset;
         }
