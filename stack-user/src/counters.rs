@@ -25,7 +25,7 @@ macro_rules! counters {
 
             /// What the counter counts, in one line.
             pub const fn help(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+),)+ }
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
             }
         }
     };

@@ -20,7 +20,7 @@ use crate::ebpf::{Route, clean_command, target_dir};
 /// # Errors
 /// When something is missing that cannot be installed here; the message holds the commands to type.
 pub(crate) fn setup(dev: bool) -> Result<()> {
-    let packages = missing_packages(dev);
+    let packages = missing_packages();
     let tools: Vec<_> = if dev { missing_tools() } else { Vec::new() };
     // A linker whose LLVM is not there does not even start: the file has to do.
     let linker = Route::find().map_or_else(
@@ -57,10 +57,9 @@ struct Package {
     probe: &'static str,
 }
 
-fn missing_packages(dev: bool) -> Vec<&'static Package> {
+fn missing_packages() -> Vec<&'static Package> {
     let bpf = if Route::find() == Some(Route::Nightly) { &[][..] } else { &BPF[..] };
-    let dev = if dev { &DEV[..] } else { &[][..] };
-    let wanted: Vec<_> = bpf.iter().chain(&USER).chain(&TRAFFIC).chain(dev).collect();
+    let wanted: Vec<_> = bpf.iter().chain(&USER).chain(&TRAFFIC).collect();
     match installed(&wanted) {
         Some(there) => wanted.into_iter().filter(|p| !there.iter().any(|t| t == p.name)).collect(),
         None => wanted.into_iter().filter(|p| !is_there(p.probe)).collect(),
@@ -257,16 +256,16 @@ const USER: [Package; 10] = [
 ];
 
 /// What `run` and `test` call.
-const TRAFFIC: [Package; 5] = [
+const TRAFFIC: [Package; 6] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("curl", "curl"),
     package("iputils-ping", "ping"),
     package("netcat-openbsd", "nc"),
+    package("tshark", "tshark"),
 ];
 
 /// What development needs besides.
-const DEV: [Package; 1] = [package("tshark", "tshark")];
 const TOOLS: [&str; 3] = ["cargo-fuzz", "cargo-mutants", "cargo-deny"];
 
 const LINKER: &str = "bin/bpf-linker";
