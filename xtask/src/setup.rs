@@ -214,9 +214,10 @@ fn step(command: &mut Command) -> Result<()> {
     eprintln!("setup: {line}");
     // What a command prints is progress; stdout is kept for results.
     let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-    match status.with_context(|| format!("cannot start: {line}"))?.success() {
+    let status = status.with_context(|| format!("cannot start: {line}"))?;
+    match status.success() {
         true => Ok(()),
-        false => bail!("this failed: {line}"),
+        false => bail!("this failed ({status}): {line}"),
     }
 }
 
