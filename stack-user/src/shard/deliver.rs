@@ -250,9 +250,8 @@ impl Connection for Handle<'_> {
     }
 
     fn close(&mut self) {
-        let now = self.now;
         let (conn, mut env) = self.parts();
-        conn.tcb.close(&mut env, now);
+        conn.tcb.close(&mut env);
     }
 
     fn abort(&mut self) {

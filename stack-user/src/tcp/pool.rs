@@ -284,21 +284,24 @@ const BLOCK: usize = 64;
 const RESERVE: u32 = 32;
 
 #[cfg(test)]
+impl Chain {
+    /// All the bytes; gives every chunk back.
+    pub(super) fn into_vec(mut self, pool: &mut Pool) -> Vec<u8> {
+        let mut out = Vec::new();
+        while !self.is_empty() {
+            out.extend(self.front(pool));
+            self.consume(pool, self.front(pool).len());
+        }
+        out
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn bytes(n: usize) -> Vec<u8> {
         (0..n).map(|i| (i * 7 + i / 251) as u8).collect()
-    }
-
-    fn collect(pool: &mut Pool, chain: &mut Chain) -> Vec<u8> {
-        let mut out = Vec::new();
-        while !chain.is_empty() {
-            let front = chain.front(pool).to_vec();
-            chain.consume(pool, front.len());
-            out.extend(front);
-        }
-        out
     }
 
     #[test]
@@ -308,7 +311,7 @@ mod tests {
         let mut chain = Chain::default();
         assert_eq!(chain.append(&mut pool, &data[..100]), 100);
         assert_eq!(chain.append(&mut pool, &data[100..]), data.len() - 100);
-        assert_eq!(collect(&mut pool, &mut chain), data);
+        assert_eq!(chain.into_vec(&mut pool), data);
         assert_eq!(pool.used(), 0);
     }
 
@@ -351,7 +354,7 @@ mod tests {
         b.append(&mut pool, &data[10..5000]);
         a.concat(&mut pool, b);
         a.append(&mut pool, &data[5000..]);
-        assert_eq!(collect(&mut pool, &mut a), data);
+        assert_eq!(a.into_vec(&mut pool), data);
     }
 
     #[test]

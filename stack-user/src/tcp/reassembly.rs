@@ -160,16 +160,6 @@ const MAX_RANGES: usize = 64;
 mod tests {
     use super::*;
 
-    fn drain(pool: &mut Pool, mut chain: Chain) -> Vec<u8> {
-        let mut out = Vec::new();
-        while !chain.is_empty() {
-            let front = chain.front(pool).to_vec();
-            chain.consume(pool, front.len());
-            out.extend(front);
-        }
-        out
-    }
-
     #[test]
     fn segments_in_any_order_and_overlap_come_back_as_the_stream() {
         let stream: Vec<u8> = (0..400u32).map(|i| (i * 31) as u8).collect();
@@ -191,7 +181,7 @@ mod tests {
             while next < 400 {
                 let run = have[next..].iter().take_while(|kept| **kept).count();
                 let chain = held.take_from(&mut pool, base + next as u32);
-                assert_eq!(drain(&mut pool, chain), stream[next..next + run]);
+                assert_eq!(chain.into_vec(&mut pool), stream[next..next + run]);
                 next += run + 1;
             }
             assert!(held.is_empty());

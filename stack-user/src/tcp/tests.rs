@@ -4,7 +4,7 @@ mod close;
 mod open;
 mod transfer;
 
-use super::pool::{Chain, Pool};
+use super::pool::Pool;
 use super::*;
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
@@ -98,16 +98,8 @@ impl Bench {
         let now = self.now;
         let accepted = self.env(|tcb, env| tcb.on_segment(&segment, env, now));
         self.got.extend(&segment.text[accepted.text]);
-        self.drain(accepted.follows);
+        self.got.extend(accepted.follows.into_vec(&mut self.pool));
         accepted.is_refused
-    }
-
-    fn drain(&mut self, mut chain: Chain) {
-        while !chain.is_empty() {
-            let front = chain.front(&self.pool).to_vec();
-            chain.consume(&mut self.pool, front.len());
-            self.got.extend(front);
-        }
     }
 
     /// Everything that is sent now.
@@ -142,8 +134,7 @@ impl Bench {
     }
 
     fn close(&mut self) {
-        let now = self.now;
-        self.env(|tcb, env| tcb.close(env, now));
+        self.env(|tcb, env| tcb.close(env));
     }
 
     /// Goes to the next deadline and handles it; how many milliseconds passed.

@@ -3,7 +3,6 @@
 use super::pool::{Chain, Pool};
 use super::tcb::{Ack, Fin};
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
-use crate::time::Instant;
 
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
@@ -41,7 +40,7 @@ impl Tcb {
     }
 
     /// CLOSE: FIN follows what is queued (RFC 9293, 3.10.4). A second CLOSE changes nothing.
-    pub fn close(&mut self, env: &mut Env<'_>, now: Instant) {
+    pub fn close(&mut self, env: &mut Env<'_>) {
         match self.state() {
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
             State::SynReceived => self.snd.closes_when_open = true,
@@ -53,15 +52,14 @@ impl Tcb {
                 self.snd.fin = Fin::Queued;
                 self.enter(State::LastAck, Cause::Close, env);
             }
-            State::Closed | State::Listen => {}
-            State::FinWait1
+            // Closed already, by us or for good.
+            State::Closed
+            | State::Listen
+            | State::FinWait1
             | State::FinWait2
             | State::Closing
             | State::LastAck
             | State::TimeWait => {}
-        }
-        if self.state() == State::FinWait2 {
-            self.timers.fin_wait_2 = now + env.config.fin_wait_2;
         }
     }
 

@@ -62,7 +62,7 @@ impl Tcb {
         self.enter(State::Established, Cause::Ack, env);
         self.events.opened = true;
         if self.snd.closes_when_open {
-            self.close(env, now);
+            self.close(env);
         }
     }
 }
