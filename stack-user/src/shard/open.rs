@@ -39,8 +39,8 @@ impl Core {
             listener,
             retransmits: 0,
             sent_at: now,
-            deadline: now + FIRST_TIMEOUT,
         };
+        let first_timeout = record.timeout();
         let entry = HalfOpenEntry { record, mac: arrival.mac, generation: 0 };
         let Some(id) = self.half_open.insert(entry) else {
             self.counters.count(Counter::SynQueueFull);
@@ -53,11 +53,17 @@ impl Core {
             return;
         }
         self.counters.count(Counter::PassiveOpens);
-        let generation = self.arm_new(TimerKey::Flow(flow), now + FIRST_TIMEOUT);
-        if let Some(entry) = self.half_open.get_mut(id.index) {
+        self.arm_half_open(id.index, first_timeout, now);
+        self.send_syn_ack(id.index, now);
+    }
+
+    /// Arms the wheel for the SYN-ACK of a half-open entry; the entry before is void.
+    pub(super) fn arm_half_open(&mut self, index: u32, after: Duration, now: Instant) {
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index));
+        let generation = self.arm_new(key, now + after);
+        if let Some(entry) = self.half_open.get_mut(index) {
             entry.generation = generation;
         }
-        self.send_syn_ack(id.index, now);
     }
 
     /// Queues the SYN-ACK of a half-open entry.
@@ -188,6 +194,3 @@ impl Conn {
         }
     }
 }
-
-/// The first timeout of a SYN-ACK (RFC 6298, 2.1).
-const FIRST_TIMEOUT: Duration = Duration::from_secs(1);

@@ -92,17 +92,13 @@ impl Core {
         if entry.generation != generation {
             return;
         }
-        let Some(deadline) = entry.record.on_timeout(retries, now) else {
+        let Some(after) = entry.record.on_timeout(retries) else {
             self.counters.count(Counter::FailedOpens);
             self.remove_half_open(index);
             return;
         };
         self.counters.count(Counter::SynAckRetransmits);
-        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index));
-        let generation = self.arm_new(key, deadline);
-        if let Some(entry) = self.half_open.get_mut(index) {
-            entry.generation = generation;
-        }
+        self.arm_half_open(index, after, now);
         self.send_syn_ack(index, now);
     }
 

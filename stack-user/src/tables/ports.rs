@@ -1,5 +1,5 @@
-//! Local ports for active opens (RFC 6056, algorithm 3: double-hash is not needed, the counter is
-//! per destination by the hash).
+//! Local ports for active opens (RFC 6056, algorithm 3: a keyed hash of the destination and one
+//! counter).
 
 use core::ops::RangeInclusive;
 

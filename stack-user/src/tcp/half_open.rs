@@ -26,8 +26,6 @@ pub struct HalfOpen {
     pub retransmits: u8,
     /// When our SYN-ACK was first sent.
     pub sent_at: Instant,
-    /// When it is sent again, or given up.
-    pub deadline: Instant,
 }
 
 /// The options of a peer's SYN.
@@ -125,14 +123,19 @@ impl HalfOpen {
             || (len > 0 && (segment.end() - 1).is_within(next, window))
     }
 
-    /// The SYN-ACK timer fired: when it is sent again, or `None` when it was sent often enough.
-    pub fn on_timeout(&mut self, retries: u8, now: Instant) -> Option<Instant> {
+    /// How long the SYN-ACK last sent is waited for: it doubles with each (RFC 6298, 5.5).
+    pub fn timeout(&self) -> Duration {
+        FIRST_TIMEOUT * (1 << self.retransmits.min(6))
+    }
+
+    /// The SYN-ACK timer fired: how long to wait once it is sent again, or `None` when it was sent
+    /// often enough.
+    pub fn on_timeout(&mut self, retries: u8) -> Option<Duration> {
         if self.retransmits >= retries {
             return None;
         }
         self.retransmits += 1;
-        self.deadline = now + FIRST_TIMEOUT * (1 << self.retransmits.min(6));
-        Some(self.deadline)
+        Some(self.timeout())
     }
 }
 

@@ -197,12 +197,13 @@ impl Tcb {
         let room = self.cc.window().min(self.snd.wnd);
         let usable = room.saturating_sub(self.snd.nxt.since(una));
         let unsent = self.text_end().since(self.snd.nxt);
-        let text = unsent.min(usable).min(self.max_text_now());
+        let most = self.max_text_now();
+        let text = unsent.min(usable).min(most);
         if unsent == 0 {
             // Only the FIN is left: it needs no window.
             return Some(self.text_plan(self.snd.nxt, 0));
         }
-        if text > 0 && (is_forced || self.is_worth_sending(text, unsent)) {
+        if text > 0 && (is_forced || self.is_worth_sending(text, unsent, most)) {
             return Some(self.text_plan(self.snd.nxt, text));
         }
         // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293 3.8.6.1).
@@ -213,8 +214,8 @@ impl Tcb {
     }
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
-    fn is_worth_sending(&self, text: u32, unsent: u32) -> bool {
-        let is_full = text == self.max_text_now();
+    fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
+        let is_full = text == most;
         let is_repeated = self.snd.nxt.is_before(self.snd.max);
         let is_last = text == unsent;
         let is_closing = self.snd.fin == Fin::Queued;

@@ -23,7 +23,6 @@ fn half_open() -> HalfOpen {
         listener: 0,
         retransmits: 0,
         sent_at: Instant::ZERO,
-        deadline: Instant::from_millis(1000),
     }
 }
 
