@@ -16,6 +16,7 @@ mod rtt;
 mod segment;
 mod seq;
 mod state;
+mod summary;
 mod tcb;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use output::{Bare, HEADROOM, MAX_HEADER};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use state::{Cause, Census, State};
+pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
 
