@@ -76,7 +76,9 @@ fn established_million_is_served_and_published() {
             let again =
                 |client| Sends { client, seq: ISN + 1, ack: 0, flags: Flags::SYN, text: &[] };
             // RFC 5961 4.2: a SYN in the window brings a challenge ACK.
-            answered += crowd.exchange(batch.map(again)).len();
+            let answers = crowd.exchange(batch.map(again));
+            // The one too many may be sent its SYN-ACK again.
+            answered += answers.iter().filter(|answer| answer.client < count).count();
         }
         assert_eq!(answered, count as usize);
     });
