@@ -15,6 +15,7 @@ mod reassembly;
 mod rtt;
 mod segment;
 mod seq;
+mod settings;
 mod state;
 mod tcb;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};
 pub use segment::Segment;
 pub use seq::SeqNum;
+pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
 pub use state::{Cause, Census, State};
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
