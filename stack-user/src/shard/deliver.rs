@@ -63,7 +63,7 @@ impl Shard {
         run: impl FnOnce(&mut dyn Service, &mut dyn Connection) -> R,
     ) -> Option<R> {
         let service = usize::from(self.core.conns.get(index)?.service);
-        let mut handle = Handle { core: &mut self.core, index, now };
+        let mut handle = Handle::new(&mut self.core, index, now);
         Some(run(&mut *self.services[service], &mut handle))
     }
 
@@ -218,14 +218,19 @@ impl Core {
     }
 }
 
-/// A connection in the hands of its service.
-struct Handle<'a> {
+/// A connection in the hands of its service, or of a caller from outside of it.
+pub(super) struct Handle<'a> {
     core: &'a mut Core,
     index: u32,
     now: Instant,
 }
 
-impl Handle<'_> {
+impl<'a> Handle<'a> {
+    /// The connection at `index`, which has to be there.
+    pub(super) fn new(core: &'a mut Core, index: u32, now: Instant) -> Self {
+        Self { core, index, now }
+    }
+
     fn conn(&self) -> &Conn {
         self.core.conns.get(self.index).expect("a connection outlives the call of its service")
     }
