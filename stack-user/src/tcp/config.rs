@@ -1,5 +1,6 @@
 //! What an operator may set for the connections of a shard.
 
+use super::congestion::Algorithm;
 use crate::time::Duration;
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
@@ -25,6 +26,8 @@ pub struct Config {
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
+    /// The congestion control of new connections.
+    pub congestion: Algorithm,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            congestion: Algorithm::default(),
         }
     }
 }
