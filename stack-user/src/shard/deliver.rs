@@ -5,7 +5,7 @@ use super::inner::{Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Env, Events};
+use crate::tcp::{CloseReason, Env, Events, Info};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -271,6 +271,10 @@ impl Connection for Handle<'_> {
     fn set_timer(&mut self, delay: Option<Duration>) {
         let deadline = delay.map_or(Instant::NEVER, |delay| self.now + delay);
         self.parts().0.tcb.set_user_timer(deadline);
+    }
+
+    fn info(&self) -> Info {
+        self.conn().tcb.info(self.now)
     }
 
     fn user(&mut self) -> &mut u64 {

@@ -1,5 +1,6 @@
 //! What an operator may set for the connections of a shard.
 
+use super::congestion::Algorithm;
 use super::settings::{
     ADVERTISED, Bounds, ConfigError, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
 };
@@ -43,6 +44,8 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// The congestion control of new connections.
+    pub congestion: Algorithm,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            congestion: Algorithm::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod config;
 pub mod congestion;
 mod half_open;
+mod info;
 mod input;
 mod output;
 pub mod pool;
@@ -26,6 +27,7 @@ mod user;
 
 pub use config::Config;
 pub use half_open::{HalfOpen, HalfOpenVerdict, Offer};
+pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};
 pub use segment::Segment;
