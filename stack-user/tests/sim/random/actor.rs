@@ -59,7 +59,7 @@ impl Actor {
             burst: 0,
             is_reading: true,
             is_ending: false,
-            piece: 1 + self.rng.scaled(1 << 14) as usize,
+            piece: 1 + self.rng.scaled((1 << 14) - 1) as usize,
         };
         self.moods.resize(number + 1, None);
         self.moods[number] = Some(mood);

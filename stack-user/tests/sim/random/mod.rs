@@ -70,8 +70,9 @@ impl Run {
         let world = World::default();
         let node = |index: usize, rng: Rng| node(&setups[index], (index, 0), &world, rng);
         let nodes = [node(0, Rng::new(rng.next())), node(1, Rng::new(rng.next()))];
-        let mut net = Network::new(nodes, faults(&mut rng, mtu), seed);
-        net.links[1].impairment = faults(&mut rng, mtu);
+        let strips = strips(&mut rng);
+        let mut net = Network::new(nodes, faults(&mut rng, mtu, strips), seed);
+        net.links[1].impairment = faults(&mut rng, mtu, strips);
         net.now = Instant::from_millis(rng.below(1 << 33));
         Self { rng, seed, net, world, setups, lives: [0; 2] }
     }
@@ -143,8 +144,8 @@ impl Run {
             }
             Action::Crash(index, back) => self.crash(index, back),
             Action::Path(from) => {
-                let mtu = self.net.links[from].impairment.mtu;
-                self.net.links[from].impairment = faults(&mut self.rng, mtu);
+                let Impairment { mtu, strips, .. } = self.net.links[from].impairment;
+                self.net.links[from].impairment = faults(&mut self.rng, mtu, strips);
             }
             Action::Outage(time) => {
                 let end = now + time;
@@ -258,7 +259,7 @@ fn stack(rng: &mut Rng) -> tcp::Config {
 }
 
 /// The faults of one direction.
-fn faults(rng: &mut Rng, mtu: usize) -> Impairment {
+fn faults(rng: &mut Rng, mtu: usize, strips: Strips) -> Impairment {
     let mut part = |most: f64| match rng.chance(0.5) {
         true => (rng.below(1_000) as f64 / 1_000.0) * most,
         false => 0.0,
@@ -269,6 +270,7 @@ fn faults(rng: &mut Rng, mtu: usize) -> Impairment {
         duplicate: part(0.3),
         corrupt: part(0.1),
         mtu,
+        strips,
         ..Impairment::default()
     };
     Impairment {
@@ -277,11 +279,12 @@ fn faults(rng: &mut Rng, mtu: usize) -> Impairment {
         lateness: Duration::from_micros(rng.scaled(300_000)),
         rate: rng.chance(0.3).then(|| 200_000 + rng.scaled(100_000_000)),
         queue: Duration::from_millis(5 + rng.scaled(500)),
-        strips: strips(rng),
         ..impairment
     }
 }
 
+/// Both directions lose the same options: a box that takes an answer away that was agreed breaks any
+/// connection.
 fn strips(rng: &mut Rng) -> Strips {
     if rng.chance(0.6) {
         return Strips::default();
