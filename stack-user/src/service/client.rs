@@ -108,7 +108,13 @@ impl Service for Client {
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
         let exchange =
             (user as usize).checked_sub(1).and_then(|key| self.exchanges.try_remove(key));
-        let outcome = exchange.map_or(reason.into(), |exchange| exchange.outcome(&self.task, reason));
+        let outcome = match exchange {
+            Some(exchange) => exchange.outcome(&self.task, reason),
+            None => {
+                self.tally.add(Event::OpenFailed, 1);
+                reason.into()
+            }
+        };
         self.tally.add(Event::Ended(outcome), 1);
     }
 }
@@ -311,6 +317,7 @@ impl From<CloseReason> for Outcome {
 #[derive(Debug, Default)]
 pub struct Tally {
     opened: AtomicU64,
+    open_failed: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
     ended: [AtomicU64; Outcome::ALL.len()],
@@ -321,6 +328,7 @@ pub struct Tally {
 #[derive(Clone, Copy)]
 enum Event {
     Opened,
+    OpenFailed,
     BytesSent,
     BytesReceived,
     Ended(Outcome),
@@ -330,6 +338,7 @@ impl Tally {
     fn add(&self, event: Event, n: u64) {
         let value = match event {
             Event::Opened => &self.opened,
+            Event::OpenFailed => &self.open_failed,
             Event::BytesSent => &self.bytes_sent,
             Event::BytesReceived => &self.bytes_received,
             Event::Ended(outcome) => &self.ended[outcome as usize],
@@ -349,6 +358,11 @@ impl Tally {
     /// Connections that reached ESTABLISHED.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended before they reached ESTABLISHED.
+    pub fn open_failed(&self) -> u64 {
+        self.open_failed.load(Ordering::Relaxed)
     }
 
     /// Connections that ended as `outcome` says.
@@ -480,6 +494,7 @@ mod tests {
     fn syn_sent_refused_is_counted_without_an_exchange() {
         let (mut rig, tally) = rig(Task::default());
         rig.end(CloseReason::Refused);
-        assert_eq!((tally.opened(), tally.ended_as(Outcome::Refused)), (0, 1));
+        assert_eq!((tally.opened(), tally.open_failed()), (0, 1));
+        assert_eq!(tally.ended_as(Outcome::Refused), 1);
     }
 }
