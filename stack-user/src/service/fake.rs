@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Connection, Service};
-use crate::tcp::CloseReason;
+use crate::tcp::{CloseReason, Info};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple};
 
@@ -55,6 +55,10 @@ impl Connection for Fake {
         self.timer = delay.map(|delay| self.now + delay);
     }
 
+    fn info(&self) -> Info {
+        Info::default()
+    }
+
     fn user(&mut self) -> &mut u64 {
         &mut self.user
     }
@@ -82,6 +86,10 @@ impl<S: Service> Rig<S> {
 
     pub(crate) fn accept(&mut self) {
         self.service.on_accept(&mut self.conn);
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.service.on_connected(&mut self.conn);
     }
 
     /// The peer's bytes arrive as one segment.
@@ -126,6 +134,9 @@ impl<S: Service> Rig<S> {
             self.conn.now = due;
             self.conn.timer = None;
             self.service.on_timer(&mut self.conn);
+            if std::mem::take(&mut self.conn.resume) {
+                self.offer();
+            }
         }
         self.conn.now = end;
     }

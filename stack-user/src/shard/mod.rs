@@ -5,6 +5,7 @@
 //! connections and records, `deliver` to services; `transmit` sends what is owed.
 #![forbid(unsafe_code)]
 
+mod active;
 mod config;
 mod deliver;
 mod demux;
@@ -19,6 +20,7 @@ mod tests;
 mod timers;
 mod transmit;
 
+pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};
 
 use self::inner::Core;
