@@ -4,6 +4,7 @@
 
 mod ci;
 mod cmd;
+mod deep;
 mod demo;
 mod ebpf;
 mod lex;
@@ -40,6 +41,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Explores the interleavings of the tables' owner and readers with loom.
+    Loom,
+    /// Runs the tests with AddressSanitizer, which takes a nightly compiler.
+    Asan {
+        /// Also the rooms of the feature `xdp` and the tests that need root.
+        #[arg(long)]
+        all: bool,
+    },
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -56,6 +65,8 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
+        Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
+        Command::Asan { all } => deep::asan(all),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());
