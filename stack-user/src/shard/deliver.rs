@@ -151,6 +151,7 @@ impl Shard {
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
+        self.core.note_changed(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
         if !conn.is_admitted() && conn.tcb.is_silent() {
             return self.core.settle_unaccepted(index);

@@ -13,6 +13,7 @@ mod hosts;
 mod inner;
 mod listen;
 mod open;
+mod publish;
 mod replies;
 mod segments;
 #[cfg(test)]
@@ -26,7 +27,8 @@ pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets,
 use self::inner::Core;
 use crate::counters::Counters;
 use crate::service::Service;
-use crate::tables::flow::{FlowReader, HeapWords};
+use crate::tables::flow::FlowReader;
+use crate::tables::region::Region;
 use crate::tcp::State;
 use crate::time::Instant;
 
@@ -61,9 +63,18 @@ impl Shard {
     /// # Panics
     /// When one of the listeners is impossible: see [`Shard::listen`].
     pub fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
+        let region = Region::on_heap(config.limits.layout());
+        Self::over(region, config, services)
+    }
+
+    /// A shard whose flow table and published records lie in `region`, which nobody else writes.
+    ///
+    /// # Panics
+    /// When one of the listeners is impossible: see [`Shard::listen`].
+    pub fn over(region: Region, config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
         let listeners = config.listeners.clone();
         let scratch = vec![0; crate::tcp::pool::CHUNK].into_boxed_slice();
-        let mut shard = Self { core: Core::new(config), services, scratch };
+        let mut shard = Self { core: Core::new(config, region), services, scratch };
         for listener in listeners {
             let listening = shard.listen(listener, Instant::ZERO);
             assert!(listening.is_ok(), "{listening:?}");
@@ -72,12 +83,12 @@ impl Shard {
     }
 
     /// A view of this shard's flows for the others.
-    pub fn flow_reader(&self) -> FlowReader<HeapWords> {
+    pub fn flow_reader(&self) -> FlowReader {
         self.core.flows.reader()
     }
 
     /// The other shards' numbers and flows: a frame of a flow of theirs is handed over.
-    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader<HeapWords>)>) {
+    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader)>) {
         self.core.peers = peers;
     }
 

@@ -6,7 +6,7 @@ use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
-use crate::tcp::{HalfOpen, Offer, SeqNum, Tcb};
+use crate::tcp::{HalfOpen, Offer, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wire::{FourTuple, MacAddr};
 
@@ -218,6 +218,7 @@ impl Core {
     pub(super) fn forget(&mut self, index: u32) -> Option<Conn> {
         if let Some((conn, mut env)) = self.conn_env(index) {
             conn.tcb.release(&mut env);
+            self.unpublish(index);
         }
         self.conns.remove(index)
     }
@@ -240,6 +241,8 @@ impl Conn {
             is_fin_pending: false,
             is_detached: false,
             admission: Admission::Admitted,
+            published: State::Closed,
+            is_stale: false,
         }
     }
 }

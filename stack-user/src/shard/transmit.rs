@@ -76,6 +76,7 @@ impl Shard {
         if conn.is_unsettled() {
             self.settle(index, now);
         } else {
+            self.core.note_changed(index, now);
             self.core.arm(index);
         }
     }
