@@ -86,7 +86,10 @@ impl Run {
             self.check_bounds();
         }
         self.net.run_to_end(Duration::from_secs(12 * 3_600));
-        self.world.check();
+        // A segment that overtakes the first after a SYN cookie is answered by RST, and then the first
+        // opens what its sender has given up. Only a table that was full makes cookies.
+        let has_cookies = self.setups.iter().any(|setup| setup.config.limits.half_open <= 8);
+        self.world.check(has_cookies);
         self.shut_down();
         for (_, node) in self.net.alive() {
             node.assert_clean();
@@ -150,9 +153,7 @@ impl Run {
             Action::Outage(time) => {
                 let end = now + time;
                 self.net.filter =
-                    Box::new(
-                        move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry },
-                    );
+                    Box::new(move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry });
             }
         }
     }
@@ -200,7 +201,10 @@ impl Run {
         let bound = FRAMES_EACH * (opens + 1) + octets / OCTETS_EACH;
         if std::env::var_os("SLUICE_STATS").is_some() {
             let overs: Vec<_> = notes.ends.iter().map(|end| end.over).collect();
-            eprintln!("{} frames {octets} octets {opens} opens, {overs:?} {:?}", self.net.sent, notes.failed);
+            eprintln!(
+                "{} frames {octets} octets {opens} opens, {overs:?} {:?}",
+                self.net.sent, notes.failed
+            );
         }
         assert!(self.net.sent <= bound, "{} frames for {octets} octets", self.net.sent);
     }
