@@ -4,7 +4,7 @@
 //! serves all the connections of one listener in one shard; state of a single connection lives
 //! behind [`Connection::user`]. The services that come with Sluice stand in the files beside this.
 
-use crate::tcp::CloseReason;
+use crate::tcp::{CloseReason, Info};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -78,6 +78,9 @@ pub trait Connection {
 
     /// Calls `on_timer` after `delay`; a second call replaces the first, `None` cancels it.
     fn set_timer(&mut self, delay: Option<Duration>);
+
+    /// What Linux's TCP_INFO would tell of the connection now.
+    fn info(&self) -> Info;
 
     /// A word that belongs to the service; 0 at first.
     fn user(&mut self) -> &mut u64;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Connection, Service};
-use crate::tcp::CloseReason;
+use crate::tcp::{CloseReason, Info};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple};
 
@@ -53,6 +53,10 @@ impl Connection for Fake {
 
     fn set_timer(&mut self, delay: Option<Duration>) {
         self.timer = delay.map(|delay| self.now + delay);
+    }
+
+    fn info(&self) -> Info {
+        Info::default()
     }
 
     fn user(&mut self) -> &mut u64 {

@@ -5,7 +5,7 @@ use super::inner::{Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Env, Events};
+use crate::tcp::{CloseReason, Env, Events, Info};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -63,7 +63,7 @@ impl Shard {
         run: impl FnOnce(&mut dyn Service, &mut dyn Connection) -> R,
     ) -> Option<R> {
         let service = usize::from(self.core.conns.get(index)?.service);
-        let mut handle = Handle { core: &mut self.core, index, now };
+        let mut handle = Handle::new(&mut self.core, index, now);
         Some(run(&mut *self.services[service], &mut handle))
     }
 
@@ -147,6 +147,7 @@ impl Shard {
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
+        self.core.note_changed(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
         if conn.is_detached {
             self.settle_detached(index, now);
@@ -218,14 +219,19 @@ impl Core {
     }
 }
 
-/// A connection in the hands of its service.
-struct Handle<'a> {
+/// A connection in the hands of its service, or of a caller from outside of it.
+pub(super) struct Handle<'a> {
     core: &'a mut Core,
     index: u32,
     now: Instant,
 }
 
-impl Handle<'_> {
+impl<'a> Handle<'a> {
+    /// The connection at `index`, which has to be there.
+    pub(super) fn new(core: &'a mut Core, index: u32, now: Instant) -> Self {
+        Self { core, index, now }
+    }
+
     fn conn(&self) -> &Conn {
         self.core.conns.get(self.index).expect("a connection outlives the call of its service")
     }
@@ -266,6 +272,10 @@ impl Connection for Handle<'_> {
     fn set_timer(&mut self, delay: Option<Duration>) {
         let deadline = delay.map_or(Instant::NEVER, |delay| self.now + delay);
         self.parts().0.tcb.set_user_timer(deadline);
+    }
+
+    fn info(&self) -> Info {
+        self.conn().tcb.info(self.now)
     }
 
     fn user(&mut self) -> &mut u64 {

@@ -1,13 +1,12 @@
-//! Opening connections: a peer's SYN, its completion, and our own SYN.
+//! Opening connections that a peer asks for: its SYN, and the completion of its handshake. Our own
+//! SYN is `active`'s.
 
-use super::Shard;
 use super::demux::Arrival;
-use super::inner::{Conn, Core, HalfOpenEntry, TimerKey, keyed_hash};
+use super::inner::{Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::{CloseReason, HalfOpen, Offer, SeqNum, Tcb};
+use crate::tcp::{HalfOpen, Offer, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wire::{Addr, FourTuple};
 
 impl Core {
     /// A SYN for a listener: a half-open entry, and a SYN-ACK (RFC 9293, 3.10.7.2, third). The ISS
@@ -108,75 +107,19 @@ impl Core {
     }
 }
 
-impl Shard {
-    /// OPEN, active (RFC 9293, 3.10.1).
-    pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
-        if usize::from(service) >= self.services.len() || self.core.shutdown.is_some() {
-            return;
-        }
-        let opened = self.core.open_active((remote, port), service, now);
-        match opened {
-            Ok(index) => self.settle(index, now),
-            Err(reason) => {
-                self.core.counters.count(Counter::FailedOpens);
-                self.services[usize::from(service)].on_closed(0, reason);
-            }
-        }
-    }
-}
-
 impl Core {
-    fn open_active(
-        &mut self,
-        (remote, remote_port): (Addr, u16),
-        service: u16,
-        now: Instant,
-    ) -> Result<u32, CloseReason> {
-        if self.next_hop(remote).is_none() {
-            return Err(CloseReason::Unreachable);
-        }
-        let is_same_family = |addr: &Addr| addr.is_v4() == remote.is_v4();
-        let local = self.config.addrs.iter().map(|local| local.addr).find(is_same_family);
-        let local = local.ok_or(CloseReason::Unreachable)?;
-        let mut tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let start = keyed_hash(&self.config.secrets.port, &tuple);
-        let (flows, hasher) = (&self.flows, &self.hasher);
-        let is_free = |port: u16| {
-            let tuple = FourTuple { local_port: port, ..tuple };
-            flows.find(hasher.hash(&tuple), |_| true).is_none()
-        };
-        let port = self.ports.choose(start, is_free).ok_or(CloseReason::NoResources)?;
-        tuple.local_port = port;
-        let (iss, offset) = (self.isn(&tuple, now), self.stamp_offset(&tuple));
-        if self.conns.is_full() {
-            self.counters.count(Counter::TableFull);
-            return Err(CloseReason::NoResources);
-        }
-        let mss = self.mss_for(&remote);
-        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
-        let Some(id) = self.conns.insert(Conn::new(tcb, service, true)) else {
-            return Err(CloseReason::NoResources);
-        };
-        let flow = FlowRef::new(FlowKind::Tcb, id.index);
-        if self.flows.insert(self.hasher.hash(&tuple), flow).is_err() {
-            self.forget(id.index);
-            self.counters.count(Counter::TableFull);
-            return Err(CloseReason::NoResources);
-        }
-        Ok(id.index)
-    }
-
     /// Takes a connection out of its table, with all that it buffers.
     pub(super) fn forget(&mut self, index: u32) -> Option<Conn> {
         if let Some((conn, mut env)) = self.conn_env(index) {
             conn.tcb.release(&mut env);
+            self.unpublish(index);
         }
         self.conns.remove(index)
     }
 }
 
 impl Conn {
-    fn new(tcb: Tcb, service: u16, is_active: bool) -> Self {
+    pub(super) fn new(tcb: Tcb, service: u16, is_active: bool) -> Self {
         Self {
             tcb,
             service,
@@ -191,6 +134,8 @@ impl Conn {
             is_known: false,
             is_fin_pending: false,
             is_detached: false,
+            published: State::Closed,
+            is_stale: false,
         }
     }
 }

@@ -23,11 +23,11 @@ impl Transmit for Wire {
     }
 }
 
-fn addr(n: u8) -> Addr {
+pub(super) fn addr(n: u8) -> Addr {
     Ipv4Addr::new(10, 0, 0, n).into()
 }
 
-fn config(n: u8, listeners: Vec<Listener>) -> ShardConfig {
+pub(super) fn config(n: u8, listeners: Vec<Listener>) -> ShardConfig {
     let prefix = Addr::from(Ipv4Addr::new(10, 0, 0, 0));
     ShardConfig {
         index: 0,

@@ -1,5 +1,9 @@
 //! What an operator may set for the connections of a shard.
 
+use super::congestion::Algorithm;
+use super::settings::{
+    ADVERTISED, Bounds, ConfigError, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+};
 use crate::time::Duration;
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
@@ -19,12 +23,29 @@ pub struct Config {
     pub syn_ack_retries: u8,
     /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
     pub retries: u8,
-    /// How long FIN-WAIT-2 lasts with nothing arriving.
+    /// As `retries`, once the user has closed for good and nobody waits for the outcome.
+    pub orphan_retries: u8,
+    /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Duration,
     /// 2MSL: how long TIME-WAIT lasts.
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
+    /// Whether new connections probe an idle peer (RFC 9293, 3.8.4).
+    pub keepalive: bool,
+    /// How a connection that was not told otherwise probes an idle peer.
+    pub keepalive_times: KeepAlive,
+    /// How long sent data may stay unacknowledged; `None` for as long as the retries last.
+    pub user_timeout: Option<Duration>,
+    /// The user timeout that peers are told (RFC 5482); `None` for none.
+    pub advertise_user_timeout: Option<Duration>,
+    /// Whether the user timeout follows what a peer tells (RFC 5482).
+    pub adopt_user_timeout: bool,
+    /// What a close does while data is unacknowledged, as
+    /// [`Setting::Linger`](super::Setting::Linger).
+    pub linger: Option<Duration>,
+    /// The congestion control of new connections.
+    pub congestion: Algorithm,
 }
 
 impl Default for Config {
@@ -37,17 +58,63 @@ impl Default for Config {
             syn_retries: 7,
             syn_ack_retries: 5,
             retries: 15,
+            orphan_retries: 8,
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            keepalive: false,
+            keepalive_times: KeepAlive::default(),
+            user_timeout: None,
+            advertise_user_timeout: None,
+            adopt_user_timeout: false,
+            linger: None,
+            congestion: Algorithm::default(),
         }
     }
 }
 
 impl Config {
+    /// Whether every value is possible. Whoever makes a shard asks first.
+    ///
+    /// # Errors
+    /// The first value that is not, with its bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let checks = [
+            Bounds::new("largest receive window", 2_304, MAX_BUFFER, "octets")
+                .check(self.max_receive_window.into()),
+            RECEIVE_BUFFER.up_to(self.max_receive_window).check(self.receive_window.into()),
+            Bounds::new("largest send buffer", 4_608, MAX_BUFFER, "octets")
+                .check(self.max_send_buffer.into()),
+            DELAYED_ACK.check_time(self.delayed_ack),
+            SYN_RETRIES.check(self.syn_retries.into()),
+            SYN_ACK_RETRIES.check(self.syn_ack_retries.into()),
+            RETRIES.check(self.retries.into()),
+            ORPHAN_RETRIES.check(self.orphan_retries.into()),
+            FIN_WAIT_2.check_time(self.fin_wait_2),
+            TIME_WAIT.check_time(self.time_wait),
+            self.keepalive_times.check(),
+            USER_TIMEOUT.check_some(self.user_timeout),
+            ADVERTISED.check_some(self.advertise_user_timeout),
+            LINGER.check_some(self.linger),
+        ];
+        checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
+    }
+
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,
     /// section 2.3: at most 14).
     pub(crate) fn window_scale(&self) -> u8 {
         (0..14).find(|scale| self.max_receive_window >> scale <= 0xffff).unwrap_or(14)
     }
 }
+
+/// RFC 7323, section 2.3: the largest window that the largest shift can express.
+const MAX_BUFFER: u64 = 1 << 30;
+/// RFC 9293, 3.8.6.3 (MUST-40): less than half a second.
+const DELAYED_ACK: Bounds = Bounds::new("delayed acknowledgment", 0, 499, "ms");
+const SYN_RETRIES: Bounds = Bounds::new("SYN retries", 1, 127, "");
+const SYN_ACK_RETRIES: Bounds = Bounds::new("SYN-ACK retries", 0, 127, "");
+const RETRIES: Bounds = Bounds::new("retries", 1, 127, "");
+const ORPHAN_RETRIES: Bounds = Bounds::new("orphan retries", 1, 127, "");
+const DAY: u64 = 24 * 3_600_000;
+const FIN_WAIT_2: Bounds = Bounds::new("FIN-WAIT-2", 1, DAY, "ms");
+const TIME_WAIT: Bounds = Bounds::new("TIME-WAIT", 1, DAY, "ms");

@@ -8,6 +8,7 @@
 mod config;
 pub mod congestion;
 mod half_open;
+mod info;
 mod input;
 mod output;
 pub mod pool;
@@ -15,7 +16,9 @@ mod reassembly;
 mod rtt;
 mod segment;
 mod seq;
+mod settings;
 mod state;
+mod summary;
 mod tcb;
 #[cfg(test)]
 mod tests;
@@ -25,11 +28,14 @@ mod user;
 
 pub use config::Config;
 pub use half_open::{HalfOpen, HalfOpenVerdict, Offer};
+pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};
 pub use segment::Segment;
 pub use seq::SeqNum;
+pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
 pub use state::{Cause, Census, State};
+pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
 

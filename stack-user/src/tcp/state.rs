@@ -1,10 +1,11 @@
 //! The states of a connection (RFC 9293, section 3.3.2) and the changes between them.
 
 /// A connection's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
     /// No connection.
+    #[default]
     Closed,
     /// Waiting for a SYN from any peer.
     Listen,

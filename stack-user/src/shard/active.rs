@@ -1,0 +1,231 @@
+//! OPEN, active: who asks for a connection, and from where it is opened; and the way back to a
+//! connection from outside of its service.
+//!
+//! Owns the choice of the local address and port. A peer's SYN is `open`'s.
+
+use core::fmt;
+
+use super::Shard;
+use super::deliver::Handle;
+use super::inner::{Conn, Core, keyed_hash};
+use crate::counters::Counter;
+use crate::service::Connection;
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tables::slab::TcbId;
+use crate::tcp::{CloseReason, Tcb};
+use crate::time::Instant;
+use crate::wire::{Addr, FourTuple};
+
+/// A connection of a shard: its place and how many tenants the place had before.
+pub type ConnId = TcbId;
+
+/// An active open (RFC 9293, 3.10.1).
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Our address; the first of the peer's family where it is `None`.
+    pub local: Option<Addr>,
+    /// Our port; one of the shard's range where it is `None` (RFC 6056, algorithm 3).
+    pub local_port: Option<u16>,
+    /// The peer's address.
+    pub remote: Addr,
+    /// The peer's port.
+    pub remote_port: u16,
+    /// The index of the service.
+    pub service: u16,
+    /// The service's word ([`Connection::user`]).
+    pub user: u64,
+}
+
+/// Why a connection could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// No service has this index.
+    UnknownService(u16),
+    /// The shard takes no new connections any more.
+    ShuttingDown,
+    /// No route leads to the peer.
+    NoRoute,
+    /// The local address is not the shard's, or the shard has none of the peer's family.
+    NoAddress,
+    /// A connection, or a TIME-WAIT record, has this name.
+    InUse,
+    /// Every local port of the shard's range is taken towards this peer.
+    NoPort,
+    /// A table is full.
+    Full,
+}
+
+impl OpenError {
+    /// What a service is told that asked by a command.
+    fn reason(self) -> CloseReason {
+        match self {
+            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable,
+            _ => CloseReason::NoResources,
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownService(index) => write!(f, "there is no service {index}"),
+            Self::ShuttingDown => f.write_str("the shard is shutting down"),
+            Self::NoRoute => f.write_str("no route leads to the peer"),
+            Self::NoAddress => f.write_str("the shard has no such local address"),
+            Self::InUse => f.write_str("the addresses and ports are in use"),
+            Self::NoPort => f.write_str("no local port is free towards this peer"),
+            Self::Full => f.write_str("a table is full"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Shard {
+    /// OPEN, active: a connection in SYN-SENT, whose SYN goes with the next [`Shard::drain`].
+    ///
+    /// # Errors
+    /// [`OpenError`], and nothing was opened.
+    pub fn open(&mut self, open: &Open, now: Instant) -> Result<ConnId, OpenError> {
+        let opened = match usize::from(open.service) < self.services.len() {
+            true => self.core.open_active(open, now),
+            false => Err(OpenError::UnknownService(open.service)),
+        };
+        match opened {
+            Ok(id) => self.settle(id.index, now),
+            Err(_) => self.core.counters.count(Counter::FailedOpens),
+        }
+        opened
+    }
+
+    /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
+    pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
+        let (local, local_port) = (None, None);
+        let open = Open { local, local_port, remote, remote_port: port, service, user: 0 };
+        match self.open(&open, now) {
+            Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
+            Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
+        }
+    }
+
+    /// Runs `run` on a connection from outside of its service, as a handle does, then sees to what
+    /// that leads to. `None` when the connection is over.
+    pub fn with<R>(
+        &mut self,
+        id: ConnId,
+        now: Instant,
+        run: impl FnOnce(&mut dyn Connection) -> R,
+    ) -> Option<R> {
+        self.core.conns.get_by_id(id)?;
+        let result = run(&mut Handle::new(&mut self.core, id.index, now));
+        self.settle(id.index, now);
+        Some(result)
+    }
+}
+
+impl Core {
+    fn open_active(&mut self, open: &Open, now: Instant) -> Result<ConnId, OpenError> {
+        if self.shutdown.is_some() {
+            return Err(OpenError::ShuttingDown);
+        }
+        self.next_hop(open.remote).ok_or(OpenError::NoRoute)?;
+        let tuple = self.choose_name(open)?;
+        let (iss, offset) = (self.isn(&tuple, now), self.stamp_offset(&tuple));
+        if self.conns.is_full() {
+            self.counters.count(Counter::TableFull);
+            return Err(OpenError::Full);
+        }
+        let mss = self.mss_for(&tuple.remote);
+        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
+        let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
+        let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
+        let flow = FlowRef::new(FlowKind::Tcb, id.index);
+        if self.flows.insert(self.hasher.hash(&tuple), flow).is_err() {
+            self.forget(id.index);
+            self.counters.count(Counter::TableFull);
+            return Err(OpenError::Full);
+        }
+        Ok(id)
+    }
+
+    /// The name of a connection to be opened: unused, with an address of ours.
+    fn choose_name(&mut self, open: &Open) -> Result<FourTuple, OpenError> {
+        let Open { remote, remote_port, .. } = *open;
+        let is_fit = |addr: &Addr| match open.local {
+            Some(local) => *addr == local,
+            None => addr.is_v4() == remote.is_v4(),
+        };
+        let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
+        let local = local.ok_or(OpenError::NoAddress)?;
+        let tuple = FourTuple { local, remote, local_port: 0, remote_port };
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        let is_free = |local_port: u16| {
+            let tuple = FourTuple { local_port, ..tuple };
+            flows.find(hasher.hash(&tuple), |_| true).is_none()
+        };
+        let local_port = match open.local_port {
+            Some(port) if is_free(port) => port,
+            Some(_) => return Err(OpenError::InUse),
+            None => {
+                let start = keyed_hash(&self.config.secrets.port, &tuple);
+                self.ports.choose(start, is_free).ok_or(OpenError::NoPort)?
+            }
+        };
+        Ok(FourTuple { local_port, ..tuple })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{addr, config};
+    use super::*;
+    use crate::service::Discard;
+
+    fn shard() -> Shard {
+        Shard::new(config(1, Vec::new()), vec![Box::new(Discard)])
+    }
+
+    fn open() -> Open {
+        let (local, local_port) = (None, None);
+        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, user: 9 }
+    }
+
+    #[test]
+    fn closed_open_with_a_port_uses_it_and_refuses_it_twice() {
+        let mut shard = shard();
+        let asked = Open { local: Some(addr(1)), local_port: Some(5000), ..open() };
+        let id = shard.open(&asked, Instant::ZERO).expect("the name is free");
+        let seen = shard.with(id, Instant::ZERO, |conn| (conn.tuple().local_port, *conn.user()));
+        assert_eq!(seen, Some((5000, 9)));
+        assert_eq!(shard.open(&asked, Instant::ZERO), Err(OpenError::InUse));
+        assert!(shard.open(&open(), Instant::ZERO).is_ok(), "another port is free");
+    }
+
+    #[test]
+    fn closed_open_that_cannot_be_is_refused_by_its_reason() {
+        let mut shard = shard();
+        let cases = [
+            (Open { service: 3, ..open() }, OpenError::UnknownService(3)),
+            (Open { local: Some(addr(8)), ..open() }, OpenError::NoAddress),
+            (
+                Open { remote: core::net::Ipv4Addr::new(8, 8, 8, 8).into(), ..open() },
+                OpenError::NoRoute,
+            ),
+        ];
+        for (asked, error) in cases {
+            assert_eq!(shard.open(&asked, Instant::ZERO), Err(error));
+        }
+        assert_eq!(shard.counters()[Counter::FailedOpens], 3);
+    }
+
+    #[test]
+    fn closed_connection_is_not_found_again_by_its_id() {
+        let mut shard = shard();
+        let id = shard.open(&open(), Instant::ZERO).expect("the name is free");
+        assert_eq!(shard.with(id, Instant::ZERO, |conn| conn.abort()), Some(()));
+        assert_eq!(shard.with(id, Instant::ZERO, |conn| conn.abort()), None);
+        let next = shard.open(&open(), Instant::ZERO).expect("the name is free");
+        assert_eq!(next.index, id.index);
+        assert_eq!(shard.with(id, Instant::ZERO, |_| ()), None, "a later tenant");
+    }
+}
