@@ -18,6 +18,7 @@ mod segment;
 mod seq;
 mod settings;
 mod state;
+mod summary;
 mod tcb;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
 pub use state::{Cause, Census, State};
+pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
 
