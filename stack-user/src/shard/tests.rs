@@ -1,5 +1,7 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod grid;
+
 use core::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
