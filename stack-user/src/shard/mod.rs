@@ -14,6 +14,7 @@ mod inner;
 mod open;
 mod replies;
 mod segments;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timers;

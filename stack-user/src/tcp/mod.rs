@@ -17,6 +17,7 @@ mod rtt;
 mod segment;
 mod seq;
 mod settings;
+mod sound;
 mod state;
 mod tcb;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use output::{Bare, HEADROOM, MAX_HEADER};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
+pub use sound::Held;
 pub use state::{Cause, Census, State};
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};

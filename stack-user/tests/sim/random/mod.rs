@@ -74,6 +74,7 @@ impl Run {
         let mut net = Network::new(nodes, faults(&mut rng, mtu, strips), seed);
         net.links[1].impairment = faults(&mut rng, mtu, strips);
         net.now = Instant::from_millis(rng.below(1 << 33));
+        net.is_checked = true;
         Self { rng, seed, net, world, setups, lives: [0; 2] }
     }
 
@@ -150,9 +151,7 @@ impl Run {
             Action::Outage(time) => {
                 let end = now + time;
                 self.net.filter =
-                    Box::new(
-                        move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry },
-                    );
+                    Box::new(move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry });
             }
         }
     }
@@ -200,7 +199,10 @@ impl Run {
         let bound = FRAMES_EACH * (opens + 1) + octets / OCTETS_EACH;
         if std::env::var_os("SLUICE_STATS").is_some() {
             let overs: Vec<_> = notes.ends.iter().map(|end| end.over).collect();
-            eprintln!("{} frames {octets} octets {opens} opens, {overs:?} {:?}", self.net.sent, notes.failed);
+            eprintln!(
+                "{} frames {octets} octets {opens} opens, {overs:?} {:?}",
+                self.net.sent, notes.failed
+            );
         }
         assert!(self.net.sent <= bound, "{} frames for {octets} octets", self.net.sent);
     }
