@@ -126,7 +126,7 @@ counters! {
     DropIpHeader => "drop_ip_header",
     /// Dropped: an IP fragment.
     DropFragment => "drop_fragment",
-    /// Dropped: source or destination address that no host may use (MUST-57).
+    /// Dropped: source or destination address that no host may use.
     DropMartian => "drop_martian",
     /// Dropped: a transport protocol that we do not speak.
     DropProtocol => "drop_protocol",
@@ -134,9 +134,9 @@ counters! {
     DropIcmp => "drop_icmp",
     /// Dropped: TCP header malformed.
     DropTcpHeader => "drop_tcp_header",
-    /// Dropped: TCP checksum wrong (MUST-3).
+    /// Dropped: TCP checksum wrong.
     DropChecksum => "drop_checksum",
-    /// Dropped: a TCP option with an impossible length (MUST-7).
+    /// Dropped: a TCP option with an impossible length.
     DropTcpOption => "drop_tcp_option",
     /// Dropped: no connection, no listener, and no answer owed.
     DropNoSocket => "drop_no_socket",

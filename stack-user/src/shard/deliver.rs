@@ -147,6 +147,7 @@ impl Shard {
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
+        self.core.note_changed(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
         if conn.is_detached {
             self.settle_detached(index, now);

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::publish::Publisher;
 use super::replies::Reply;
 use crate::counters::Counters;
-use crate::tables::flow::{
-    FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable, HeapWords, words_for,
-};
+use crate::tables::flow::{FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable};
 use crate::tables::listeners::Listeners;
 use crate::tables::neighbours::Neighbours;
 use crate::tables::ports::Ports;
+use crate::tables::region::Region;
 use crate::tables::slab::Slab;
 use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
-use crate::tcp::{Census, Env, HalfOpen, SeqNum, Tcb};
+use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wheel::{Alarm, Wheel};
 use crate::wire::{Addr, FourTuple, MacAddr};
@@ -26,8 +26,8 @@ use crate::wire::{Addr, FourTuple, MacAddr};
 pub(super) struct Core {
     pub config: ShardConfig,
     pub hasher: FlowHasher,
-    pub flows: FlowTable<HeapWords>,
-    pub peers: Vec<(u16, FlowReader<HeapWords>)>,
+    pub flows: FlowTable,
+    pub peers: Vec<(u16, FlowReader)>,
     pub conns: Slab<Conn>,
     pub half_open: Slab<HalfOpenEntry>,
     pub time_waits: TimeWaits,
@@ -45,6 +45,7 @@ pub(super) struct Core {
     /// Connections whose service waits for room in the pool, each once.
     pub starved: VecDeque<u32>,
     pub replies: VecDeque<Reply>,
+    pub publisher: Publisher,
     pub requests: VecDeque<Request>,
     /// When all that is left is reset, once the shard is shutting down.
     pub shutdown: Option<Instant>,
@@ -79,6 +80,10 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    /// The state that its published record shows; CLOSED while it has none.
+    pub published: State,
+    /// Changed since its record was written.
+    pub is_stale: bool,
 }
 
 /// A half-open entry in its shard.
@@ -119,12 +124,11 @@ impl TimerKey {
 }
 
 impl Core {
-    pub(super) fn new(config: ShardConfig) -> Self {
+    pub(super) fn new(config: ShardConfig, region: Region) -> Self {
         let limits = config.limits;
-        let flows = limits.connections + limits.half_open + limits.time_wait;
         Self {
             hasher: FlowHasher::new(config.secrets.flow),
-            flows: FlowTable::new(HeapWords::new(words_for(flows))),
+            flows: region.flow_table(),
             peers: Vec::new(),
             conns: Slab::new(limits.connections),
             half_open: Slab::new(limits.half_open),
@@ -140,6 +144,7 @@ impl Core {
             dirty: VecDeque::new(),
             starved: VecDeque::new(),
             replies: VecDeque::with_capacity(limits.replies),
+            publisher: Publisher::new(region),
             requests: VecDeque::new(),
             shutdown: None,
             generation: 0,

@@ -12,6 +12,7 @@ mod demux;
 mod hosts;
 mod inner;
 mod open;
+mod publish;
 mod replies;
 mod segments;
 mod sound;
@@ -26,7 +27,8 @@ pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets,
 use self::inner::Core;
 use crate::counters::Counters;
 use crate::service::Service;
-use crate::tables::flow::{FlowReader, HeapWords};
+use crate::tables::flow::FlowReader;
+use crate::tables::region::Region;
 use crate::tcp::State;
 use crate::time::Instant;
 
@@ -61,19 +63,28 @@ impl Shard {
     /// # Panics
     /// When a listener names a service that is not there.
     pub fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
+        let region = Region::on_heap(config.limits.layout());
+        Self::over(region, config, services)
+    }
+
+    /// A shard whose flow table and published records lie in `region`, which nobody else writes.
+    ///
+    /// # Panics
+    /// When a listener names a service that is not there.
+    pub fn over(region: Region, config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
         let is_known = |index: u16| usize::from(index) < services.len();
         assert!(config.listeners.iter().all(|listener| is_known(listener.service)));
         let scratch = vec![0; crate::tcp::pool::CHUNK].into_boxed_slice();
-        Self { core: Core::new(config), services, scratch }
+        Self { core: Core::new(config, region), services, scratch }
     }
 
     /// A view of this shard's flows for the others.
-    pub fn flow_reader(&self) -> FlowReader<HeapWords> {
+    pub fn flow_reader(&self) -> FlowReader {
         self.core.flows.reader()
     }
 
     /// The other shards' numbers and flows: a frame of a flow of theirs is handed over.
-    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader<HeapWords>)>) {
+    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader)>) {
         self.core.peers = peers;
     }
 

@@ -5,7 +5,7 @@ use super::demux::Arrival;
 use super::inner::{Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::{HalfOpen, Offer, SeqNum, Tcb};
+use crate::tcp::{HalfOpen, Offer, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
 
 impl Core {
@@ -112,6 +112,7 @@ impl Core {
     pub(super) fn forget(&mut self, index: u32) -> Option<Conn> {
         if let Some((conn, mut env)) = self.conn_env(index) {
             conn.tcb.release(&mut env);
+            self.unpublish(index);
         }
         self.conns.remove(index)
     }
@@ -132,6 +133,8 @@ impl Conn {
             is_known: false,
             is_fin_pending: false,
             is_detached: false,
+            published: State::Closed,
+            is_stale: false,
         }
     }
 }

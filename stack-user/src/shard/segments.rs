@@ -66,7 +66,7 @@ impl Shard {
 
     fn on_time_wait(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
         let until = self.core.time_wait_end(now);
-        let Some(record) = self.core.time_waits.get_mut(index) else { return };
+        let Some(record) = self.core.time_waits.get(index) else { return };
         match record.on_segment(&arrival.segment) {
             TimeWaitVerdict::Drop => {}
             TimeWaitVerdict::Reuse { above } => {
@@ -80,10 +80,10 @@ impl Shard {
                 }
             }
             verdict @ (TimeWaitVerdict::Acknowledge | TimeWaitVerdict::Restart) => {
-                if verdict == TimeWaitVerdict::Restart {
-                    record.deadline = until;
-                }
                 let bare = record.ack(now);
+                if verdict == TimeWaitVerdict::Restart {
+                    self.core.time_waits.restart(index, until);
+                }
                 self.core.reply_bare(arrival.mac, arrival.tuple, bare);
             }
         }

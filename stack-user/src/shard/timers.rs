@@ -12,6 +12,7 @@ impl Shard {
         if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
             self.abort_all(now);
         }
+        self.core.publish_due(now);
         let mut fired = [(0, 0); BUDGET];
         let mut count = 0;
         self.core.wheel.expire(now, BUDGET, &mut |key, generation| {
@@ -36,10 +37,8 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
         let shutdown = self.core.shutdown.filter(|_| !self.core.conns.is_empty());
-        match (wheel, shutdown) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let publish = self.core.publisher.next_deadline();
+        [wheel, shutdown, publish].into_iter().flatten().min()
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {

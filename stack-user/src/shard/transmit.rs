@@ -76,6 +76,7 @@ impl Shard {
         if conn.tcb.is_over() || conn.tcb.has_events() {
             self.settle(index, now);
         } else {
+            self.core.note_changed(index, now);
             self.core.arm(index);
         }
     }

@@ -19,6 +19,7 @@ mod seq;
 mod settings;
 mod sound;
 mod state;
+mod summary;
 mod tcb;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
 pub use sound::Held;
 pub use state::{Cause, Census, State};
+pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
 
