@@ -16,6 +16,7 @@ mod open;
 mod publish;
 mod replies;
 mod segments;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -231,7 +231,6 @@ impl Conn {
             service,
             user: 0,
             next_hop: None,
-            armed: (Instant::NEVER, 0),
             is_dirty: false,
             is_waiting: false,
             is_starved: false,
