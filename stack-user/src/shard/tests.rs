@@ -119,7 +119,7 @@ fn talk(octets: usize) -> (Shard, Shard, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let client = Client { left: octets, seen: seen.clone() };
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
-    let listener = Listener { addr: None, port: 7, service: 0 };
+    let listener = Listener::new(None, 7, 0);
     let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
     let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);
