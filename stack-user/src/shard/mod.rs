@@ -9,9 +9,11 @@ mod active;
 mod config;
 mod deliver;
 mod demux;
+mod handle;
 mod hosts;
 mod inner;
 mod open;
+mod orphans;
 mod replies;
 mod segments;
 #[cfg(test)]

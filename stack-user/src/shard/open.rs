@@ -113,7 +113,9 @@ impl Core {
         if let Some((conn, mut env)) = self.conn_env(index) {
             conn.tcb.release(&mut env);
         }
-        self.conns.remove(index)
+        let conn = self.conns.remove(index)?;
+        self.forget_orphan((conn.is_orphan, conn.stuck));
+        Some(conn)
     }
 }
 
@@ -125,6 +127,8 @@ impl Conn {
             user: 0,
             next_hop: None,
             armed: (Instant::NEVER, 0),
+            stuck: 0,
+            is_orphan: false,
             is_dirty: false,
             is_waiting: false,
             is_starved: false,
