@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sluice::tables::flow::{FlowHasher, FlowKind, FlowRef, FlowTable, HeapWords, words_for};
+use sluice::tables::flow::{FlowHasher, FlowKind, FlowRef, FlowTable, words_for};
+use sluice::tables::words::Words;
 use sluice::time::{Duration, Instant};
 use sluice::wheel::Wheel;
 use sluice::wire::{FourTuple, checksum};
@@ -40,7 +41,7 @@ fn flows(criterion: &mut Criterion) {
     group.bench_function("hash", |bencher| bencher.iter(|| hasher.hash(black_box(&tuple(5)))));
     for count in [1_000, 1_000_000] {
         let hashes: Vec<u64> = (0..count).map(|n| hasher.hash(&tuple(n))).collect();
-        let mut table = FlowTable::new(HeapWords::new(words_for(count as usize)));
+        let mut table = FlowTable::new(Words::zeroed(words_for(count as usize)));
         for (n, hash) in hashes.iter().enumerate() {
             let flow = FlowRef::new(FlowKind::Tcb, n as u32);
             table.insert(*hash, flow).expect("the table was made for as many");

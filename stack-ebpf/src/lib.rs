@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod contract;
 pub mod frame;
+pub mod impair;
 pub mod steer;
 pub mod verdict;
 

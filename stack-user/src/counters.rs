@@ -60,10 +60,20 @@ counters! {
     Resets => "resets",
     /// Connections ended because the peer stopped answering.
     TimedOut => "timed_out",
-    /// SYNs refused because the SYN queue was full.
+    /// SYNs that found their listener's SYN queue, or the table of half-open entries, full.
     SynQueueFull => "syn_queue_full",
-    /// Final ACKs dropped because the accept queue or the connection table was full.
+    /// SYNs that found the table of half-open entries full.
+    HalfOpenFull => "half_open_full",
+    /// SYNs and final ACKs dropped because the accept queue was full.
     AcceptQueueFull => "accept_queue_full",
+    /// Final ACKs that opened nothing because their listener waits for data first.
+    AcceptsDeferred => "accepts_deferred",
+    /// SYN cookies sent.
+    CookiesSent => "cookies_sent",
+    /// Acknowledgments that answered a SYN cookie.
+    CookiesReceived => "cookies_received",
+    /// Acknowledgments whose SYN cookie was forged or too old.
+    CookiesFailed => "cookies_failed",
     /// SYN-ACKs sent again.
     SynAckRetransmits => "syn_ack_retransmits",
     /// Segments sent again.
@@ -144,7 +154,7 @@ counters! {
     DropIpHeader => "drop_ip_header",
     /// Dropped: an IP fragment.
     DropFragment => "drop_fragment",
-    /// Dropped: source or destination address that no host may use (MUST-57).
+    /// Dropped: source or destination address that no host may use.
     DropMartian => "drop_martian",
     /// Dropped: a transport protocol that we do not speak.
     DropProtocol => "drop_protocol",
@@ -152,9 +162,9 @@ counters! {
     DropIcmp => "drop_icmp",
     /// Dropped: TCP header malformed.
     DropTcpHeader => "drop_tcp_header",
-    /// Dropped: TCP checksum wrong (MUST-3).
+    /// Dropped: TCP checksum wrong.
     DropChecksum => "drop_checksum",
-    /// Dropped: a TCP option with an impossible length (MUST-7).
+    /// Dropped: a TCP option with an impossible length.
     DropTcpOption => "drop_tcp_option",
     /// Dropped: no connection, no listener, and no answer owed.
     DropNoSocket => "drop_no_socket",

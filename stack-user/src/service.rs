@@ -9,6 +9,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
 mod chargen;
+pub mod client;
 mod discard;
 mod echo;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod fake;
 pub mod http;
 
 pub use chargen::Chargen;
+pub use client::Client;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use http::Http;

@@ -97,7 +97,8 @@ impl Route {
     }
 }
 
-/// Builds the XDP program in release; returns the path of the object, `target/sluice-xdp.o`.
+/// Builds the XDP programs in release: the one that steers, whose object's path is returned
+/// (`target/sluice-xdp.o`), and that of the tests' impaired link beside it (`impair.o`).
 ///
 /// # Errors
 /// When no toolchain for the BPF target is found, or when the build fails.
@@ -114,7 +115,7 @@ pub(crate) fn build_ebpf() -> Result<PathBuf> {
     let status = route
         .cargo()
         .current_dir(workspace())
-        .args(["build", "--package", "stack-ebpf", "--bin", "sluice-xdp", "--release"])
+        .args(["build", "--package", "stack-ebpf", "--bins", "--release"])
         .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
         .arg(&target)
         .env("RUSTFLAGS", RUSTFLAGS)
@@ -124,7 +125,9 @@ pub(crate) fn build_ebpf() -> Result<PathBuf> {
     if !status.success() {
         bail!("the build of the XDP program failed");
     }
-    place(&target.join(TARGET).join("release").join("sluice-xdp"))
+    let built = target.join(TARGET).join("release");
+    place(&built.join("impair"))?;
+    place(&built.join("sluice-xdp"))
 }
 
 /// The workspace's root.
@@ -154,9 +157,10 @@ fn path_with(first: &Path) -> Result<OsString> {
     env::join_paths(all).context("PATH holds an entry that cannot be joined")
 }
 
-/// Copies the object to the place where `sluice` looks for it, unless that is there already.
+/// Copies an object to the place where `sluice` and the tests look for it, unless that is there already.
 fn place(built: &Path) -> Result<PathBuf> {
-    let object = target_dir().join("sluice-xdp.o");
+    let name = built.file_name().context("an object has a name")?;
+    let object = target_dir().join(name).with_extension("o");
     let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
     if fs::read(&object).is_ok_and(|old| old == bytes) {
         return Ok(object);

@@ -6,6 +6,8 @@ mod ci;
 mod cmd;
 mod demo;
 mod ebpf;
+mod lex;
+mod rfc;
 mod rooms;
 mod run;
 mod setup;
@@ -32,6 +34,12 @@ enum Command {
     Test(test::Options),
     /// Formatting, lints, documentation, the import check, then every test.
     Ci,
+    /// Writes docs/rfc-compliance.md from the comments that name requirements.
+    Rfc {
+        /// Only compares, and fails where the file is stale or a requirement is not met.
+        #[arg(long)]
+        check: bool,
+    },
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
+        Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

@@ -146,7 +146,7 @@ fn module_path(file: &Path) -> Vec<String> {
 }
 
 /// Every file of Rust under `dir`, in order.
-fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     for entry in entries {

@@ -114,6 +114,24 @@ impl FromStr for ConnectSpec {
     }
 }
 
+/// `ADDR:PORT`: where a peer listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The peer's address.
+    pub addr: Addr,
+    /// The peer's port.
+    pub port: u16,
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (addr, port) = text.rsplit_once(':').ok_or("give ADDR:PORT")?;
+        Ok(Self { addr: parse_addr(addr)?, port: parse_port(port)? })
+    }
+}
+
 /// `LO-HI`: a range of ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {

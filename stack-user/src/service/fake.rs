@@ -133,6 +133,10 @@ impl<S: Service> Rig<S> {
         self.service.on_accept(&mut self.conn);
     }
 
+    pub(crate) fn connect(&mut self) {
+        self.service.on_connected(&mut self.conn);
+    }
+
     /// The peer's bytes arrive as one segment.
     pub(crate) fn deliver(&mut self, data: &[u8]) {
         self.input.extend_from_slice(data);
@@ -175,6 +179,9 @@ impl<S: Service> Rig<S> {
             self.conn.now = due;
             self.conn.timer = None;
             self.service.on_timer(&mut self.conn);
+            if std::mem::take(&mut self.conn.resume) {
+                self.offer();
+            }
         }
         self.conn.now = end;
     }

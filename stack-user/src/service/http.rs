@@ -23,6 +23,7 @@ mod status;
 mod tests;
 
 use head::{Head, Outcome};
+pub(super) use pattern::pattern_at;
 pub use pattern::{PERIOD, pattern};
 use reply::{Code, Reply, Then};
 pub use status::{CounterValue, Snapshot, Status};

@@ -4,6 +4,7 @@ use core::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::tables::listeners::Listener;
+use crate::tables::region::Layout;
 use crate::tcp;
 use crate::time::Instant;
 use crate::wire::{Addr, MacAddr};
@@ -98,6 +99,14 @@ impl Default for Limits {
             resets_per_second: 20_000,
             buffers: 1 << 30,
         }
+    }
+}
+
+impl Limits {
+    /// What the shard's region has room for.
+    pub const fn layout(&self) -> Layout {
+        let flows = self.connections + self.half_open + self.time_wait;
+        Layout { flows, connections: self.connections }
     }
 }
 

@@ -12,10 +12,13 @@ mod demux;
 mod handle;
 mod hosts;
 mod inner;
+mod listen;
 mod open;
 mod orphans;
+mod publish;
 mod replies;
 mod segments;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -27,7 +30,8 @@ pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets,
 use self::inner::Core;
 use crate::counters::Counters;
 use crate::service::Service;
-use crate::tables::flow::{FlowReader, HeapWords};
+use crate::tables::flow::FlowReader;
+use crate::tables::region::Region;
 use crate::tcp::State;
 use crate::time::Instant;
 
@@ -60,21 +64,34 @@ impl Shard {
     /// A shard whose listeners name `services` by index.
     ///
     /// # Panics
-    /// When a listener names a service that is not there.
+    /// When one of the listeners is impossible: see [`Shard::listen`].
     pub fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
-        let is_known = |index: u16| usize::from(index) < services.len();
-        assert!(config.listeners.iter().all(|listener| is_known(listener.service)));
+        let region = Region::on_heap(config.limits.layout());
+        Self::over(region, config, services)
+    }
+
+    /// A shard whose flow table and published records lie in `region`, which nobody else writes.
+    ///
+    /// # Panics
+    /// When one of the listeners is impossible: see [`Shard::listen`].
+    pub fn over(region: Region, config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
+        let listeners = config.listeners.clone();
         let scratch = vec![0; crate::tcp::pool::CHUNK].into_boxed_slice();
-        Self { core: Core::new(config), services, scratch }
+        let mut shard = Self { core: Core::new(config, region), services, scratch };
+        for listener in listeners {
+            let listening = shard.listen(listener, Instant::ZERO);
+            assert!(listening.is_ok(), "{listening:?}");
+        }
+        shard
     }
 
     /// A view of this shard's flows for the others.
-    pub fn flow_reader(&self) -> FlowReader<HeapWords> {
+    pub fn flow_reader(&self) -> FlowReader {
         self.core.flows.reader()
     }
 
     /// The other shards' numbers and flows: a frame of a flow of theirs is handed over.
-    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader<HeapWords>)>) {
+    pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader)>) {
         self.core.peers = peers;
     }
 

@@ -15,15 +15,14 @@ use core::hint::black_box;
 
 use siphasher::sip::SipHasher13;
 
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::{Ordering, fence};
+use super::words::Words;
 use crate::wire::FourTuple;
 
 mod bucket;
 mod reader;
-mod words;
 
 pub use reader::FlowReader;
-pub use words::HeapWords;
 
 use bucket::{Buckets, Header, Place, SLOTS, Slot, WORDS};
 
@@ -121,21 +120,21 @@ pub const fn words_for(capacity: usize) -> usize {
 }
 
 /// The table, as its owner sees it. Only one may be made over the same words.
-pub struct FlowTable<W> {
-    words: W,
+pub struct FlowTable {
+    words: Words,
     /// Flows held.
     len: usize,
     /// The most flows.
     capacity: usize,
 }
 
-impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
+impl FlowTable {
     /// An empty table over `words`, all of them zero; as many buckets as they hold.
     ///
     /// # Panics
     ///
     /// If there are fewer words than a bucket has.
-    pub fn new(words: W) -> Self {
+    pub fn new(words: Words) -> Self {
         let buckets = Buckets::of(words.as_ref()).count();
         assert!(buckets > 0, "a flow table needs a bucket");
         Self { words, len: 0, capacity: buckets * SLOTS * 7 / 8 }
@@ -163,7 +162,7 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
     #[inline]
     pub fn touch(&self, hash: u64) {
         let buckets = self.buckets();
-        black_box(buckets.header(buckets.home(hash), Ordering::Relaxed));
+        black_box(buckets.header(buckets.home(hash)));
     }
 
     /// The reference of that hash for which `is_match` says yes.
@@ -189,7 +188,7 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
             None if buckets.guests(home).next().is_some() => return Err(Full),
             None => self.room_away(home, home).ok_or(Full)?,
         };
-        let header = buckets.header(home, Ordering::Relaxed).with(place.distance);
+        let header = buckets.header(home).with(place.distance);
         self.write(home, header, |buckets| {
             buckets.put(place, Slot::new(hash, place.distance, flow))
         });
@@ -211,7 +210,7 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
         let Some((place, _)) = self.locate(hash, |other| other == flow) else { return false };
         let buckets = self.buckets();
         let home = buckets.home(hash);
-        let header = buckets.header(home, Ordering::Relaxed);
+        let header = buckets.header(home);
         // A guest's place is left empty: its host has no flow elsewhere, or it would be no host.
         let farthest = if place.distance == 0 { header.farthest() } else { None };
         match farthest.and_then(|distance| buckets.guests_of(home, distance).next()) {
@@ -259,7 +258,7 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
     fn move_guest(&self, from: Place, to: Place) {
         let buckets = self.buckets();
         let home = buckets.home_of_guest(from);
-        let header = buckets.header(home, Ordering::Relaxed);
+        let header = buckets.header(home);
         let header = self.header_without(home, header, from).with(to.distance);
         self.write(home, header, |buckets| {
             buckets.put(to, buckets.slot(from).at(to.distance));
@@ -283,7 +282,7 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
     ) -> Option<(Place, FlowRef)> {
         let buckets = self.buckets();
         let home = buckets.home(hash);
-        let header = buckets.header(home, Ordering::Relaxed);
+        let header = buckets.header(home);
         header.distances().find_map(|distance| {
             let place = buckets.find_at(home, distance, hash, &mut is_match)?;
             Some((place, buckets.slot(place).flow()))
@@ -308,11 +307,9 @@ impl<W: AsRef<[AtomicU64]>> FlowTable<W> {
     fn buckets(&self) -> Buckets<'_> {
         Buckets::of(self.words.as_ref())
     }
-}
 
-impl<W: AsRef<[AtomicU64]> + Clone> FlowTable<W> {
     /// A view for another thread.
-    pub fn reader(&self) -> FlowReader<W> {
+    pub fn reader(&self) -> FlowReader {
         FlowReader::new(self.words.clone())
     }
 }

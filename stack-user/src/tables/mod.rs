@@ -1,10 +1,14 @@
 //! Tables of the shard: flows, listeners, ports, neighbours, TIME-WAIT records.
 #![forbid(unsafe_code)]
 
+mod blocks;
 pub mod flow;
 pub mod listeners;
 pub mod neighbours;
 pub mod ports;
+pub mod published;
+pub mod region;
 pub mod slab;
 mod sync;
 pub mod time_waits;
+pub mod words;

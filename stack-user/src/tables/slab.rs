@@ -3,6 +3,8 @@
 //!
 //! Growth is lazy and never moves a value; capacity is fixed at construction.
 
+use super::blocks::Blocks;
+
 /// A place in a slab and its tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TcbId {
@@ -14,13 +16,11 @@ pub struct TcbId {
 
 /// Values at stable indices.
 pub struct Slab<T> {
-    chunks: Vec<Vec<Place<T>>>,
+    places: Blocks<Place<T>>,
     /// The first free place, or [`NONE`].
     free: u32,
     /// Values held.
     len: usize,
-    /// The most values.
-    capacity: usize,
 }
 
 struct Place<T> {
@@ -36,9 +36,8 @@ enum Content<T> {
 
 impl<T> Slab<T> {
     /// An empty slab for at most `capacity` values, and never more than [`MAX_CAPACITY`].
-    pub const fn new(capacity: usize) -> Self {
-        let capacity = if capacity < MAX_CAPACITY { capacity } else { MAX_CAPACITY };
-        Self { chunks: Vec::new(), free: NONE, len: 0, capacity }
+    pub fn new(capacity: usize) -> Self {
+        Self { places: Blocks::new(capacity.min(MAX_CAPACITY)), free: NONE, len: 0 }
     }
 
     /// How many values are held.
@@ -56,13 +55,13 @@ impl<T> Slab<T> {
     /// The most values that it takes.
     #[inline]
     pub const fn capacity(&self) -> usize {
-        self.capacity
+        self.places.capacity()
     }
 
     /// Whether nothing more can be inserted.
     #[inline]
     pub const fn is_full(&self) -> bool {
-        self.len >= self.capacity
+        self.len >= self.capacity()
     }
 
     /// Takes a value in; `None`, and the value dropped, when the slab is full.
@@ -74,11 +73,13 @@ impl<T> Slab<T> {
     /// Takes in the value that `make` makes for its id; `None` when the slab is full.
     #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(TcbId) -> T) -> Option<TcbId> {
-        if self.free == NONE && !self.grow() {
-            return None;
+        if self.free == NONE {
+            // Places are made one by one, so that memory is touched as it is used.
+            let place = Place { generation: 0, content: Content::Free(NONE) };
+            self.free = self.places.push(place)?;
         }
         let index = self.free;
-        let place = self.place_mut(index)?;
+        let place = self.places.get_mut(index)?;
         let Content::Free(next) = place.content else { return None };
         let id = TcbId { index, generation: place.generation };
         place.content = Content::Value(make(id));
@@ -91,7 +92,7 @@ impl<T> Slab<T> {
     #[inline]
     pub fn remove(&mut self, index: u32) -> Option<T> {
         let free = self.free;
-        let place = self.place_mut(index)?;
+        let place = self.places.get_mut(index)?;
         if matches!(place.content, Content::Free(_)) {
             return None;
         }
@@ -108,7 +109,7 @@ impl<T> Slab<T> {
     /// The value at `index`, whatever its generation.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
-        match &self.place(index)?.content {
+        match &self.places.get(index)?.content {
             Content::Value(value) => Some(value),
             Content::Free(_) => None,
         }
@@ -117,7 +118,7 @@ impl<T> Slab<T> {
     /// The value at `index`, whatever its generation.
     #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        match &mut self.place_mut(index)?.content {
+        match &mut self.places.get_mut(index)?.content {
             Content::Value(value) => Some(value),
             Content::Free(_) => None,
         }
@@ -144,7 +145,7 @@ impl<T> Slab<T> {
     /// The id of the value at `index`.
     #[inline]
     pub fn id(&self, index: u32) -> Option<TcbId> {
-        let place = self.place(index)?;
+        let place = self.places.get(index)?;
         match place.content {
             Content::Value(_) => Some(TcbId { index, generation: place.generation }),
             Content::Free(_) => None,
@@ -153,40 +154,10 @@ impl<T> Slab<T> {
 
     /// Every value with its id, by index.
     pub fn iter(&self) -> impl Iterator<Item = (TcbId, &T)> {
-        let places = self.chunks.iter().flatten();
-        (0..).zip(places).filter_map(|(index, place)| match &place.content {
+        (0..).zip(self.places.iter()).filter_map(|(index, place)| match &place.content {
             Content::Value(value) => Some((TcbId { index, generation: place.generation }, value)),
             Content::Free(_) => None,
         })
-    }
-
-    #[inline]
-    fn place(&self, index: u32) -> Option<&Place<T>> {
-        self.chunks.get(index as usize / CHUNK_LEN)?.get(index as usize % CHUNK_LEN)
-    }
-
-    #[inline]
-    fn place_mut(&mut self, index: u32) -> Option<&mut Place<T>> {
-        self.chunks.get_mut(index as usize / CHUNK_LEN)?.get_mut(index as usize % CHUNK_LEN)
-    }
-
-    /// Adds one place to the free list, as long as there is capacity. Places are made one by one, so
-    /// that memory is touched as it is used.
-    #[cold]
-    fn grow(&mut self) -> bool {
-        // The free list is empty, so every place is taken.
-        let index = self.len;
-        if index >= self.capacity {
-            return false;
-        }
-        if index.is_multiple_of(CHUNK_LEN) {
-            self.chunks.push(Vec::with_capacity(CHUNK_LEN.min(self.capacity - index)));
-        }
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(Place { generation: 0, content: Content::Free(NONE) });
-        }
-        self.free = index as u32;
-        true
     }
 }
 
@@ -195,8 +166,6 @@ pub const MAX_CAPACITY: usize = 1 << 30;
 
 /// No place.
 const NONE: u32 = u32::MAX;
-/// Places that are allocated at once.
-const CHUNK_LEN: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,17 @@ pub(crate) struct Impairment {
     pub(crate) queue: Duration,
     /// The longest IP packet in octets; longer ones are dropped in silence.
     pub(crate) mtu: usize,
+    /// Options that a box on the way takes out of every SYN.
+    pub(crate) strips: Strips,
+}
+
+/// Options that a box on the way takes out of every SYN: both ends must do without.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Strips {
+    pub(crate) mss: bool,
+    pub(crate) window_scale: bool,
+    pub(crate) sack: bool,
+    pub(crate) timestamps: bool,
 }
 
 impl Impairment {
@@ -53,6 +64,7 @@ impl Default for Impairment {
             rate: None,
             queue: Duration::from_millis(100),
             mtu: 1500,
+            strips: Strips::default(),
         }
     }
 }

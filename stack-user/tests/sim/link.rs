@@ -2,8 +2,10 @@
 
 use sluice::time::Instant;
 use sluice::wire::ethernet::{ETHERTYPE_IPV4, HEADER_LEN};
+use sluice::wire::tcp::{Flags, Options, split};
+use sluice::wire::{PROTOCOL_TCP, checksum, ipv4, tcp};
 
-use crate::impairment::Impairment;
+use crate::impairment::{Impairment, Strips};
 use crate::seed::Rng;
 
 /// One direction of a path.
@@ -30,7 +32,7 @@ impl Link {
     /// Takes a frame at `now`; gives each copy that arrives to `arrive` with its time.
     pub(crate) fn carry(
         &mut self,
-        frame: Vec<u8>,
+        mut frame: Vec<u8>,
         now: Instant,
         arrive: &mut dyn FnMut(Instant, Vec<u8>),
     ) {
@@ -48,6 +50,7 @@ impl Link {
             return;
         }
         self.damaged += u64::from(is_corrupt && is_ipv4(&frame)) * (1 + u64::from(is_twice));
+        self.strip(&mut frame);
         let frame = if is_corrupt { inverted(frame, bit) } else { frame };
         if is_twice {
             let at = self.arrival(left);
@@ -55,6 +58,38 @@ impl Link {
         }
         let at = self.arrival(left);
         arrive(at, frame);
+    }
+
+    /// Takes options out of a SYN, as some boxes do: no-operations stand in their place.
+    fn strip(&self, frame: &mut [u8]) {
+        let Strips { mss, window_scale, sack, timestamps } = self.impairment.strips;
+        if !(mss || window_scale || sack || timestamps) || !is_ipv4(frame) {
+            return;
+        }
+        let packet = ipv4::Packet::parse(&frame[HEADER_LEN..]).expect("nodes send sound packets");
+        let (src, dst) = (packet.src, packet.dst);
+        let at = frame.len() - packet.payload.len();
+        let is_tcp = packet.protocol == PROTOCOL_TCP;
+        let Some((mut header, options, text)) =
+            is_tcp.then(|| split(packet.payload).ok()).flatten()
+        else {
+            return;
+        };
+        if !header.flags.contains(Flags::SYN) {
+            return;
+        }
+        header.checksum = 0;
+        let sum = checksum::sum(text);
+        let mut rest = options.to_vec();
+        let mut options = Options::parse(options).expect("nodes send sound options");
+        options.mss = options.mss.filter(|_| !mss);
+        options.window_scale = options.window_scale.filter(|_| !window_scale);
+        options.sack_permitted &= !sack;
+        options.timestamps = options.timestamps.filter(|_| !timestamps);
+        rest.fill(NO_OPERATION);
+        options.emit(&mut rest[..options.len()]);
+        header.emit(&rest, &mut frame[at..]);
+        tcp::fill_checksum(&mut frame[at..], &src, &dst, sum);
     }
 
     /// When a frame of `len` octets has left at the path's rate; `None` if the queue is full.
@@ -97,3 +132,6 @@ fn inverted(mut frame: Vec<u8>, bit: u64) -> Vec<u8> {
 fn is_ipv4(frame: &[u8]) -> bool {
     frame[12..HEADER_LEN] == ETHERTYPE_IPV4.to_be_bytes()
 }
+
+/// The option of kind 1 (RFC 9293, 3.2).
+const NO_OPERATION: u8 = 1;

@@ -4,7 +4,7 @@
 //! frames), `node` (a shard and its configuration), `network` (the event loop) and `peer` (the
 //! services that talk). The scenarios stand in the other files, by topic. A scenario with
 //! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many,
-//! `SLUICE_LONG=1` ten times as many as usual.
+//! `SLUICE_LONG=1` ten times as many as usual; `SLUICE_TRACE=1` prints every frame.
 
 mod close;
 mod failure;
@@ -16,6 +16,7 @@ mod node;
 mod open;
 mod path;
 mod peer;
+mod random;
 mod seed;
 mod served;
 mod transfer;

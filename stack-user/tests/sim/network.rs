@@ -20,10 +20,18 @@ pub(crate) struct Network {
     pub(crate) now: Instant,
     /// Looks at every frame before its link does, and may drop it.
     pub(crate) filter: Filter,
+    /// Looks after every turn whether the nodes' tables agree with each other.
+    pub(crate) is_checked: bool,
+    /// Frames that the nodes sent.
+    pub(crate) sent: u64,
+    /// Nodes that are not there any more: nothing of theirs runs, and what is sent to them is lost.
+    gone: [bool; 2],
     in_flight: BinaryHeap<Reverse<InFlight>>,
     serial: u64,
     /// Turns since the clock last moved.
     stuck: u32,
+    /// Prints every frame: `SLUICE_TRACE=1`.
+    is_traced: bool,
 }
 
 /// A scenario's own hand on the path.
@@ -60,10 +68,28 @@ impl Network {
             links: [link(0), link(1)],
             now: Instant::ZERO,
             filter: Box::new(|_| Fate::Carry),
+            is_checked: false,
+            sent: 0,
+            gone: [false; 2],
             in_flight: BinaryHeap::new(),
             serial: 0,
             stuck: 0,
+            is_traced: std::env::var_os("SLUICE_TRACE").is_some(),
         }
+    }
+
+    /// Node `index` loses everything. It comes back at once as `next`, or never.
+    pub(crate) fn crash(&mut self, index: usize, next: Option<Node>) {
+        self.gone[index] = next.is_none();
+        if let Some(next) = next {
+            self.nodes[index] = next;
+        }
+    }
+
+    /// The nodes that are there.
+    pub(crate) fn alive(&mut self) -> impl Iterator<Item = (usize, &mut Node)> {
+        let gone = self.gone;
+        self.nodes.iter_mut().enumerate().filter(move |(index, _)| !gone[*index])
     }
 
     /// Opens a connection from node 0 to the listener of node 1.
@@ -115,8 +141,14 @@ impl Network {
             arrived[first.to].push(first.frame);
         }
         for (index, arrived) in arrived.iter().enumerate() {
+            if self.gone[index] {
+                continue;
+            }
             for frame in self.nodes[index].turn(arrived, self.now) {
                 self.send(index, frame);
+            }
+            if self.is_checked && !self.nodes[index].shard.has_work() {
+                self.nodes[index].shard.assert_sound();
             }
         }
         true
@@ -127,11 +159,18 @@ impl Network {
         let of_node = |node: &Node| {
             if node.shard.has_work() { Some(self.now) } else { node.shard.next_deadline() }
         };
-        self.nodes.iter().map(of_node).chain([arrival]).flatten().min()
+        let alive = self.nodes.iter().zip(self.gone).filter(|(_, gone)| !gone);
+        alive.map(|(node, _)| of_node(node)).chain([arrival]).flatten().min()
     }
 
     fn send(&mut self, from: usize, frame: Vec<u8>) {
-        if (self.filter)(&sight(from, self.now, &frame)) == Fate::Drop {
+        self.sent += 1;
+        let sight = sight(from, self.now, &frame);
+        let fate = (self.filter)(&sight);
+        if self.is_traced {
+            print(&sight, fate);
+        }
+        if fate == Fate::Drop {
             return;
         }
         let (in_flight, serial) = (&mut self.in_flight, &mut self.serial);
@@ -152,6 +191,27 @@ fn sight(from: usize, at: Instant, bytes: &[u8]) -> Sight<'_> {
     let segment = (packet.protocol == PROTOCOL_TCP)
         .then(|| Packet::parse(packet.payload).expect("a node sends well-formed segments"));
     Sight { from, at, is_arp: false, segment }
+}
+
+/// One line for a frame, as the trace has it.
+fn print(sight: &Sight<'_>, fate: Fate) {
+    let mark = if fate == Fate::Drop { " dropped by the scenario" } else { "" };
+    let ms = sight.at.as_nanos() as f64 / 1e6;
+    let Some(s) = sight.segment else {
+        return eprintln!("{ms:.3} node {} arp or icmp{mark}", sight.from);
+    };
+    eprintln!(
+        "{ms:.3} node {} {}>{} {:?} seq {} ack {} len {} win {} {:?}{mark}",
+        sight.from,
+        s.src_port,
+        s.dst_port,
+        s.flags,
+        s.seq,
+        s.ack,
+        s.payload.len(),
+        s.window,
+        s.options,
+    );
 }
 
 /// A filter that drops the first `count` segments that `is_meant` picks.

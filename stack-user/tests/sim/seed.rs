@@ -25,6 +25,12 @@ impl Rng {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
+    /// A number up to `most` whose size is as random as its digits: half of them are below its root.
+    pub(crate) fn scaled(&mut self, most: u64) -> u64 {
+        let bits = u64::from(u64::BITS - most.leading_zeros());
+        most.checked_shr(self.below(bits + 1) as u32).map_or(0, |top| self.below(top + 1))
+    }
+
     /// Whether something of this probability happens.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         ((self.next() >> 11) as f64) < probability * (1u64 << 53) as f64
@@ -41,10 +47,15 @@ impl Rng {
 /// Runs `scenario` once per seed: `usual` of them unless the environment says otherwise, ten times as
 /// many with `SLUICE_LONG=1`. A failure prints the command that repeats it.
 pub(crate) fn each(usual: u64, scenario: impl Fn(u64)) {
+    each_of((usual, usual * 10), scenario);
+}
+
+/// As [`each`], with the number of seeds for `SLUICE_LONG=1` given.
+pub(crate) fn each_of((usual, long): (u64, u64), scenario: impl Fn(u64)) {
     let seeds = match (from_env("SLUICE_SEED"), from_env("SLUICE_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
         (None, Some(count)) => 1..count + 1,
-        (None, None) => 1..usual * if from_env("SLUICE_LONG") == Some(1) { 10 } else { 1 } + 1,
+        (None, None) => 1..1 + if from_env("SLUICE_LONG") == Some(1) { long } else { usual },
     };
     for seed in seeds {
         let report = OnFailure(seed);

@@ -3,10 +3,14 @@
 //!
 //! Knows tokens and brackets only. Which paths are allowed is the business of the parent module.
 
+use crate::lex::{self, Kind, Token};
+
 /// Every path of at least two parts, spread out at braces, with its line. Also single names at the
 /// start of a `use`.
 pub(super) fn paths(text: &str) -> Vec<(usize, Vec<String>)> {
-    let tokens = without_tests(tokens(text));
+    let mut tokens = lex::tokens(text);
+    tokens.retain(|token| token.kind != Kind::Comment);
+    let tokens = without_tests(tokens);
     let mut reader = Reader { tokens: &tokens, at: 0, found: Vec::new() };
     while reader.at < tokens.len() {
         let is_use = reader.at > 0 && tokens[reader.at - 1].text == "use";
@@ -19,19 +23,6 @@ pub(super) fn paths(text: &str) -> Vec<(usize, Vec<String>)> {
         }
     }
     reader.found
-}
-
-/// A name, `::`, or a single other character.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Token {
-    line: usize,
-    text: String,
-}
-
-impl Token {
-    fn is_name(&self) -> bool {
-        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
-    }
 }
 
 /// Walks over the tokens.
@@ -51,7 +42,7 @@ impl Reader<'_> {
         let line = self.tokens[self.at].line;
         let mut path = prefix.to_vec();
         while let Some(token) = self.tokens.get(self.at) {
-            if !token.is_name() && token.text != "*" {
+            if !token.begins_name() && token.text != "*" {
                 self.at += usize::from(path.len() == prefix.len());
                 return;
             }
@@ -126,112 +117,4 @@ fn end_of_item(tokens: &[Token], at: usize) -> usize {
         }
     }
     tokens.len()
-}
-
-/// Splits the source, leaving out white space, comments, strings and characters.
-fn tokens(text: &str) -> Vec<Token> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut tokens = Vec::new();
-    let (mut at, mut line) = (0, 1);
-    while at < chars.len() {
-        let end = match chars[at] {
-            '/' if chars.get(at + 1) == Some(&'/') => end_of_line(&chars, at),
-            '/' if chars.get(at + 1) == Some(&'*') => end_of_comment(&chars, at),
-            '"' => end_of_string(&chars, at),
-            'r' | 'b' | 'c' if raw_hashes(&chars, at).is_some() => end_of_raw(&chars, at),
-            '\'' => end_of_quote(&chars, at),
-            c if c.is_whitespace() => at + 1,
-            c if c.is_alphanumeric() || c == '_' => {
-                let rest = &chars[at..];
-                let end = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
-                tokens.push(Token { line, text: rest[..end].iter().collect() });
-                at + end
-            }
-            ':' if chars.get(at + 1) == Some(&':') => {
-                tokens.push(Token { line, text: "::".into() });
-                at + 2
-            }
-            c => {
-                tokens.push(Token { line, text: c.into() });
-                at + 1
-            }
-        };
-        let end = end.min(chars.len());
-        line += chars[at..end].iter().filter(|c| **c == '\n').count();
-        at = end;
-    }
-    tokens
-}
-
-fn end_of_line(chars: &[char], at: usize) -> usize {
-    chars[at..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| at + n)
-}
-
-/// Block comments nest.
-fn end_of_comment(chars: &[char], at: usize) -> usize {
-    let mut depth = 0usize;
-    let mut here = at;
-    while here < chars.len() {
-        match (chars[here], chars.get(here + 1)) {
-            ('/', Some('*')) => depth += 1,
-            ('*', Some('/')) => depth -= 1,
-            _ => {
-                here += 1;
-                continue;
-            }
-        }
-        here += 2;
-        if depth == 0 {
-            return here;
-        }
-    }
-    here
-}
-
-fn end_of_string(chars: &[char], at: usize) -> usize {
-    let mut here = at + 1;
-    while here < chars.len() && chars[here] != '"' {
-        here += if chars[here] == '\\' { 2 } else { 1 };
-    }
-    here + 1
-}
-
-/// How many hashes a raw string that begins here has; `None` where none begins.
-fn raw_hashes(chars: &[char], at: usize) -> Option<usize> {
-    if at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_') {
-        return None;
-    }
-    let letters = chars[at..].iter().take(2).take_while(|c| ['r', 'b', 'c'].contains(c)).count();
-    if !chars[at..at + letters].contains(&'r') {
-        return None;
-    }
-    let rest = &chars[at + letters..];
-    let hashes = rest.iter().take_while(|c| **c == '#').count();
-    (rest.get(hashes) == Some(&'"')).then_some(hashes)
-}
-
-fn end_of_raw(chars: &[char], at: usize) -> usize {
-    let hashes = raw_hashes(chars, at).unwrap_or(0);
-    let mut here = at + chars[at..].iter().position(|c| *c == '"').unwrap_or(0) + 1;
-    while here < chars.len() {
-        let is_end = chars[here] == '"'
-            && chars[here + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
-        here += 1;
-        if is_end {
-            return here + hashes;
-        }
-    }
-    here
-}
-
-/// A character ends at its second quote; a lifetime is only its quote.
-fn end_of_quote(chars: &[char], at: usize) -> usize {
-    match (chars.get(at + 1), chars.get(at + 2)) {
-        (Some('\\'), _) => {
-            let rest = chars.get(at + 3..).unwrap_or_default();
-            at + 4 + rest.iter().position(|c| *c == '\'').unwrap_or(rest.len())
-        }
-        (Some(_), Some('\'')) => at + 3,
-        _ => at + 1,
-    }
 }

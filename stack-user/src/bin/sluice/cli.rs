@@ -11,6 +11,8 @@ use sluice::control::config::{ConnectSpec, CpuList, ListenSpec, OwnAddr, PortRan
 use sluice::control::program::ModeWanted;
 use sluice::time::Duration;
 
+use crate::client::{ClientOptions, Load};
+
 /// A user-space TCP stack behind an XDP program.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version)]
@@ -24,6 +26,8 @@ struct Cli {
 pub(crate) enum Action {
     /// Serves on an interface until SIGINT or SIGTERM.
     Run(Box<RunOptions>),
+    /// Opens connections to a peer, and says how they went.
+    Client(Box<ClientOptions>),
     /// Holds a program that passes every frame on an interface: the peer end of a veth pair.
     #[command(hide = true)]
     Pass(PassOptions),
@@ -36,7 +40,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "IFACE")]
     pub(crate) iface: String,
     /// A listening port and its service: echo, discard, chargen or http. Without any: echo on 7,
-    /// discard on 9, http on 80.
+    /// discard on 9, http on 80; a client listens nowhere without any.
     #[arg(long, value_name = "[ADDR:]PORT=SERVICE")]
     pub(crate) listen: Vec<ListenSpec>,
     /// A connection to open at the start, and the service that talks on it.
@@ -90,6 +94,9 @@ pub(crate) struct RunOptions {
     /// How long TIME-WAIT lasts, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) time_wait: Option<Duration>,
+    /// What `sluice client` opens.
+    #[arg(skip)]
+    pub(crate) load: Option<Load>,
 }
 
 /// The options of `sluice pass`.
@@ -156,7 +163,7 @@ fn refusal(err: &clap::Error) -> Refusal {
 }
 
 /// A time in seconds, such as `2` or `0.5`.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("`{text}` is no time in seconds"))
 }
@@ -184,6 +191,34 @@ mod tests {
         assert_eq!(options.listen.len(), 2);
         assert_eq!(options.grace, Duration::from_millis(500));
         assert_eq!(options.limit, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn client_with_every_option_is_read() {
+        let line = "sluice client --iface veth0 --to 10.0.0.2:9 --connections 100 --at-once 100 \
+                    --rate 50 --send 10 --receive 20 --close reset --hold 0.5 --pause 1 --gather \
+                    --summary json --local-ports 1000-2000 --time-wait 1";
+        assert!(matches!(parse(line), Ok(Action::Client(_))));
+    }
+
+    #[test]
+    fn malformed_options_of_a_client_are_refused_on_one_line() {
+        for options in [
+            "",
+            "--to 10.0.0.2",
+            "--to 10.0.0.2:0",
+            "--to [::1]:80",
+            "--to 10.0.0.2:80 --connections 0",
+            "--to 10.0.0.2:80 --at-once 0",
+            "--to 10.0.0.2:80 --rate 0",
+            "--to 10.0.0.2:80 --send -1",
+            "--to 10.0.0.2:80 --close later",
+            "--to 10.0.0.2:80 --hold NaN",
+        ] {
+            let err = parse(&format!("sluice client --iface v {options}")).unwrap_err();
+            let line = refusal(&err).to_string();
+            assert!(!line.contains('\n') && line.contains("--help"), "{line}");
+        }
     }
 
     #[test]

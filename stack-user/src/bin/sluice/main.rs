@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod cli;
+mod client;
 mod plan;
 mod serve;
 mod setup;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     start_log();
     let done = match action {
         Action::Run(options) => serve::run(&options),
+        Action::Client(options) => client::run(*options),
         Action::Pass(options) => serve::pass(&options),
     };
     done.map_or_else(|err| fail(&err), |()| ExitCode::SUCCESS)

@@ -44,6 +44,7 @@ impl Plan {
     /// Checks the options against the machine.
     pub(crate) fn make(options: &RunOptions, netlink: &mut Netlink) -> Result<Self> {
         let listeners = match &options.listen[..] {
+            [] if options.load.is_some() => Vec::new(),
             [] => ListenSpec::DEFAULT.to_vec(),
             given => given.to_vec(),
         };
@@ -229,17 +230,18 @@ fn check_places(listeners: &[ListenSpec], addrs: &[Addr]) -> Result<()> {
 }
 
 fn check_peers(options: &RunOptions, addrs: &[Addr], routes: &[Route]) -> Result<()> {
-    for peer in &options.connect {
-        let addr = peer.addr;
+    let connects = options.connect.iter().map(|peer| ("--connect", peer.addr, peer.port));
+    let load = options.load.iter().map(|load| ("--to", load.to.addr, load.to.port));
+    for (option, addr, port) in connects.chain(load) {
         if addrs.contains(&addr) {
             return Err(refuse(
-                format_args!("--connect {addr}:{}: that is our own address", peer.port),
+                format_args!("{option} {addr}:{port}: that is our own address"),
                 "give that of another host",
             ));
         }
         if !routes.iter().any(|route| route.next_hop(addr).is_some()) {
             return Err(refuse(
-                format_args!("--connect {addr}:{}: no route leads there", peer.port),
+                format_args!("{option} {addr}:{port}: no route leads there"),
                 "add one through this interface (with --addr, give --gateway)",
             ));
         }
@@ -249,10 +251,11 @@ fn check_peers(options: &RunOptions, addrs: &[Addr], routes: &[Route]) -> Result
 
 /// What was given, else a range of our own where connections are opened.
 fn local_ports(options: &RunOptions) -> Option<PortRange> {
-    let default = match (&options.addr, &options.connect[..]) {
-        (Some(_), _) => Some(OWN_PORTS),
-        (None, []) => None,
-        (None, _) => Some(SHARED_PORTS),
+    let opens = !options.connect.is_empty() || options.load.is_some();
+    let default = match options.addr {
+        Some(_) => Some(OWN_PORTS),
+        None if opens => Some(SHARED_PORTS),
+        None => None,
     };
     options.local_ports.or(default)
 }

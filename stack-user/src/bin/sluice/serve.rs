@@ -17,12 +17,18 @@ use sluice::time::{Duration, Instant};
 use sluice::wire::{Addr, MacAddr};
 
 use crate::cli::{PassOptions, RunOptions};
+use crate::client::Driver;
 use crate::plan::Plan;
 use crate::setup::{self, Server, refuse};
 use crate::signals::Signals;
 
 /// `sluice run`.
 pub(crate) fn run(options: &RunOptions) -> Result<()> {
+    serve(options, None)
+}
+
+/// Serves until a signal, the end of the time, or the end of what `driver` opens.
+pub(crate) fn serve(options: &RunOptions, mut driver: Option<&mut Driver>) -> Result<()> {
     let clock = Clock::start();
     let signals = Signals::take().context("signalfd")?;
     let mut netlink = Netlink::open().context("rtnetlink")?;
@@ -36,8 +42,14 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
     let mut control = Control::new(&plan, netlink, watch);
     control.refresh(&server.running)?;
     say(&server.ready);
+    if let Some(driver) = &mut driver {
+        driver.begin(setup::load_service(&plan, options)?, clock.now());
+    }
     let end = options.limit.map_or(Instant::NEVER, |limit| clock.now() + limit);
-    let cause = control.serve(&server.running, &signals, end);
+    let cause = control.serve(&server.running, &signals, (end, driver.as_deref_mut()));
+    if let Some(driver) = &driver {
+        say(&driver.summary(&server.status.snapshot()));
+    }
     if cause.is_ok() {
         wind_down(&mut server, &mut control, &signals, options.grace);
     }
@@ -122,8 +134,14 @@ impl Control {
         }
     }
 
-    /// Serves until a signal or the end of the time; an error when the workers cannot go on.
-    fn serve(&mut self, running: &Running, signals: &Signals, end: Instant) -> Result<()> {
+    /// Serves until a signal, the end of the time or that of what is driven; an error when the
+    /// workers cannot go on.
+    fn serve(
+        &mut self,
+        running: &Running,
+        signals: &Signals,
+        (end, mut driver): (Instant, Option<&mut Driver>),
+    ) -> Result<()> {
         let clock = running.clock();
         loop {
             if let Some(signal) = signals.poll() {
@@ -140,7 +158,13 @@ impl Control {
             }
             self.hear(running)?;
             self.answer(running);
-            let left = (end != Instant::NEVER).then(|| end.since(clock.now()));
+            let mut left = (end != Instant::NEVER).then(|| end.since(clock.now()));
+            if let Some(driver) = &mut driver {
+                if driver.pump(running) {
+                    return Ok(());
+                }
+                left = Some(left.map_or(PUMPING, |left| left.min(PUMPING)));
+            }
             self.wait(running, signals, left)?;
         }
     }
@@ -282,5 +306,7 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<()> {
     }
 }
 
+/// How often the driver of a client looks what it may open.
+const PUMPING: Duration = Duration::from_millis(1);
 /// How long after the deadline the last resets may take.
 const LINGER: Duration = Duration::from_millis(200);

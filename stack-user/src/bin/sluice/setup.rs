@@ -15,7 +15,7 @@ use sluice::control::program::{Attached, Program, object_path};
 use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running};
 use sluice::observe::{Board, Facts, Published};
 use sluice::service::http::Status;
-use sluice::service::{Chargen, Discard, Echo, Http, Service};
+use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tcp;
@@ -32,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) running: Running,
     /// The line that says so.
     pub(crate) ready: String,
+    /// What the workers count.
+    pub(crate) status: Arc<dyn Status>,
     _reserved: Option<ReservedPorts>,
     _held: Option<HeldPorts>,
 }
@@ -60,14 +62,21 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     let copying = if datapath.is_zero_copy() { "zero-copy" } else { "copy" };
     let mode = format!("{},{copying}", attached.mode);
     let ready = ready_line(plan, &mode);
-    let stacks = stacks(plan, options, (mode, program.maps), clock)?;
+    let (status, stacks) = stacks(plan, options, (mode, program.maps), clock)?;
     let running = datapath.start(stacks).context("the workers cannot be started")?;
     if let Some(err) = &attached.native_refused {
         tracing::warn!(%err, "native mode is not to be had: the program is attached in generic mode");
     }
     announce(plan, place);
     connect(options, plan, &running)?;
-    Ok(Server { attached: Some(attached), running, ready, _reserved: reserved, _held: held })
+    Ok(Server {
+        attached: Some(attached),
+        running,
+        ready,
+        status,
+        _reserved: reserved,
+        _held: held,
+    })
 }
 
 /// The program's object: what was named, else what is found.
@@ -166,12 +175,15 @@ fn open(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<Datapath> {
 }
 
 /// One shard for each queue, with what it publishes to.
+type Stacks = Vec<(Shard, Published)>;
+
+/// The shards, and who reads all of that.
 fn stacks(
     plan: &Plan,
     options: &RunOptions,
     (mode, maps): (String, Maps),
     clock: Clock,
-) -> Result<Vec<(Shard, Published)>> {
+) -> Result<(Arc<dyn Status>, Stacks)> {
     let published: Vec<_> = (0..plan.queues).map(|_| Published::default()).collect();
     let facts = Facts {
         interface: plan.link.name.clone(),
@@ -203,7 +215,7 @@ fn stacks(
         let others = readers.iter().filter(|(other, _)| *other != index);
         shard.set_peers(others.cloned().collect());
     }
-    Ok(shards.into_iter().zip(published).collect())
+    Ok((board, shards.into_iter().zip(published).collect()))
 }
 
 fn shard_config(
@@ -237,7 +249,7 @@ fn shard_config(
         routes: plan.routes.clone().into(),
         listeners: (0..)
             .zip(&plan.listeners)
-            .map(|(service, spec)| Listener { addr: spec.addr, port: spec.port, service })
+            .map(|(service, spec)| Listener::new(spec.addr, spec.port, service))
             .collect(),
         local_ports,
         verify_checksums: !options.trust_checksums,
@@ -247,10 +259,14 @@ fn shard_config(
     })
 }
 
-/// Those of the listeners, then those of the connections to open, in their order.
+/// Those of the listeners, then those of the connections to open, in their order, then that of the
+/// load, whose index is [`load_service`].
 fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<Box<dyn Service>> {
     let kinds = plan.listeners.iter().map(|spec| spec.service);
     let kinds = kinds.chain(options.connect.iter().map(|spec| spec.service));
+    let load = options.load.iter().map(|load| -> Box<dyn Service> {
+        Box::new(Client::new(load.task, Arc::clone(&load.tally)))
+    });
     kinds
         .map(|kind| -> Box<dyn Service> {
             match kind {
@@ -260,7 +276,13 @@ fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<B
                 ServiceKind::Http => Box::new(Http::new(Arc::clone(board))),
             }
         })
+        .chain(load)
         .collect()
+}
+
+/// The index of the service of `sluice client`.
+pub(crate) fn load_service(plan: &Plan, options: &RunOptions) -> Result<u16> {
+    Ok(u16::try_from(plan.listeners.len() + options.connect.len())?)
 }
 
 fn secrets() -> Result<Secrets> {
@@ -287,7 +309,7 @@ fn connect(options: &RunOptions, plan: &Plan, running: &Running) -> Result<()> {
 /// What `cargo xtask run` and people read.
 fn ready_line(plan: &Plan, mode: &str) -> String {
     let address = plan.addrs.first().map(ToString::to_string).unwrap_or_default();
-    let listeners: Vec<_> = plan.listeners.iter().map(ToString::to_string).collect();
+    let listeners: String = plan.listeners.iter().map(|spec| format!("{spec} ")).collect();
     let (name, queues) = (&plan.link.name, plan.queues);
-    format!("ready: {name} {address} {} mode={mode} queues={queues}", listeners.join(" "))
+    format!("ready: {name} {address} {listeners}mode={mode} queues={queues}")
 }

@@ -22,7 +22,7 @@ pub fn pattern(mut offset: u64, mut buf: &mut [u8]) {
 }
 
 /// The pattern from `offset` on, as far as the table reaches: at least [`PERIOD`] bytes.
-pub(super) fn pattern_at(offset: u64) -> &'static [u8] {
+pub(in crate::service) fn pattern_at(offset: u64) -> &'static [u8] {
     &TABLE[(offset % PERIOD as u64) as usize..]
 }
 

@@ -153,8 +153,8 @@ impl<'a> Buckets<'a> {
     }
 
     #[inline]
-    pub(super) fn header(self, bucket: usize, order: Ordering) -> Header {
-        Header(self.header_word(bucket).load(order))
+    pub(super) fn header(self, bucket: usize) -> Header {
+        Header(self.header_word(bucket).load(Ordering::Relaxed))
     }
 
     #[inline]

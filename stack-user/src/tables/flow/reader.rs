@@ -6,24 +6,26 @@
 //! change halfway, and it looks again.
 //!
 //! Orderings. Owner: odd count (Relaxed), Release fence, change (Relaxed), even count (Release).
-//! Reader: count (Acquire), slots (Relaxed), Acquire fence, count (Relaxed). If a slot read shows a
-//! change, then the owner's Release fence before that change synchronizes with the reader's Acquire
-//! fence after the read, and the second count is at least the odd one: the reader looks again. If the
-//! first count is even, its Acquire load synchronizes with the Release store of that count, and the
-//! slots are at least as new as it.
+//! Reader: count (Relaxed), Acquire fence, slots (Relaxed), Acquire fence, count (Relaxed). If a slot
+//! read shows a change, then the owner's Release fence before that change synchronizes with the
+//! reader's second fence, and the second count is at least the odd one: the reader looks again. If
+//! the first count is even, the first fence synchronizes with the Release store of that count, and
+//! the slots are at least as new as it. No load is stronger than Relaxed: the memory may be mapped
+//! for reading alone, where the language allows no other.
 
 use super::bucket::{Buckets, Header};
-use crate::tables::sync::{AtomicU64, Ordering, fence};
+use crate::tables::sync::{Ordering, fence, spin_loop};
+use crate::tables::words::Words;
 
 /// A view of a flow table for other threads than its owner's.
 #[derive(Clone)]
-pub struct FlowReader<W> {
-    words: W,
+pub struct FlowReader {
+    words: Words,
 }
 
-impl<W: AsRef<[AtomicU64]>> FlowReader<W> {
+impl FlowReader {
     /// A view of the table over these words.
-    pub(super) const fn new(words: W) -> Self {
+    pub(in crate::tables) const fn new(words: Words) -> Self {
         Self { words }
     }
 
@@ -35,11 +37,12 @@ impl<W: AsRef<[AtomicU64]>> FlowReader<W> {
             if let Some(found) = look(buckets, hash) {
                 return found;
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         // The owner writes flows of this home without end, or died in the middle of it. Each slot is
         // one word, so a last look is right but for a flow that is just being moved.
-        let header = buckets.header(buckets.home(hash), Ordering::Acquire);
+        let header = buckets.header(buckets.home(hash));
+        fence(Ordering::Acquire);
         scan(buckets, hash, header)
     }
 }
@@ -47,13 +50,14 @@ impl<W: AsRef<[AtomicU64]>> FlowReader<W> {
 /// One look; `None` when the owner was writing.
 fn look(buckets: Buckets<'_>, hash: u64) -> Option<bool> {
     let home = buckets.home(hash);
-    let header = buckets.header(home, Ordering::Acquire);
+    let header = buckets.header(home);
+    fence(Ordering::Acquire);
     if !header.sequence().is_multiple_of(2) {
         return None;
     }
     let found = scan(buckets, hash, header);
     fence(Ordering::Acquire);
-    let same = buckets.header(home, Ordering::Relaxed).sequence() == header.sequence();
+    let same = buckets.header(home).sequence() == header.sequence();
     same.then_some(found)
 }
 

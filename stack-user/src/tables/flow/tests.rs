@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
 
-fn table(capacity: usize) -> FlowTable<HeapWords> {
-    FlowTable::new(HeapWords::new(words_for(capacity)))
+fn table(capacity: usize) -> FlowTable {
+    FlowTable::new(Words::zeroed(words_for(capacity)))
 }
 
 fn tcb(index: u32) -> FlowRef {
@@ -49,7 +49,7 @@ fn hasher_is_siphash_of_the_tuple_under_the_key() {
 #[test]
 fn heap_words_begin_on_a_cache_line() {
     for len in [8, 16, 80] {
-        let words = HeapWords::new(len);
+        let words = Words::zeroed(len);
         assert_eq!(words.as_ref().as_ptr().addr() % 64, 0);
         assert_eq!(words.as_ref().len(), len);
         assert!(words.as_ref().iter().all(|word| word.load(Ordering::Relaxed) == 0));
@@ -131,8 +131,7 @@ fn full_load_fits_and_misses_stay_near_home() {
     }
     let buckets = table.buckets();
     let count = buckets.count();
-    let reads: Vec<usize> =
-        (0..count).map(|n| buckets.header(n, Ordering::Relaxed).distances().count()).collect();
+    let reads: Vec<usize> = (0..count).map(|n| buckets.header(n).distances().count()).collect();
     let home_only = reads.iter().filter(|reads| **reads == 1).count();
     let mean = reads.iter().sum::<usize>() as f64 / count as f64;
     println!("{home_only} of {count} home only, {mean:.2} reads on average");
@@ -145,7 +144,7 @@ fn full_load_fits_and_misses_stay_near_home() {
     // Nothing is left but the sequence counts.
     let buckets = table.buckets();
     for bucket in 0..count {
-        let header = buckets.header(bucket, Ordering::Relaxed);
+        let header = buckets.header(bucket);
         assert_eq!(header.with_sequence(0).0, 0);
         let slots = &table.words.as_ref()[bucket * WORDS + 1..][..SLOTS];
         assert!(slots.iter().all(|slot| slot.load(Ordering::Relaxed) == 0));
