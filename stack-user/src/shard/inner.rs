@@ -80,10 +80,37 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
     /// Changed since its record was written.
     pub is_stale: bool,
+}
+
+impl Conn {
+    /// Whether the connection is its service's.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admission == Admission::Admitted
+    }
+
+    /// Whether something other than output has to be done for it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        match self.is_admitted() {
+            true => self.tcb.is_over() || self.tcb.has_events(),
+            false => self.tcb.is_silent() && !self.is_detached,
+        }
+    }
+}
+
+/// Whether a connection is its service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is, from its opening on.
+    Admitted,
+    /// It waits in the accept queue; what happens to it is told once it is accepted.
+    Queued,
+    /// It waited in the accept queue of a listener that is gone: nobody ever hears of it.
+    Refused,
 }
 
 /// A half-open entry in its shard.
@@ -133,7 +160,7 @@ impl Core {
             conns: Slab::new(limits.connections),
             half_open: Slab::new(limits.half_open),
             time_waits: TimeWaits::new(limits.time_wait),
-            listeners: Listeners::new(config.listeners.clone()),
+            listeners: Listeners::default(),
             neighbours: Neighbours::new(limits.neighbours),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
@@ -215,6 +242,21 @@ impl Core {
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
         let clock = (now.as_nanos() / 4_000) as u32;
         SeqNum(keyed_hash(&self.config.secrets.isn, tuple) as u32) + clock
+    }
+
+    /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC 9293,
+    /// 3.10.7.4: larger than the largest number used before). Linux's step.
+    pub(super) fn isn_above(
+        &self,
+        tuple: &FourTuple,
+        above: Option<SeqNum>,
+        now: Instant,
+    ) -> SeqNum {
+        let isn = self.isn(tuple, now);
+        match above {
+            Some(above) if !isn.is_after(above) => above + 0x1_0001,
+            _ => isn,
+        }
     }
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across

@@ -27,8 +27,8 @@ mod time_wait;
 mod timers;
 mod user;
 
-pub use config::Config;
-pub use half_open::{HalfOpen, HalfOpenVerdict, Offer};
+pub use config::{Config, SynCookies};
+pub use half_open::{HalfOpen, HalfOpenTimeout, HalfOpenVerdict, Offer};
 pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};

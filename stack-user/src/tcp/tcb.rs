@@ -231,7 +231,7 @@ impl Tcb {
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         tcb.rcv.acked = tcb.rcv.nxt;
-        if half.retransmits == 0 {
+        if !half.is_repeated {
             tcb.rtt.on_sent(half.iss + 1, half.sent_at);
         }
         tcb.enter(State::SynReceived, Cause::Syn, env);
@@ -360,7 +360,12 @@ impl Tcb {
 
     /// Whether nothing is left: CLOSED, told, and no RST owed.
     pub fn is_over(&self) -> bool {
-        self.state == State::Closed && !self.owed.rst && !self.has_events()
+        self.is_silent() && !self.has_events()
+    }
+
+    /// Whether nothing is left to send, now or ever: CLOSED and no RST owed.
+    pub fn is_silent(&self) -> bool {
+        self.state == State::Closed && !self.owed.rst
     }
 
     /// Whether text or FIN wait for their first transmission, or for one after a timeout.

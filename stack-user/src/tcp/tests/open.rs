@@ -21,8 +21,11 @@ fn half_open() -> HalfOpen {
         stamp_offset: 77,
         window: 0xffff,
         listener: 0,
-        retransmits: 0,
+        timeouts: 0,
+        is_acknowledged: false,
+        is_repeated: false,
         sent_at: Instant::ZERO,
+        answers_from: 0,
     }
 }
 
