@@ -10,10 +10,12 @@ mod world;
 
 use sluice::counters::Counter;
 use sluice::service::Service;
-use sluice::shard::{Command, Open};
+use sluice::shard::{Command, Open, Shard};
+use sluice::tables::listeners::ListenerId;
 use sluice::time::{Duration, Instant};
 
 use self::actor::Actor;
+use self::setup::ON_CALL;
 use self::setup::{Setup, faults, local_ports, setup, strips};
 use self::world::World;
 use crate::impairment::Impairment;
@@ -44,6 +46,10 @@ enum Action {
     Open(usize, u16),
     /// Node opens a connection from that port of its own to that of the other, which may do the same.
     Cross(usize, [u16; 2]),
+    /// Node accepts that many of the connections that wait, or will.
+    Accept(usize, usize),
+    /// Node no longer listens where connections wait, and does so again.
+    Relisten(usize),
     /// Node loses everything and comes back, or does not.
     Crash(usize, Back),
     /// The direction from this node changes.
@@ -83,6 +89,9 @@ impl Run {
             self.act(action);
             self.check_bounds();
         }
+        for index in [0, 1] {
+            self.act(Action::Accept(index, usize::MAX / 2));
+        }
         self.net.run_to_end(Duration::from_secs(12 * 3_600));
         self.world.check();
         self.shut_down();
@@ -110,7 +119,11 @@ impl Run {
                 plan.push((at, Action::Cross(from, ports)));
                 plan.push((at + later, Action::Cross(1 - from, ports)));
             } else {
-                let port = if rng.chance(0.05) { PORT + 1 } else { PORT };
+                let port = match rng.below(16) {
+                    0 => PORT + 2,
+                    1..5 => ON_CALL,
+                    _ => PORT,
+                };
                 plan.push((at, Action::Open(from, port)));
             }
         }
@@ -118,6 +131,14 @@ impl Run {
             let action = match rng.chance(0.7) {
                 true => Action::Path(rng.below(2) as usize),
                 false => Action::Outage(Duration::from_millis(rng.scaled(20_000))),
+            };
+            plan.push((time(rng), action));
+        }
+        for _ in 0..rng.below(8) {
+            let node = rng.below(2) as usize;
+            let action = match rng.chance(0.8) {
+                true => Action::Accept(node, 1 + rng.below(3) as usize),
+                false => Action::Relisten(node),
             };
             plan.push((time(rng), action));
         }
@@ -144,6 +165,13 @@ impl Run {
                 }
             }
             Action::Cross(from, ports) => self.cross(from, ports),
+            Action::Accept(index, count) => {
+                if let Some((_, left)) = &mut self.net.nodes[index].on_call {
+                    *left += count;
+                    self.net.poke(index);
+                }
+            }
+            Action::Relisten(index) => self.relisten(index),
             Action::Crash(index, back) => self.crash(index, back),
             Action::Path(from) => {
                 let Impairment { mtu, strips, .. } = self.net.links[from].impairment;
@@ -172,6 +200,15 @@ impl Run {
         if node.shard.open(&open, now).is_ok() {
             self.world.notes().begun.push((from, life));
         }
+    }
+
+    fn relisten(&mut self, index: usize) {
+        let now = self.net.now;
+        let Some((_, node)) = self.net.alive().find(|(alive, _)| *alive == index) else { return };
+        let Some((id, left)) = node.on_call.take() else { return };
+        assert!(node.shard.unlisten(id, now));
+        assert!(!node.shard.unlisten(id, now), "a listener that is gone");
+        node.on_call = listen(&mut node.shard, &self.setups[index]).map(|id| (id, left));
     }
 
     fn crash(&mut self, index: usize, back: Back) {
@@ -238,7 +275,14 @@ impl Run {
 
 fn node(setup: &Setup, life: (usize, u32), world: &World, rng: Rng) -> Node {
     let actor: Box<dyn Service> = Box::new(Actor::new(world, life, setup.temper, rng));
-    Node::new(setup.config.clone(), vec![actor])
+    let mut node = Node::new(setup.config.clone(), vec![actor]);
+    node.on_call = listen(&mut node.shard, setup).map(|id| (id, 0));
+    node
+}
+
+fn listen(shard: &mut Shard, setup: &Setup) -> Option<ListenerId> {
+    let id = shard.listen(setup.on_call.clone(), Instant::ZERO);
+    Some(id.expect("a possible listener"))
 }
 
 /// Frames that a connection may need besides those that carry its octets: both ends open, close, probe

@@ -1,21 +1,27 @@
 //! What is drawn for a run: the nodes' limits and patience, their actors' temper, the path's faults.
 
 use sluice::shard::{Limits, ShardConfig};
+use sluice::tables::listeners::{Accepts, Listener};
 use sluice::tcp::congestion::Algorithm;
-use sluice::tcp::{self, KeepAlive};
+use sluice::tcp::{self, KeepAlive, SynCookies};
 use sluice::time::Duration;
 
 use super::actor::Temper;
 use crate::impairment::{Impairment, Strips};
-use crate::node::config;
+use crate::node::{PORT, config};
 use crate::seed::Rng;
 
 /// What a node is made of, each time it comes back.
 #[derive(Clone)]
 pub(super) struct Setup {
     pub(super) config: ShardConfig,
+    /// The listener whose connections wait to be accepted.
+    pub(super) on_call: Listener,
     pub(super) temper: Temper,
 }
+
+/// The port of [`Setup::on_call`].
+pub(super) const ON_CALL: u16 = PORT + 1;
 
 pub(super) type LocalPorts = std::ops::RangeInclusive<u16>;
 
@@ -44,7 +50,13 @@ pub(super) fn setup(n: u8, seed: u64, (mtu, ports): (usize, LocalPorts), rng: &m
         pause: Duration::from_micros(1 + rng.scaled(8_000_000)),
         abort: if rng.chance(0.5) { 0.3 } else { 0.0 },
     };
-    Setup { config, temper }
+    let on_call = Listener {
+        backlog: rng.scaled(8) as u32,
+        accepts: Accepts::OnCall,
+        defers_accept: rng.chance(0.2).then(|| Duration::from_secs(rng.scaled(60))),
+        ..Listener::new(None, ON_CALL, 0)
+    };
+    Setup { config, on_call, temper }
 }
 
 #[allow(clippy::needless_update, reason = "what is not drawn here is as usual")]
@@ -73,6 +85,9 @@ fn stack(rng: &mut Rng) -> tcp::Config {
         advertise_user_timeout: rng.chance(0.2).then(|| seconds(rng, 100)),
         adopt_user_timeout: rng.chance(0.3),
         linger: rng.chance(0.2).then(|| Duration::from_millis(rng.scaled(20_000))),
+        syn_cookies: [SynCookies::Never, SynCookies::WhenFull, SynCookies::Always]
+            [rng.below(3) as usize],
+        abort_on_overflow: rng.chance(0.3),
         congestion: if rng.chance(0.5) { Algorithm::Cubic } else { Algorithm::NewReno },
         ..tcp::Config::default()
     };
