@@ -303,11 +303,11 @@ impl From<CloseReason> for Outcome {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Closed => Self::Closed,
-            CloseReason::Aborted => Self::Aborted,
+            CloseReason::Aborted | CloseReason::Lingering => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
             CloseReason::TimedOut => Self::TimedOut,
-            CloseReason::Unreachable => Self::Unreachable,
+            CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }
     }

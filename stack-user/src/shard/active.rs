@@ -9,7 +9,7 @@ use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb};
+use crate::tcp::{CloseReason, Tcb, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -56,7 +56,7 @@ impl OpenError {
     /// What a service is told that asked by a command.
     fn reason(self) -> CloseReason {
         match self {
-            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable,
+            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable(Unreachable::NextHop),
             _ => CloseReason::NoResources,
         }
     }

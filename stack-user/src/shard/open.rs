@@ -220,7 +220,9 @@ impl Core {
             conn.tcb.release(&mut env);
             self.unpublish(index);
         }
-        self.conns.remove(index)
+        let conn = self.conns.remove(index)?;
+        self.forget_orphan((conn.is_orphan, conn.stuck));
+        Some(conn)
     }
 }
 
@@ -232,6 +234,8 @@ impl Conn {
             user: 0,
             next_hop: None,
             armed: (Instant::NEVER, 0),
+            stuck: 0,
+            is_orphan: false,
             is_dirty: false,
             is_waiting: false,
             is_starved: false,

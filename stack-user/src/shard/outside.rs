@@ -1,7 +1,7 @@
 //! The way to connections and listeners from outside of their services: for handles, and for changes
 //! while the shard runs.
 
-use super::deliver::Handle;
+use super::handle::Handle;
 use super::{ConnId, LocalAddr, Shard};
 use crate::service::Connection;
 use crate::tables::listeners::{Listener, ListenerId};

@@ -60,10 +60,12 @@ impl Tcb {
         self.owed.syn = false;
         self.timers.retransmit = Instant::NEVER;
         self.rtt.on_acknowledged(ack, now);
+        self.on_progress();
         self.enter(State::Established, Cause::Ack, env);
+        self.restart_keepalive(env.config, now);
         self.events.opened = true;
         if self.snd.closes_when_open {
-            self.close(env);
+            self.shutdown_write(env);
         }
     }
 }
