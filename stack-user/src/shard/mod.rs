@@ -19,6 +19,7 @@ mod outside;
 mod publish;
 mod replies;
 mod segments;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timers;

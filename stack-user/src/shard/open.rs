@@ -233,7 +233,6 @@ impl Conn {
             service,
             user: 0,
             next_hop: None,
-            armed: (Instant::NEVER, 0),
             stuck: 0,
             is_orphan: false,
             is_dirty: false,
@@ -245,9 +244,9 @@ impl Conn {
             is_fin_pending: false,
             is_detached: false,
             is_held: false,
+            admission: Admission::Admitted,
             published: State::Closed,
             is_stale: false,
-            admission: Admission::Admitted,
         }
     }
 }

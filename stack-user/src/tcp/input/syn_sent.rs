@@ -57,7 +57,10 @@ impl Tcb {
         now: Instant,
     ) {
         self.snd.una = ack;
-        self.owed.syn = false;
+        if core::mem::take(&mut self.owed.syn) {
+            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure 7).
+            self.owed.ack = Ack::Now;
+        }
         self.timers.retransmit = Instant::NEVER;
         self.rtt.on_acknowledged(ack, now);
         self.on_progress();
