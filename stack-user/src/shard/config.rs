@@ -120,6 +120,8 @@ pub enum Command {
     },
     /// The routes, longest prefix first.
     Routes(Arc<[Route]>),
+    /// An address more to serve.
+    Address(LocalAddr),
     /// What the kernel knows of a neighbour; `None` when it cannot be resolved.
     Neighbour {
         /// The next hop.

@@ -222,7 +222,7 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && conn.tcb.next_deadline() != Instant::NEVER {
+        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.next_deadline() != Instant::NEVER) {
             self.core.arm(index);
             return;
         }

@@ -86,6 +86,8 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    /// Somebody outside of the service may come to read what is left.
+    pub is_held: bool,
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
