@@ -9,6 +9,7 @@ use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
 use super::cookies::Cookies;
+use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::Reply;
 use crate::counters::Counters;
@@ -22,7 +23,7 @@ use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
 use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wheel::Wheel;
+use crate::wheel::{Alarm, Wheel};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// A shard's tables, pools and queues.
@@ -38,6 +39,8 @@ pub(super) struct Core {
     pub neighbours: Neighbours,
     pub ports: Ports,
     pub wheel: Wheel,
+    /// The wheel's entries for each place of a connection.
+    pub alarms: Vec<Alarm>,
     pub pool: Pool,
     pub counters: Counters,
     pub census: Census,
@@ -48,6 +51,7 @@ pub(super) struct Core {
     pub replies: VecDeque<Reply>,
     pub publisher: Publisher,
     pub requests: VecDeque<Request>,
+    pub orphans: Orphans,
     /// When all that is left is reset, once the shard is shutting down.
     pub shutdown: Option<Instant>,
     /// The generation of the newest wheel entry.
@@ -67,8 +71,10 @@ pub(super) struct Conn {
     pub user: u64,
     /// The next hop's index, once it is known.
     pub next_hop: Option<u32>,
-    /// When the wheel looks at this connection, and by which entry.
-    pub armed: (Instant, u32),
+    /// Which entry of the queue of stuck connections is its own; zero for none.
+    pub stuck: u32,
+    /// Counted as closed for good by its user.
+    pub is_orphan: bool,
     pub is_dirty: bool,
     /// Waits for its next hop.
     pub is_waiting: bool,
@@ -84,6 +90,8 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    /// Somebody outside of the service may come to read what is left.
+    pub is_held: bool,
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
@@ -168,6 +176,7 @@ impl Core {
             neighbours: Neighbours::new(limits.neighbours),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
+            alarms: Vec::new(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
@@ -176,6 +185,7 @@ impl Core {
             replies: VecDeque::with_capacity(limits.replies),
             publisher: Publisher::new(region),
             requests: VecDeque::new(),
+            orphans: Orphans::default(),
             shutdown: None,
             generation: 0,
             is_time_wait_armed: false,
@@ -218,16 +228,15 @@ impl Core {
         }
     }
 
-    /// Arms the wheel for a connection whose deadline moved before its entry.
+    /// Sees that the wheel looks at a connection by its deadline.
     pub(super) fn arm(&mut self, index: u32) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let deadline = conn.tcb.next_deadline();
-        if deadline < conn.armed.0 {
-            self.generation = self.generation.wrapping_add(1);
-            conn.armed = (deadline, self.generation);
-            let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-            self.wheel.arm(key, self.generation, deadline);
+        let Some(conn) = self.conns.get(index) else { return };
+        let place = index as usize;
+        if place >= self.alarms.len() {
+            self.alarms.resize(place + 1, Alarm::default());
         }
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
+        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline());
     }
 
     /// Arms the wheel anew for something that has no earlier entry; returns the generation.

@@ -43,11 +43,11 @@ impl Shard {
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
-        let Some((conn, mut env)) = self.core.conn_env(index) else { return };
-        if conn.armed.1 != generation {
+        let alarm = self.core.alarms.get_mut(index as usize);
+        if !alarm.is_some_and(|alarm| alarm.take(generation)) {
             return;
         }
-        conn.armed.0 = Instant::NEVER;
+        let Some((conn, mut env)) = self.core.conn_env(index) else { return };
         if conn.tcb.next_deadline() <= now {
             conn.tcb.on_timer(&mut env, now);
             self.settle(index, now);
@@ -62,7 +62,7 @@ impl Shard {
         self.refuse_all_queued(now);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
-                conn.tcb.close(&mut env);
+                conn.tcb.shutdown_write(&mut env);
             }
             self.settle(index, now);
         }

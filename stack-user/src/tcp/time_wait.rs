@@ -68,7 +68,8 @@ impl TimeWait {
             return TimeWaitVerdict::Drop;
         }
         if segment.has(Flags::SYN) && !segment.has(Flags::ACK) {
-            return match self.is_newer(segment, age) {
+            // A SYN with FIN opens nothing: as in LISTEN.
+            return match !segment.has(Flags::FIN) && self.is_newer(segment, age) {
                 true => TimeWaitVerdict::Reuse { above: self.snd_nxt },
                 false => TimeWaitVerdict::Acknowledge,
             };

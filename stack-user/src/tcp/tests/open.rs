@@ -111,6 +111,20 @@ fn syn_sent_syn_opens_simultaneously() {
     assert_eq!(bench.tcb.state(), State::Established);
 }
 
+// RFC 9293 figure 7, where the peer's SYN and its SYN-ACK come in one turn: our own SYN-ACK was never
+// sent, and the peer waits for its SYN to be acknowledged.
+#[test]
+fn syn_received_syn_ack_before_ours_was_sent_is_acknowledged_at_once() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.arrive(Segment { options: offer(), ..segment(IRS, 0, SYN, &[]) });
+    bench.arrive(Segment { options: offer(), ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    assert_eq!(bench.tcb.state(), State::Established);
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 1, "the peer would repeat its SYN-ACK after a second");
+    assert_eq!((sent[0].seq, sent[0].ack, sent[0].flags), (ISS + 1, IRS + 1, ACK));
+}
+
 #[test]
 fn half_open_syn_again_repeats_and_other_segments_get_their_due() {
     let half = half_open();
