@@ -205,7 +205,7 @@ impl Service for Later {
 #[test]
 fn established_state_is_published_at_once_and_figures_within_100_ms() {
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(Later)]);
-    let listener = Listener { addr: None, port: 7, service: 0 };
+    let listener = Listener::new(None, 7, 0);
     let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
     let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);

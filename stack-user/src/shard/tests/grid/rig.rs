@@ -102,7 +102,7 @@ impl Rig {
     /// A shard in the state of `row`, with nothing left to send and to tell.
     pub(super) fn at(row: Row) -> Self {
         let listeners = match row.listens() {
-            true => vec![Listener { addr: None, port: PORT, service: 0 }],
+            true => vec![Listener::new(None, PORT, 0)],
             false => Vec::new(),
         };
         let log = Arc::default();
@@ -189,6 +189,7 @@ impl Rig {
             remote: addr(2),
             remote_port: PEER_PORT,
             service: 0,
+            settings: Vec::new(),
             user: 0,
         };
         match self.shard.open(&open, self.now) {
