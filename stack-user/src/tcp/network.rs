@@ -16,7 +16,7 @@ impl Tcb {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
         if let icmp::Error::FragmentationNeeded { mtu } = error {
-            return self.on_fragmentation_needed(mtu, env);
+            return self.on_fragmentation_needed((mtu, seq), env);
         }
         let Some((what, severity)) = Unreachable::of(error) else { return };
         if severity == Severity::Hard && !self.state().is_synchronized() {
@@ -55,12 +55,14 @@ impl Tcb {
     /// A segment was too long for a link on the way, whose MTU is `mtu` (RFC 1191; zero from routers
     /// that are older). Believed at once only where nothing as long is known to have arrived (RFC
     /// 5927, 7.2).
-    fn on_fragmentation_needed(&mut self, mtu: u16, env: &mut Env<'_>) {
+    fn on_fragmentation_needed(&mut self, (mtu, seq): (u16, SeqNum), env: &mut Env<'_>) {
         let headers = self.headers();
         let now = self.snd.mss + headers;
         let claimed = if mtu == 0 { plateau_below(now) } else { mtu };
         let mtu = claimed.max(MIN_MTU);
-        if mtu >= now {
+        // What was sent from `seq` on cannot have been longer than all that is out.
+        let longest = self.snd.max.since(seq) + u32::from(headers);
+        if mtu >= now || longest <= u32::from(mtu) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
         if !self.state().is_synchronized() {

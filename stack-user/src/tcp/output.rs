@@ -272,10 +272,8 @@ impl Tcb {
         if text > 0 && is_pushed {
             flags = flags.union(Flags::PSH);
         }
-        if end == self.text_end() {
-            if self.snd.fin == Fin::Queued {
-                flags = flags.union(Flags::FIN);
-            }
+        if end == self.text_end() && self.snd.fin == Fin::Queued {
+            flags = flags.union(Flags::FIN);
         }
         Plan { seq, text, flags }
     }
