@@ -189,6 +189,7 @@ impl Rig {
             remote: addr(2),
             remote_port: PEER_PORT,
             service: 0,
+            settings: Vec::new(),
             user: 0,
         };
         match self.shard.open(&open, self.now) {
