@@ -1,18 +1,15 @@
-//! OPEN, active: who asks for a connection, and from where it is opened; and the way back to a
-//! connection from outside of its service.
+//! OPEN, active: who asks for a connection, and from where it is opened.
 //!
 //! Owns the choice of the local address and port. A peer's SYN is `open`'s.
 
 use core::fmt;
 
 use super::Shard;
-use super::deliver::Handle;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
-use crate::service::Connection;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb};
+use crate::tcp::{CloseReason, Tcb, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -32,7 +29,7 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
-    /// The service's word ([`Connection::user`]).
+    /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
 
@@ -59,7 +56,7 @@ impl OpenError {
     /// What a service is told that asked by a command.
     fn reason(self) -> CloseReason {
         match self {
-            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable,
+            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable(Unreachable::NextHop),
             _ => CloseReason::NoResources,
         }
     }
@@ -107,20 +104,6 @@ impl Shard {
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
         }
     }
-
-    /// Runs `run` on a connection from outside of its service, as a handle does, then sees to what
-    /// that leads to. `None` when the connection is over.
-    pub fn with<R>(
-        &mut self,
-        id: ConnId,
-        now: Instant,
-        run: impl FnOnce(&mut dyn Connection) -> R,
-    ) -> Option<R> {
-        self.core.conns.get_by_id(id)?;
-        let result = run(&mut Handle::new(&mut self.core, id.index, now));
-        self.settle(id.index, now);
-        Some(result)
-    }
 }
 
 impl Core {
@@ -158,17 +141,19 @@ impl Core {
         let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let (flows, hasher) = (&self.flows, &self.hasher);
+        let (flows, hasher, listeners) = (&self.flows, &self.hasher, &self.listeners);
         let is_free = |local_port: u16| {
             let tuple = FourTuple { local_port, ..tuple };
             flows.find(hasher.hash(&tuple), |_| true).is_none()
         };
+        // As on Linux a port that is listened on is not chosen, though it may be asked for.
+        let is_fit = |port: u16| is_free(port) && !listeners.has_port(port);
         let local_port = match open.local_port {
             Some(port) if is_free(port) => port,
             Some(_) => return Err(OpenError::InUse),
             None => {
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
-                self.ports.choose(start, is_free).ok_or(OpenError::NoPort)?
+                self.ports.choose(start, is_fit).ok_or(OpenError::NoPort)?
             }
         };
         Ok(FourTuple { local_port, ..tuple })

@@ -44,8 +44,31 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// Whether SACK is offered and taken (RFC 2018).
+    pub sack: bool,
+    /// Whether timestamps are offered and taken (RFC 7323, section 3).
+    pub timestamps: bool,
+    /// Whether window scaling is offered and taken (RFC 7323, section 2).
+    pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
+    /// When a peer's SYN is answered by a cookie rather than remembered.
+    pub syn_cookies: SynCookies,
+    /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
+    /// full. Otherwise it is dropped, and the peer tries again.
+    pub abort_on_overflow: bool,
+}
+
+/// When a peer's SYN is answered by a cookie rather than remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynCookies {
+    /// Never: what finds no room is dropped.
+    Never,
+    /// When there is no room to remember it.
+    #[default]
+    WhenFull,
+    /// Always, which is meant for tests.
+    Always,
 }
 
 impl Default for Config {
@@ -68,7 +91,12 @@ impl Default for Config {
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            sack: true,
+            timestamps: true,
+            window_scaling: true,
             congestion: Algorithm::default(),
+            syn_cookies: SynCookies::default(),
+            abort_on_overflow: false,
         }
     }
 }
