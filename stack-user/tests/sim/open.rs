@@ -2,7 +2,7 @@
 
 use sluice::counters::Counter;
 use sluice::tables::listeners::{Accepts, Listener};
-use sluice::tcp::{CloseReason, State};
+use sluice::tcp::{CloseReason, State, Unreachable};
 use sluice::time::Duration;
 use sluice::wire::tcp::{Flags, Packet};
 
@@ -201,7 +201,7 @@ fn syn_sent_address_that_nobody_has_is_unreachable() {
     let now = path.net.now;
     path.net.nodes[0].connect(9, PORT, now);
     path.net.run_for(Duration::from_secs(30));
-    assert_eq!(path.logs[0].failed(), [CloseReason::Unreachable]);
+    assert_eq!(path.logs[0].failed(), [CloseReason::Unreachable(Unreachable::NextHop)]);
     assert_ne!(addr(9), addr(2));
     path.assert_clean();
 }

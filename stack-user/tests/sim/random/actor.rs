@@ -145,7 +145,7 @@ impl Actor {
     fn close(&mut self, conn: &mut dyn Connection) {
         self.mood(conn).burst = 0;
         self.world.with(Self::number(conn), |end| end.closes = true);
-        conn.close();
+        conn.shutdown_write();
     }
 
     fn abort(&mut self, conn: &mut dyn Connection) {

@@ -102,7 +102,7 @@ impl Rig {
     /// A shard in the state of `row`, with nothing left to send and to tell.
     pub(super) fn at(row: Row) -> Self {
         let listeners = match row.listens() {
-            true => vec![Listener { addr: None, port: PORT, service: 0 }],
+            true => vec![Listener::new(None, PORT, 0)],
             false => Vec::new(),
         };
         let log = Arc::default();
@@ -212,10 +212,10 @@ impl Rig {
         self.drain();
     }
 
-    /// CLOSE.
+    /// CLOSE of RFC 9293: our FIN.
     pub(super) fn close(&mut self) {
         self.call(|conn| {
-            conn.close();
+            conn.shutdown_write();
             String::new()
         });
     }
