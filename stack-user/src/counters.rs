@@ -60,10 +60,20 @@ counters! {
     Resets => "resets",
     /// Connections ended because the peer stopped answering.
     TimedOut => "timed_out",
-    /// SYNs refused because the SYN queue was full.
+    /// SYNs that found their listener's SYN queue, or the table of half-open entries, full.
     SynQueueFull => "syn_queue_full",
-    /// Final ACKs dropped because the accept queue or the connection table was full.
+    /// SYNs that found the table of half-open entries full.
+    HalfOpenFull => "half_open_full",
+    /// SYNs and final ACKs dropped because the accept queue was full.
     AcceptQueueFull => "accept_queue_full",
+    /// Final ACKs that opened nothing because their listener waits for data first.
+    AcceptsDeferred => "accepts_deferred",
+    /// SYN cookies sent.
+    CookiesSent => "cookies_sent",
+    /// Acknowledgments that answered a SYN cookie.
+    CookiesReceived => "cookies_received",
+    /// Acknowledgments whose SYN cookie was forged or too old.
+    CookiesFailed => "cookies_failed",
     /// SYN-ACKs sent again.
     SynAckRetransmits => "syn_ack_retransmits",
     /// Segments sent again.
@@ -114,6 +124,24 @@ counters! {
     EchoAnswered => "echo_answered",
     /// ICMP errors that named a connection of ours.
     IcmpErrorsIn => "icmp_errors_in",
+    /// ICMP errors ignored: nothing of what they quote is under way, or they say nothing new (RFC 5927).
+    IcmpErrorsStale => "icmp_errors_stale",
+    /// Connections whose segments became smaller, for a link on the way takes no longer ones.
+    PathMtuReductions => "path_mtu_reductions",
+    /// Keepalive probes sent.
+    KeepAliveProbes => "keepalive_probes",
+    /// Connections ended because keepalive probes were not answered.
+    KeepAliveDrops => "keepalive_drops",
+    /// Connections reset because they were closed with received data unread (RFC 2525, 2.17).
+    AbortsOnClose => "aborts_on_close",
+    /// Connections reset because data arrived after they were closed for good.
+    AbortsOnData => "aborts_on_data",
+    /// Connections reset because they were closed with a time to linger of zero.
+    AbortsOnLinger => "aborts_on_linger",
+    /// Connections reset because memory, or the places for closed connections, ran out.
+    AbortsOnMemory => "aborts_on_memory",
+    /// Connections closed for good whose peer stopped answering.
+    AbortsOnTimeout => "aborts_on_timeout",
     /// Next hops that could not be resolved.
     NeighbourFailed => "neighbour_failed",
     /// Dropped: not a frame for an address of ours.

@@ -8,6 +8,7 @@ mod deep;
 mod demo;
 mod ebpf;
 mod lex;
+mod mutants;
 mod rfc;
 mod rooms;
 mod run;
@@ -49,6 +50,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
+    Mutants(mutants::Options),
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
+        Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
         Command::Asan { all } => deep::asan(all),

@@ -188,7 +188,7 @@ impl Exchange {
         self.is_closed = true;
         match task.close {
             Close::Reset => conn.abort(),
-            Close::Active | Close::Passive | Close::Half => conn.close(),
+            Close::Active | Close::Passive | Close::Half => conn.shutdown_write(),
         }
     }
 
@@ -306,8 +306,9 @@ impl From<CloseReason> for Outcome {
             CloseReason::Aborted => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
-            CloseReason::TimedOut => Self::TimedOut,
-            CloseReason::Unreachable => Self::Unreachable,
+            // A client sets no time to linger.
+            CloseReason::TimedOut | CloseReason::Lingering => Self::TimedOut,
+            CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }
     }

@@ -1,18 +1,15 @@
-//! OPEN, active: who asks for a connection, and from where it is opened; and the way back to a
-//! connection from outside of its service.
+//! OPEN, active: who asks for a connection, and from where it is opened.
 //!
 //! Owns the choice of the local address and port. A peer's SYN is `open`'s.
 
 use core::fmt;
 
 use super::Shard;
-use super::deliver::Handle;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
-use crate::service::Connection;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb};
+use crate::tcp::{CloseReason, Setting, SettingError, Tcb, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -32,7 +29,9 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
-    /// The service's word ([`Connection::user`]).
+    /// What the connection begins with, besides the shard's configuration.
+    pub settings: Vec<Setting>,
+    /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
 
@@ -53,13 +52,15 @@ pub enum OpenError {
     NoPort,
     /// A table is full.
     Full,
+    /// A setting is impossible.
+    Setting(SettingError),
 }
 
 impl OpenError {
     /// What a service is told that asked by a command.
     fn reason(self) -> CloseReason {
         match self {
-            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable,
+            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable(Unreachable::NextHop),
             _ => CloseReason::NoResources,
         }
     }
@@ -75,6 +76,7 @@ impl fmt::Display for OpenError {
             Self::InUse => f.write_str("the addresses and ports are in use"),
             Self::NoPort => f.write_str("no local port is free towards this peer"),
             Self::Full => f.write_str("a table is full"),
+            Self::Setting(error) => error.fmt(f),
         }
     }
 }
@@ -100,26 +102,19 @@ impl Shard {
 
     /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
-        let (local, local_port) = (None, None);
-        let open = Open { local, local_port, remote, remote_port: port, service, user: 0 };
+        let open = Open {
+            local: None,
+            local_port: None,
+            remote,
+            remote_port: port,
+            service,
+            settings: Vec::new(),
+            user: 0,
+        };
         match self.open(&open, now) {
             Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
         }
-    }
-
-    /// Runs `run` on a connection from outside of its service, as a handle does, then sees to what
-    /// that leads to. `None` when the connection is over.
-    pub fn with<R>(
-        &mut self,
-        id: ConnId,
-        now: Instant,
-        run: impl FnOnce(&mut dyn Connection) -> R,
-    ) -> Option<R> {
-        self.core.conns.get_by_id(id)?;
-        let result = run(&mut Handle::new(&mut self.core, id.index, now));
-        self.settle(id.index, now);
-        Some(result)
     }
 }
 
@@ -136,7 +131,12 @@ impl Core {
             return Err(OpenError::Full);
         }
         let mss = self.mss_for(&tuple.remote);
-        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
+        let mut env = self.env();
+        let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
+        if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
+            tcb.release(&mut env);
+            return Err(OpenError::Setting(error));
+        }
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
         let flow = FlowRef::new(FlowKind::Tcb, id.index);
@@ -158,17 +158,19 @@ impl Core {
         let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let (flows, hasher) = (&self.flows, &self.hasher);
+        let (flows, hasher, listeners) = (&self.flows, &self.hasher, &self.listeners);
         let is_free = |local_port: u16| {
             let tuple = FourTuple { local_port, ..tuple };
             flows.find(hasher.hash(&tuple), |_| true).is_none()
         };
+        // As on Linux a port that is listened on is not chosen, though it may be asked for.
+        let is_fit = |port: u16| is_free(port) && !listeners.has_port(port);
         let local_port = match open.local_port {
             Some(port) if is_free(port) => port,
             Some(_) => return Err(OpenError::InUse),
             None => {
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
-                self.ports.choose(start, is_free).ok_or(OpenError::NoPort)?
+                self.ports.choose(start, is_fit).ok_or(OpenError::NoPort)?
             }
         };
         Ok(FourTuple { local_port, ..tuple })
@@ -187,7 +189,8 @@ mod tests {
 
     fn open() -> Open {
         let (local, local_port) = (None, None);
-        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, user: 9 }
+        let settings = Vec::new();
+        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
     #[test]

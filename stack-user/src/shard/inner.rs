@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
+use stack_ebpf::flow::{FlowName, sequence_clock};
+use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::cookies::Cookies;
+use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::Reply;
 use crate::counters::Counters;
@@ -19,7 +23,7 @@ use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
 use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wheel::Wheel;
+use crate::wheel::{Alarm, Wheel};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// A shard's tables, pools and queues.
@@ -35,6 +39,8 @@ pub(super) struct Core {
     pub neighbours: Neighbours,
     pub ports: Ports,
     pub wheel: Wheel,
+    /// The wheel's entries for each place of a connection.
+    pub alarms: Vec<Alarm>,
     pub pool: Pool,
     pub counters: Counters,
     pub census: Census,
@@ -45,6 +51,7 @@ pub(super) struct Core {
     pub replies: VecDeque<Reply>,
     pub publisher: Publisher,
     pub requests: VecDeque<Request>,
+    pub orphans: Orphans,
     /// When all that is left is reset, once the shard is shutting down.
     pub shutdown: Option<Instant>,
     /// The generation of the newest wheel entry.
@@ -53,6 +60,7 @@ pub(super) struct Core {
     pub is_time_wait_armed: bool,
     /// RSTs sent in this second.
     pub resets: (u64, u32),
+    pub cookies: Cookies,
 }
 
 /// A connection in its shard.
@@ -63,8 +71,10 @@ pub(super) struct Conn {
     pub user: u64,
     /// The next hop's index, once it is known.
     pub next_hop: Option<u32>,
-    /// When the wheel looks at this connection, and by which entry.
-    pub armed: (Instant, u32),
+    /// Which entry of the queue of stuck connections is its own; zero for none.
+    pub stuck: u32,
+    /// Counted as closed for good by its user.
+    pub is_orphan: bool,
     pub is_dirty: bool,
     /// Waits for its next hop.
     pub is_waiting: bool,
@@ -80,10 +90,39 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    /// Somebody outside of the service may come to read what is left.
+    pub is_held: bool,
+    pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
     /// Changed since its record was written.
     pub is_stale: bool,
+}
+
+impl Conn {
+    /// Whether the connection is its service's.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admission == Admission::Admitted
+    }
+
+    /// Whether something other than output has to be done for it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        match self.is_admitted() {
+            true => self.tcb.is_over() || self.tcb.has_events(),
+            false => self.tcb.is_silent() && !self.is_detached,
+        }
+    }
+}
+
+/// Whether a connection is its service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is, from its opening on.
+    Admitted,
+    /// It waits in the accept queue; what happens to it is told once it is accepted.
+    Queued,
+    /// It waited in the accept queue of a listener that is gone: nobody ever hears of it.
+    Refused,
 }
 
 /// A half-open entry in its shard.
@@ -133,10 +172,11 @@ impl Core {
             conns: Slab::new(limits.connections),
             half_open: Slab::new(limits.half_open),
             time_waits: TimeWaits::new(limits.time_wait),
-            listeners: Listeners::new(config.listeners.clone()),
+            listeners: Listeners::default(),
             neighbours: Neighbours::new(limits.neighbours),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
+            alarms: Vec::new(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
@@ -145,10 +185,12 @@ impl Core {
             replies: VecDeque::with_capacity(limits.replies),
             publisher: Publisher::new(region),
             requests: VecDeque::new(),
+            orphans: Orphans::default(),
             shutdown: None,
             generation: 0,
             is_time_wait_armed: false,
             resets: (0, 0),
+            cookies: Cookies::new(&config.secrets),
             config,
         }
     }
@@ -186,16 +228,15 @@ impl Core {
         }
     }
 
-    /// Arms the wheel for a connection whose deadline moved before its entry.
+    /// Sees that the wheel looks at a connection by its deadline.
     pub(super) fn arm(&mut self, index: u32) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let deadline = conn.tcb.next_deadline();
-        if deadline < conn.armed.0 {
-            self.generation = self.generation.wrapping_add(1);
-            conn.armed = (deadline, self.generation);
-            let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-            self.wheel.arm(key, self.generation, deadline);
+        let Some(conn) = self.conns.get(index) else { return };
+        let place = index as usize;
+        if place >= self.alarms.len() {
+            self.alarms.resize(place + 1, Alarm::default());
         }
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
+        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline());
     }
 
     /// Arms the wheel anew for something that has no earlier entry; returns the generation.
@@ -213,14 +254,29 @@ impl Core {
     /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
-        let clock = (now.as_nanos() / 4_000) as u32;
-        SeqNum(keyed_hash(&self.config.secrets.isn, tuple) as u32) + clock
+        let offset = flow_name(tuple).sequence_offset(&Key::new(self.config.secrets.isn));
+        SeqNum(offset) + sequence_clock(now.as_nanos()) as u32
+    }
+
+    /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC 9293,
+    /// 3.10.7.4: larger than the largest number used before). Linux's step.
+    pub(super) fn isn_above(
+        &self,
+        tuple: &FourTuple,
+        above: Option<SeqNum>,
+        now: Instant,
+    ) -> SeqNum {
+        let isn = self.isn(tuple, now);
+        match above {
+            Some(above) if !isn.is_after(above) => above + 0x1_0001,
+            _ => isn,
+        }
     }
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
     /// its lives (RFC 7323, section 5.4).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
-        keyed_hash(&self.config.secrets.stamp, tuple) as u32
+        flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
     }
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).
@@ -242,6 +298,12 @@ impl Core {
             }
         }
     }
+}
+
+/// A connection's name, as the XDP program knows it.
+pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {
+    let FourTuple { local, remote, local_port, remote_port } = *tuple;
+    FlowName { local: local.0, remote: remote.0, local_port, remote_port }
 }
 
 /// A keyed hash of a connection's name.

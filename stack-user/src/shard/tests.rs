@@ -1,5 +1,7 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod grid;
+
 use core::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +9,7 @@ use super::*;
 use crate::counters::Counter;
 use crate::service::{Connection, Echo, Service};
 use crate::tables::listeners::Listener;
-use crate::tcp::CloseReason;
+use crate::tcp::{CloseReason, Unreachable};
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
 
@@ -67,7 +69,7 @@ impl Client {
                 return;
             }
         }
-        conn.close();
+        conn.shutdown_write();
     }
 }
 
@@ -122,7 +124,7 @@ fn talk(octets: usize) -> (Shard, Shard, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let client = Client { left: octets, seen: seen.clone() };
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
-    let listener = Listener { addr: None, port: 7, service: 0 };
+    let listener = Listener::new(None, 7, 0);
     let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
     let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);
@@ -169,7 +171,10 @@ fn syn_sent_host_that_does_not_answer_arp_is_unreachable() {
     let connect = Command::Connect { remote: addr(3), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);
     run(&mut a, &mut b, Instant::from_millis(10_000));
-    assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Unreachable));
+    assert_eq!(
+        seen.lock().expect("no panic before").closed,
+        Some(CloseReason::Unreachable(Unreachable::NextHop))
+    );
     assert_eq!(a.counters()[Counter::ArpRequests], 3);
     assert_eq!(a.flows(), 0);
 }
@@ -200,7 +205,7 @@ impl Service for Later {
 #[test]
 fn established_state_is_published_at_once_and_figures_within_100_ms() {
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(Later)]);
-    let listener = Listener { addr: None, port: 7, service: 0 };
+    let listener = Listener::new(None, 7, 0);
     let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
     let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);

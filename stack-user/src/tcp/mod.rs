@@ -10,13 +10,17 @@ pub mod congestion;
 mod half_open;
 mod info;
 mod input;
+mod network;
 mod output;
+mod own;
 pub mod pool;
+mod reason;
 mod reassembly;
 mod rtt;
 mod segment;
 mod seq;
 mod settings;
+mod sound;
 mod state;
 mod summary;
 mod tcb;
@@ -26,34 +30,18 @@ mod time_wait;
 mod timers;
 mod user;
 
-pub use config::Config;
-pub use half_open::{HalfOpen, HalfOpenVerdict, Offer};
+pub use config::{Config, SynCookies};
+pub(crate) use config::{first_window, window_scale};
+pub use half_open::{HalfOpen, HalfOpenTimeout, HalfOpenVerdict, Offer};
 pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};
+pub use reason::{CloseReason, Severity, Unreachable};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
+pub use sound::Held;
 pub use state::{Cause, Census, State};
 pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
-
-/// Why a connection ended, as its user is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// Both sides sent FIN and both were acknowledged.
-    Closed,
-    /// We aborted it (RFC 9293, 3.10.5).
-    Aborted,
-    /// The peer sent RST.
-    Reset,
-    /// The peer answered our SYN with RST.
-    Refused,
-    /// The peer stopped answering (RFC 9293, 3.8.3: R2).
-    TimedOut,
-    /// The next hop or the host cannot be reached.
-    Unreachable,
-    /// A table or a pool of ours was full.
-    NoResources,
-}

@@ -3,6 +3,7 @@
 //! A segment is written at [`HEADROOM`] of its frame, so that the headers of IP and Ethernet fit in
 //! front of it whatever they are.
 
+use super::own::{self, Switch};
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
@@ -89,9 +90,10 @@ impl HalfOpen {
             window: self.window,
             options: Options {
                 mss: Some(mss),
-                window_scale: offer.window_scale.map(|_| config.window_scale()),
+                window_scale: offer.window_scale.map(|_| self.scale),
                 sack_permitted: offer.sack_permitted,
                 timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
+                user_timeout: config.advertise_user_timeout.map(own::to_wire),
                 ..Options::NONE
             },
         }
@@ -99,9 +101,10 @@ impl HalfOpen {
 }
 
 impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
+    /// connection's timestamp offset.
+    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
+        let stamp = stamp_clock(now).wrapping_add(offset);
         Bare {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
@@ -138,8 +141,13 @@ impl Tcb {
         let plan = self.plan(now)?;
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
-        let header = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
-        let head = emit(&header.header(&self.tuple), &options, out);
+        let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
+        let mut header = bare.header(&self.tuple);
+        if let Some(urgent) = self.urgent_pointer(&plan) {
+            header.flags |= Flags::URG;
+            header.urgent = urgent;
+        }
+        let head = emit(&header, &options, out);
         let len = head + plan.text as usize;
         let mut sum = checksum::Partial::ZERO;
         if plan.text > 0 {
@@ -174,6 +182,10 @@ impl Tcb {
                 }
             }
         }
+        if self.owed.keepalive {
+            // RFC 9293 3.8.4 (SHLD-12): SEG.SEQ = SND.NXT-1, without data.
+            return bare(self.snd.una - 1, Flags::ACK);
+        }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
             return bare(self.snd.max, Flags::ACK);
         }
@@ -190,8 +202,9 @@ impl Tcb {
         if self.owed.probe && self.snd.wnd == 0 && !self.snd.buffer.is_empty() {
             return Some(self.text_plan(una, 1));
         }
-        let is_forced = core::mem::take(&mut self.owed.probe);
+        let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if !self.has_unsent() {
+            self.switches.set(Switch::Pushed, false);
             return None;
         }
         let room = self.cc.window().min(self.snd.wnd);
@@ -204,6 +217,9 @@ impl Tcb {
             return Some(self.text_plan(self.snd.nxt, 0));
         }
         if text > 0 && (is_forced || self.is_worth_sending(text, unsent, most)) {
+            if text == unsent {
+                self.switches.set(Switch::Pushed, false);
+            }
             return Some(self.text_plan(self.snd.nxt, text));
         }
         // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293 3.8.6.1).
@@ -218,32 +234,55 @@ impl Tcb {
         let is_full = text == most;
         let is_repeated = self.snd.nxt.is_before(self.snd.max);
         let is_last = text == unsent;
-        let is_closing = self.snd.fin == Fin::Queued;
-        let is_quiet = self.snd.nxt == self.snd.una;
+        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits for
+        // another short one, not for full ones.
+        let is_alone = !self.snd.short.is_after(self.snd.una);
+        let is_held =
+            self.switches.has(Switch::Cork) || !(is_alone || self.switches.has(Switch::NoDelay));
+        // Neither the end of the text nor urgent data waits (RFC 9293 3.7.4: MUST-17 is the user's
+        // own switch).
+        let is_pressing = self.snd.fin == Fin::Queued || self.is_urgent();
         is_full
             || is_repeated
-            || (is_last && (is_quiet || is_closing || self.snd.is_nodelay))
+            || (is_last && (is_pressing || !is_held))
             || text >= self.snd.max_wnd / 2
+    }
+
+    /// Whether urgent data is not acknowledged yet.
+    fn is_urgent(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.snd_up.is_some())
+    }
+
+    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also where
+    /// it is further ahead than the field can say (MUST-31).
+    fn urgent_pointer(&self, plan: &Plan) -> Option<u16> {
+        let up = self.own.as_ref()?.snd_up?;
+        let is_meant = up.is_after(plan.seq) && !plan.flags.contains(Flags::RST);
+        is_meant.then(|| up.since(plan.seq).min(0xffff) as u16)
     }
 
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
-        if end == self.text_end() {
-            if text > 0 {
-                // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH.
-                flags = flags.union(Flags::PSH);
-            }
-            if self.snd.fin == Fin::Queued {
-                flags = flags.union(Flags::FIN);
-            }
+        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
+        // it is repeated. A sender that never pauses says it once in half a window, as on Linux.
+        let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
+        let is_new = end.is_after(self.snd.max);
+        let is_pushed =
+            end == self.text_end() || end == self.snd.pushed || (is_new && is_half_window);
+        if text > 0 && is_pushed {
+            flags = flags.union(Flags::PSH);
+        }
+        if end == self.text_end() && self.snd.fin == Fin::Queued {
+            flags = flags.union(Flags::FIN);
         }
         Plan { seq, text, flags }
     }
 
-    /// As `max_text`, less the SACK blocks that a segment sent now carries.
+    /// As `max_text`, less the options that only a segment sent now carries.
     fn max_text_now(&self) -> u32 {
-        self.max_text() - self.sack_blocks().1 as u32
+        let timeout = if self.switches.has(Switch::OwesTimeout) { 4 } else { 0 };
+        self.max_text() - self.sack_blocks().1 as u32 - timeout
     }
 
     /// The SACK blocks owed and the octets of their option (RFC 2018, section 3).
@@ -265,20 +304,32 @@ impl Tcb {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         if !flags.contains(Flags::SYN) {
             let timestamps = self.stamps.is_on.then_some(stamps);
-            let sack =
-                if flags.contains(Flags::RST) { SackBlocks::NONE } else { self.sack_blocks().0 };
-            return Options { timestamps, sack, ..Options::NONE };
+            if flags.contains(Flags::RST) {
+                return Options { timestamps, ..Options::NONE };
+            }
+            // RFC 5482 3.1: on the SYN and on the first segment after it, for one of them may be
+            // lost, or answered from a cookie.
+            let owed = self.switches.has(Switch::OwesTimeout);
+            let user_timeout = if owed { self.wire_timeout(env.config) } else { None };
+            let sack = self.sack_blocks().0;
+            return Options { timestamps, sack, user_timeout, ..Options::NONE };
         }
         // An answer names only what the peer's SYN offered (RFC 7323, 2.2 and 3.2).
         let is_first = !flags.contains(Flags::ACK);
-        let scale = is_first || self.rcv.scale > 0;
+        let config = env.config;
+        let scale = (is_first && config.window_scaling) || self.rcv.scale > 0;
         Options {
             mss: Some(self.rcv.mss),
-            window_scale: scale.then_some(env.config.window_scale()),
-            sack_permitted: is_first || self.snd.sack,
-            timestamps: (is_first || self.stamps.is_on).then_some(stamps),
+            window_scale: scale.then_some(self.rcv.scale),
+            sack_permitted: (is_first && config.sack) || self.snd.sack,
+            timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
+            user_timeout: self.wire_timeout(config),
             ..Options::NONE
         }
+    }
+
+    fn wire_timeout(&self, config: &Config) -> Option<u16> {
+        self.advertised_timeout(config).map(own::to_wire)
     }
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
@@ -316,7 +367,10 @@ impl Tcb {
             self.owed.rst = false;
             return;
         }
-        self.on_ack_sent(plan);
+        self.on_ack_sent(plan, env);
+        if !plan.flags.contains(Flags::SYN) {
+            self.switches.set(Switch::OwesTimeout, false);
+        }
         let controls = plan.flags.contains(Flags::SYN) || plan.flags.contains(Flags::FIN);
         let end = plan.seq + plan.text + u32::from(controls);
         if end == plan.seq {
@@ -337,6 +391,12 @@ impl Tcb {
             env.counters.count(Counter::WindowProbes);
             self.snd.is_probing = true;
         }
+        if plan.flags.contains(Flags::PSH) && end.is_after(self.snd.pushed) {
+            self.snd.pushed = plan.seq + plan.text;
+        }
+        if plan.text > 0 && plan.text < self.max_text() && end.is_after(self.snd.short) {
+            self.snd.short = plan.seq + plan.text;
+        }
         self.owed.syn = false;
         self.owed.probe = false;
         self.owed.retransmit = false;
@@ -349,11 +409,17 @@ impl Tcb {
     }
 
     /// Every segment but the first SYN acknowledges; a bare one may be one of several that are owed.
-    fn on_ack_sent(&mut self, plan: &Plan) {
+    fn on_ack_sent(&mut self, plan: &Plan, env: &mut Env<'_>) {
         if self.state() == State::SynSent {
             return;
         }
         let is_bare = plan.text == 0 && plan.flags == Flags::ACK;
+        if is_bare && plan.seq.is_before(self.snd.una) {
+            // The peer looks at its sequence number alone: what is owed is owed still.
+            env.counters.count(Counter::KeepAliveProbes);
+            self.owed.keepalive = false;
+            return;
+        }
         if is_bare && self.owed.extra_acks > 0 {
             self.owed.extra_acks -= 1;
         }

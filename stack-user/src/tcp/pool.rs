@@ -38,6 +38,11 @@ impl Pool {
         self.used as usize * CHUNK
     }
 
+    /// Chunks in use: the senders' and the others.
+    pub(crate) fn chunks(&self) -> (usize, usize) {
+        (self.sending as usize, (self.used - self.sending) as usize)
+    }
+
     /// Bytes that senders may still take. They have half of the pool and receivers the other half:
     /// a service may be rid of what it received only by sending, as an echo is, and what is sent may
     /// be acknowledged only by segments that bring text, as between two ends that both send.
@@ -56,6 +61,11 @@ impl Pool {
     /// what waits behind a gap would keep out what fills it.
     pub fn has_room_for_early(&self) -> bool {
         self.used - self.sending <= self.limit / 4
+    }
+
+    /// Whether senders or receivers have no room left: the third of the marks.
+    pub fn is_exhausted(&self) -> bool {
+        !self.has_room_to_receive() || self.room_to_send() == 0
     }
 
     /// Whether more than half of the pool is in use: windows stop growing.
@@ -214,6 +224,12 @@ impl Chain {
         self.link(pool, other.head);
         self.tail = other.tail;
         self.len += other.len;
+    }
+
+    /// How many chunks it has.
+    pub(crate) fn chunks(&self, pool: &Pool) -> usize {
+        let next = |at: &u32| Some(pool.links[*at as usize].next).filter(|next| *next != NONE);
+        core::iter::successors(Some(self.head).filter(|head| *head != NONE), next).count()
     }
 
     /// Gives all chunks back.

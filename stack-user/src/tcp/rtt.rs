@@ -56,6 +56,11 @@ impl Rtt {
         self.unanswered
     }
 
+    /// Whether the timeout cannot grow any more.
+    pub fn is_at_maximum(&self) -> bool {
+        self.timeout() == MAXIMUM
+    }
+
     /// New data was acknowledged up to `una`.
     pub fn on_acknowledged(&mut self, una: SeqNum, now: Instant) {
         self.on_answer();

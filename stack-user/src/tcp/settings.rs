@@ -6,6 +6,8 @@
 use core::fmt;
 
 use super::Config;
+use super::config::{FIN_WAIT_2, SYN_RETRIES};
+use super::congestion::Algorithm;
 use crate::time::Duration;
 
 /// One setting of one connection; new connections begin with those of [`Config`].
@@ -41,6 +43,13 @@ pub enum Setting {
     ReceiveBuffer(u32),
     /// The most octets that may be queued for sending.
     SendBuffer(u32),
+    /// How often a SYN is sent again before the open fails (Linux's TCP_SYNCNT).
+    SynRetries(u8),
+    /// How long FIN-WAIT-2 lasts once the user has closed for good; `None` for what the configuration
+    /// says (Linux's TCP_LINGER2).
+    FinWait2(Option<Duration>),
+    /// How the congestion window grows and falls.
+    Congestion(Algorithm),
 }
 
 /// How an idle peer is probed.
@@ -132,9 +141,11 @@ impl Setting {
     /// [`SettingError::OutOfRange`] with the bound.
     pub fn check(&self, config: &Config) -> Result<(), SettingError> {
         let checked = match *self {
-            Self::NoDelay(_) | Self::Cork(_) | Self::QuickAck(_) | Self::AdoptUserTimeout(_) => {
-                Ok(())
-            }
+            Self::NoDelay(_)
+            | Self::Cork(_)
+            | Self::QuickAck(_)
+            | Self::AdoptUserTimeout(_)
+            | Self::Congestion(_) => Ok(()),
             Self::KeepAlive(keepalive) => keepalive.map_or(Ok(()), |keepalive| keepalive.check()),
             Self::UserTimeout(time) => USER_TIMEOUT.check_some(time),
             Self::AdvertiseUserTimeout(time) => ADVERTISED.check_some(time),
@@ -143,6 +154,8 @@ impl Setting {
             Self::ReceiveBuffer(octets) => {
                 RECEIVE_BUFFER.up_to(config.max_receive_window).check(octets.into())
             }
+            Self::SynRetries(count) => SYN_RETRIES.check(count.into()),
+            Self::FinWait2(time) => FIN_WAIT_2.check_some(time),
             Self::SendBuffer(octets) => {
                 SEND_BUFFER.up_to(config.max_send_buffer).check(octets.into())
             }

@@ -1,11 +1,15 @@
 //! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
 
+use super::config::{first_window, window_scale};
 use super::congestion::NewReno;
+use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Reassembly;
 use super::rtt::Rtt;
 use super::timers::Timers;
-use super::{Cause, Census, CloseReason, Config, HalfOpen, SeqNum, State};
+use super::{
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
+};
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
 use crate::wire::FourTuple;
@@ -25,6 +29,10 @@ pub struct Tcb {
     pub(super) rtt: Rtt,
     pub(super) cc: NewReno,
     pub(super) challenge: Challenge,
+    pub(super) switches: Switches,
+    /// An ICMP error that may pass, told as the reason should the connection time out.
+    pub(super) soft_error: Option<Unreachable>,
+    pub(super) own: Option<Box<Own>>,
 }
 
 /// The send sequence space, its window and its buffer.
@@ -44,6 +52,10 @@ pub(super) struct SendSpace {
     pub wl2: SeqNum,
     /// The largest window that the peer ever offered.
     pub max_wnd: u32,
+    /// The number after the last segment that carried PSH.
+    pub pushed: SeqNum,
+    /// The number after the last segment that was not full-sized.
+    pub short: SeqNum,
     /// ISS.
     pub iss: SeqNum,
     /// Unacknowledged and unsent text; its first octet is UNA.
@@ -51,12 +63,14 @@ pub(super) struct SendSpace {
     pub cursor: Cursor,
     /// When text was last sent.
     pub sent_at: Instant,
-    /// The most text and options of a segment: the lesser of the peer's MSS and of ours.
+    /// The most text and options of a segment: the lesser of the peer's MSS, of ours, and of what
+    /// the path is known to carry.
     pub mss: u16,
+    /// Text and options of segments up to this length are known to have arrived.
+    pub proven: u16,
     /// Snd.Wind.Shift.
     pub scale: u8,
     pub fin: Fin,
-    pub is_nodelay: bool,
     /// The user was told that the buffer is full.
     pub is_starved: bool,
     /// Zero-window probing: what is outstanding was sent beyond the window.
@@ -90,8 +104,6 @@ pub(super) struct ReceiveSpace {
     pub acked: SeqNum,
     /// IRS.
     pub irs: SeqNum,
-    /// RCV.UP, while urgent data is ahead.
-    pub up: Option<SeqNum>,
     /// The number of the peer's FIN, once it was seen.
     pub fin: Option<SeqNum>,
     /// Text that the user has not consumed.
@@ -135,7 +147,7 @@ impl Stamps {
 
 /// The clock of timestamps: milliseconds.
 pub(super) fn stamp_clock(now: Instant) -> u32 {
-    now.as_millis() as u32
+    stack_ebpf::flow::stamp_clock(now.as_nanos())
 }
 
 /// What output has to send when it may.
@@ -148,6 +160,8 @@ pub(super) struct Owed {
     pub syn: bool,
     /// RST, after an abort.
     pub rst: bool,
+    /// A question to an idle peer (RFC 9293, 3.8.4).
+    pub keepalive: bool,
     /// The first unacknowledged segment, again.
     pub retransmit: bool,
     /// A zero-window probe, or what the sender's SWS avoidance held back.
@@ -185,6 +199,10 @@ pub struct Events {
     pub fin: bool,
     /// The user's timer fired.
     pub timer: bool,
+    /// The peer's urgent pointer advanced.
+    pub urgent: bool,
+    /// The user closed and waits no longer for the end: the connection goes on without it.
+    pub released: Option<CloseReason>,
     /// The connection is over.
     pub closed: Option<CloseReason>,
 }
@@ -213,6 +231,7 @@ impl Tcb {
         let mut tcb = Self::blank(tuple, mss, env.config);
         tcb.snd.iss = iss;
         (tcb.snd.una, tcb.snd.nxt, tcb.snd.max) = (iss, iss, iss);
+        (tcb.snd.pushed, tcb.snd.short) = (iss, iss);
         tcb.stamps.offset = offset;
         tcb.owed.syn = true;
         tcb.enter(State::SynSent, Cause::Open, env);
@@ -227,15 +246,37 @@ impl Tcb {
         tcb.snd.iss = half.iss;
         tcb.snd.una = half.iss;
         (tcb.snd.nxt, tcb.snd.max) = (half.iss + 1, half.iss + 1);
+        (tcb.snd.pushed, tcb.snd.short) = (half.iss, half.iss);
         tcb.stamps.offset = half.stamp_offset;
+        tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         tcb.rcv.acked = tcb.rcv.nxt;
-        if half.retransmits == 0 {
+        if !half.is_repeated {
             tcb.rtt.on_sent(half.iss + 1, half.sent_at);
         }
         tcb.enter(State::SynReceived, Cause::Syn, env);
         tcb
+    }
+
+    /// Settings that a new connection begins with: of an active open, before its first SYN; of a
+    /// passive one, with the scale that its SYN-ACK offered.
+    ///
+    /// # Errors
+    /// The first [`SettingError`]; the connection is of no use then.
+    pub fn begin_with(
+        &mut self,
+        settings: &[Setting],
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Result<(), SettingError> {
+        settings.iter().try_for_each(|setting| self.configure(*setting, env, now))?;
+        if self.state == State::SynSent && self.switches.has(Switch::FixedWindow) {
+            self.rcv.scale = window_scale(self.rcv.limit);
+        }
+        let text = u32::from(self.rcv.mss) - if self.stamps.is_on { 12 } else { 0 };
+        self.rcv.limit = first_window(self.rcv.limit, text);
+        Ok(())
     }
 
     fn blank(tuple: FourTuple, mss: u16, config: &Config) -> Self {
@@ -243,12 +284,7 @@ impl Tcb {
             tuple,
             state: State::Closed,
             owed: Owed::default(),
-            snd: SendSpace {
-                mss,
-                is_nodelay: config.nodelay,
-                buffer: Chain::for_sending(),
-                ..SendSpace::default()
-            },
+            snd: SendSpace { mss, buffer: Chain::for_sending(), ..SendSpace::default() },
             rcv: ReceiveSpace {
                 limit: config.receive_window,
                 scale: config.window_scale(),
@@ -263,6 +299,9 @@ impl Tcb {
             rtt: Rtt::default(),
             cc: NewReno::new(mss),
             challenge: Challenge::default(),
+            switches: Switches::of(config),
+            soft_error: None,
+            own: None,
         }
     }
 
@@ -292,6 +331,11 @@ impl Tcb {
     /// The connection's name.
     pub fn tuple(&self) -> &FourTuple {
         &self.tuple
+    }
+
+    /// What is added to the clock of milliseconds for its timestamps.
+    pub fn stamp_offset(&self) -> u32 {
+        self.stamps.offset
     }
 
     /// The connection's state.
@@ -360,7 +404,12 @@ impl Tcb {
 
     /// Whether nothing is left: CLOSED, told, and no RST owed.
     pub fn is_over(&self) -> bool {
-        self.state == State::Closed && !self.owed.rst && !self.has_events()
+        self.is_silent() && !self.has_events()
+    }
+
+    /// Whether nothing is left to send, now or ever: CLOSED and no RST owed.
+    pub fn is_silent(&self) -> bool {
+        self.state == State::Closed && !self.owed.rst
     }
 
     /// Whether text or FIN wait for their first transmission, or for one after a timeout.
@@ -411,5 +460,5 @@ const DEFAULT_MSS: u16 = 536;
 /// Linux's floor: a smaller offer (CVE-2019-11479) would make us send headers with no text.
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.
-const QUICK_ACKS: u8 = 16;
+pub(super) const QUICK_ACKS: u8 = 16;
 const CHALLENGES_PER_SECOND: u8 = 10;

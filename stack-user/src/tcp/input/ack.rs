@@ -34,6 +34,7 @@ impl Tcb {
             self.owe_challenge(env, now);
             return Step::Drop;
         }
+        self.on_heard(env.config, now);
         let old_window = self.snd.wnd;
         self.update_window(segment);
         if segment.ack.is_after(self.snd.una) {
@@ -71,6 +72,9 @@ impl Tcb {
         self.snd.una = segment.ack;
         self.snd.nxt = self.snd.nxt.max(self.snd.una);
         self.snd.is_probing = false;
+        self.on_progress();
+        self.note_proven(text);
+        self.forget_urgent();
         self.rtt.on_acknowledged(self.snd.una, now);
         let flight = self.snd.max.since(self.snd.una);
         let reaction = self.cc.on_ack(self.snd.una, (acked, flight), was_limited);
@@ -115,6 +119,7 @@ impl Tcb {
         if self.snd.wnd > 0 {
             // The window opened and the probe's octet was not taken: everything goes from UNA.
             self.rtt.on_answer();
+            self.on_progress();
             self.snd.nxt = self.snd.una;
             self.snd.is_probing = false;
             self.timers.retransmit = Instant::NEVER;
@@ -134,9 +139,14 @@ impl Tcb {
         match self.state() {
             State::FinWait1 => {
                 self.enter(State::FinWait2, Cause::Ack, env);
-                self.timers.fin_wait_2 = now + env.config.fin_wait_2;
+                // A user that still reads may do so for as long as the peer sends.
+                if self.is_orphan() {
+                    self.timers.idle = now + self.fin_wait_2(env.config);
+                    self.release_lingering(env.config);
+                }
             }
             State::Closing => {
+                self.release_lingering(env.config);
                 self.enter(State::TimeWait, Cause::Ack, env);
                 return Step::Drop;
             }

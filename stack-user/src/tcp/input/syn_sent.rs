@@ -2,7 +2,7 @@
 
 use super::Accepted;
 use crate::tcp::tcb::Ack;
-use crate::tcp::{Cause, CloseReason, Env, Segment, State, Tcb};
+use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -31,7 +31,8 @@ impl Tcb {
         if !segment.has(Flags::SYN) {
             return Accepted::default();
         }
-        self.on_peer_syn(segment.seq, &segment.options, now);
+        let offer = Offer::of(&segment.options).within(env.config);
+        self.on_peer_syn(segment.seq, &offer.options(), now);
         self.snd.wnd = segment.window.into();
         self.snd.max_wnd = self.snd.wnd;
         self.snd.wl1 = segment.seq;
@@ -56,13 +57,18 @@ impl Tcb {
         now: Instant,
     ) {
         self.snd.una = ack;
-        self.owed.syn = false;
+        if core::mem::take(&mut self.owed.syn) {
+            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure 7).
+            self.owed.ack = Ack::Now;
+        }
         self.timers.retransmit = Instant::NEVER;
         self.rtt.on_acknowledged(ack, now);
+        self.on_progress();
         self.enter(State::Established, Cause::Ack, env);
+        self.restart_keepalive(env.config, now);
         self.events.opened = true;
         if self.snd.closes_when_open {
-            self.close(env);
+            self.shutdown_write(env);
         }
     }
 }

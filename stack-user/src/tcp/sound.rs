@@ -1,0 +1,90 @@
+//! What holds of a connection between any two calls, for the tests that try everything.
+//!
+//! Changes nothing, and nothing but tests and fuzzing calls it.
+
+use super::pool::Pool;
+use super::tcb::{Ack, Fin};
+use super::{SeqNum, State, Tcb};
+use crate::time::Instant;
+
+/// Chunks of the pool that one connection holds, and where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Chunks that are the senders'.
+    pub sending: usize,
+    /// All others.
+    pub receiving: usize,
+    /// SND.UNA.
+    pub una: SeqNum,
+}
+
+impl Tcb {
+    /// Asserts what must be true of the connection between two calls, and returns the chunks that it
+    /// holds. `is_polled` says that output has had its turn since the last call.
+    ///
+    /// # Panics
+    /// When something is wrong with it.
+    #[doc(hidden)]
+    pub fn assert_sound(&self, pool: &Pool, is_polled: bool) -> Held {
+        let state = self.state();
+        if state == State::Closed {
+            assert!(self.snd.buffer.is_empty() && self.rcv.early.is_empty(), "buffers in CLOSED");
+        } else {
+            self.assert_sending_sound();
+            self.assert_receiving_sound();
+        }
+        if is_polled && state != State::Closed {
+            self.assert_goes_on();
+        }
+        Held {
+            sending: self.snd.buffer.chunks(pool),
+            receiving: self.rcv.unread.chunks(pool) + self.rcv.early.chunks(pool),
+            una: self.snd.una,
+        }
+    }
+
+    /// SND.UNA =< SND.NXT =< the highest number sent =< the end of what is queued.
+    fn assert_sending_sound(&self) {
+        let snd = &self.snd;
+        let state = self.state();
+        let order = [snd.una, snd.nxt, snd.max];
+        assert!(order.is_sorted_by(|a, b| !a.is_after(*b)), "{order:?}");
+        if state.is_synchronized() {
+            assert!(!snd.max.is_after(self.send_end()), "sent more than there is: {self:?}");
+        }
+        let has_closed = matches!(
+            state,
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
+        );
+        assert_eq!(snd.fin != Fin::None, has_closed, "{:?} in {state:?}", snd.fin);
+        if matches!(state, State::FinWait2 | State::TimeWait) {
+            assert_eq!(snd.fin, Fin::Acknowledged, "in {state:?}");
+        }
+    }
+
+    /// The window is what was offered of the buffer, and what came early lies in it.
+    fn assert_receiving_sound(&self) {
+        let rcv = &self.rcv;
+        if !self.state().is_synchronized() {
+            return;
+        }
+        assert!(!rcv.edge.is_before(rcv.nxt) && !rcv.acked.is_after(rcv.nxt), "{rcv:?}");
+        self.rcv.early.assert_sound(rcv.nxt);
+    }
+
+    /// Whatever is owed to the peer, or expected of it, has its timer.
+    fn assert_goes_on(&self) {
+        let state = self.state();
+        let is_out = self.snd.max != self.snd.una;
+        if is_out || (state.is_synchronized() && self.has_unsent()) {
+            assert_ne!(self.timers.retransmit, Instant::NEVER, "nothing will be sent: {self:?}");
+        }
+        match self.owed.ack {
+            Ack::None => {}
+            Ack::Delayed => assert_ne!(self.timers.delayed_ack, Instant::NEVER, "{self:?}"),
+            Ack::Now => panic!("an acknowledgment was not sent: {self:?}"),
+        }
+        assert_eq!(self.owed.extra_acks, 0, "acknowledgments were not sent: {self:?}");
+        assert!(!self.owed.syn && !self.owed.rst, "a SYN or RST was not sent: {self:?}");
+    }
+}
