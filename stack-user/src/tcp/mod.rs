@@ -7,13 +7,16 @@
 
 mod config;
 pub mod congestion;
+mod flight;
 mod half_open;
 mod info;
 mod input;
 mod output;
 pub mod pool;
 mod reassembly;
+mod recovery;
 mod rtt;
+mod sack;
 mod segment;
 mod seq;
 mod settings;
@@ -24,6 +27,7 @@ mod tcb;
 mod tests;
 mod time_wait;
 mod timers;
+mod timing;
 mod user;
 
 pub use config::Config;

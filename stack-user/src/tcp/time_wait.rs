@@ -47,7 +47,7 @@ impl TimeWait {
     pub fn of(tcb: &Tcb, deadline: Instant) -> Self {
         Self {
             tuple: tcb.tuple,
-            snd_nxt: tcb.snd.max,
+            snd_nxt: tcb.snd.nxt,
             rcv_nxt: tcb.rcv.nxt,
             recent: tcb.stamps.recent,
             has_stamps: tcb.stamps.is_on,

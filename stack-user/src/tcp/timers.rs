@@ -56,23 +56,17 @@ impl Tcb {
             self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
             return;
         }
-        let is_first = self.rtt.unanswered() == 0;
-        let flight = self.snd.max.since(self.snd.una);
         self.rtt.back_off();
         self.timers.retransmit = now + self.rtt.timeout();
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
-        } else if !self.snd.buffer.is_empty() && (self.snd.wnd == 0 || flight == 0) {
+            self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
+        } else if self.flight.is_empty() {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
             self.owed.probe = true;
         } else {
-            // RFC 6298 5.4 to 5.6: the earliest segment goes again; what follows it goes as the
-            // window allows.
-            env.counters.count(Counter::RetransmitTimeouts);
-            self.cc.on_timeout(flight, is_first, self.snd.max);
-            self.snd.nxt = self.snd.una;
-            self.owed.retransmit = false;
+            self.on_retransmission_timeout(env);
         }
     }
 

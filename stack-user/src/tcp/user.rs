@@ -1,5 +1,6 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
+use super::congestion::Algorithm;
 use super::pool::{Chain, Pool};
 use super::tcb::{Ack, Fin};
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
@@ -35,7 +36,8 @@ impl Tcb {
 
     /// What the send buffer may hold in octets.
     pub(super) fn send_limit(&self, pool: &Pool, config: &Config) -> u32 {
-        let wanted = if pool.is_under_pressure() { 0 } else { self.cc.window().saturating_mul(2) };
+        let window = self.cc.window().cwnd().saturating_mul(self.max_text());
+        let wanted = if pool.is_under_pressure() { 0 } else { window.saturating_mul(2) };
         wanted.max(MIN_SEND_BUFFER).min(config.max_send_buffer)
     }
 
@@ -89,7 +91,17 @@ impl Tcb {
 
     /// Whether `seq` was sent and is not acknowledged (RFC 5927, section 4.1).
     pub fn is_in_flight(&self, seq: super::SeqNum) -> bool {
-        seq.is_within(self.snd.una, self.snd.max.since(self.snd.una))
+        seq.is_within(self.snd.una, self.snd.nxt.since(self.snd.una))
+    }
+
+    /// Chooses the congestion control; the window stays what it is.
+    pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        self.cc.choose(algorithm);
+    }
+
+    /// The congestion control.
+    pub fn congestion(&self) -> Algorithm {
+        self.cc.algorithm()
     }
 
     /// Whether short segments go out at once (RFC 9293, 3.7.4).

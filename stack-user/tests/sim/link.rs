@@ -70,7 +70,8 @@ impl Link {
         let (src, dst) = (packet.src, packet.dst);
         let at = frame.len() - packet.payload.len();
         let is_tcp = packet.protocol == PROTOCOL_TCP;
-        let Some((mut header, options, text)) = is_tcp.then(|| split(packet.payload).ok()).flatten()
+        let Some((mut header, options, text)) =
+            is_tcp.then(|| split(packet.payload).ok()).flatten()
         else {
             return;
         };

@@ -150,9 +150,7 @@ impl Run {
             Action::Outage(time) => {
                 let end = now + time;
                 self.net.filter =
-                    Box::new(
-                        move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry },
-                    );
+                    Box::new(move |sight| if sight.at < end { Fate::Drop } else { Fate::Carry });
             }
         }
     }
@@ -200,7 +198,10 @@ impl Run {
         let bound = FRAMES_EACH * (opens + 1) + octets / OCTETS_EACH;
         if std::env::var_os("SLUICE_STATS").is_some() {
             let overs: Vec<_> = notes.ends.iter().map(|end| end.over).collect();
-            eprintln!("{} frames {octets} octets {opens} opens, {overs:?} {:?}", self.net.sent, notes.failed);
+            eprintln!(
+                "{} frames {octets} octets {opens} opens, {overs:?} {:?}",
+                self.net.sent, notes.failed
+            );
         }
         assert!(self.net.sent <= bound, "{} frames for {octets} octets", self.net.sent);
     }

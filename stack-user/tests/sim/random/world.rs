@@ -137,7 +137,10 @@ fn check_stream(end: &End, twin: Option<&End>) {
 fn check_end(end: &End, twin: Option<&End>) {
     match end.over {
         Some(Over::Told(CloseReason::Closed)) => {
-            assert!(end.closes && (end.has_peer_fin || end.aborts), "closed without FINs: {end:?} {twin:?}");
+            assert!(
+                end.closes && (end.has_peer_fin || end.aborts),
+                "closed without FINs: {end:?} {twin:?}"
+            );
         }
         // A reset comes from an end that gave up, or that is over and has forgotten the connection.
         Some(Over::Told(CloseReason::Reset)) => {
