@@ -9,6 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The program that passes frames on, impaired.
 pub const PROGRAM: &str = "sluice_impair";
+/// The program that takes frames for the kernel.
+pub const TAKE: &str = "sluice_take";
 /// Hash: interface number to [`Port`].
 pub const PORTS: &str = "IMPAIR_PORTS";
 /// Device map: [`Port::out`] to interface number.

@@ -60,10 +60,20 @@ counters! {
     Resets => "resets",
     /// Connections ended because the peer stopped answering.
     TimedOut => "timed_out",
-    /// SYNs refused because the SYN queue was full.
+    /// SYNs that found their listener's SYN queue, or the table of half-open entries, full.
     SynQueueFull => "syn_queue_full",
-    /// Final ACKs dropped because the accept queue or the connection table was full.
+    /// SYNs that found the table of half-open entries full.
+    HalfOpenFull => "half_open_full",
+    /// SYNs and final ACKs dropped because the accept queue was full.
     AcceptQueueFull => "accept_queue_full",
+    /// Final ACKs that opened nothing because their listener waits for data first.
+    AcceptsDeferred => "accepts_deferred",
+    /// SYN cookies sent.
+    CookiesSent => "cookies_sent",
+    /// Acknowledgments that answered a SYN cookie.
+    CookiesReceived => "cookies_received",
+    /// Acknowledgments whose SYN cookie was forged or too old.
+    CookiesFailed => "cookies_failed",
     /// SYN-ACKs sent again.
     SynAckRetransmits => "syn_ack_retransmits",
     /// Segments sent again.

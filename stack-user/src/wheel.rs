@@ -9,8 +9,10 @@
 
 use crate::time::{Duration, Instant};
 
+mod alarm;
 mod pool;
 
+pub use alarm::Alarm;
 use pool::{Chain, Entry, Pool};
 
 /// A timer wheel.
@@ -85,7 +87,17 @@ impl Wheel {
         if deadline == Instant::NEVER {
             return;
         }
-        let tick = deadline.as_nanos().saturating_sub(self.origin).div_ceil(self.tick);
+        self.insert(self.tick_of(deadline), key, generation);
+    }
+
+    /// The first tick that is not before `deadline`.
+    #[inline]
+    fn tick_of(&self, deadline: Instant) -> u64 {
+        deadline.as_nanos().saturating_sub(self.origin).div_ceil(self.tick)
+    }
+
+    #[inline]
+    fn insert(&mut self, tick: u64, key: u32, generation: u32) {
         self.len += 1;
         self.place(Far { tick: tick.max(self.elapsed), key, generation });
     }

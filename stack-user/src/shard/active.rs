@@ -158,17 +158,19 @@ impl Core {
         let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let (flows, hasher) = (&self.flows, &self.hasher);
+        let (flows, hasher, listeners) = (&self.flows, &self.hasher, &self.listeners);
         let is_free = |local_port: u16| {
             let tuple = FourTuple { local_port, ..tuple };
             flows.find(hasher.hash(&tuple), |_| true).is_none()
         };
+        // As on Linux a port that is listened on is not chosen, though it may be asked for.
+        let is_fit = |port: u16| is_free(port) && !listeners.has_port(port);
         let local_port = match open.local_port {
             Some(port) if is_free(port) => port,
             Some(_) => return Err(OpenError::InUse),
             None => {
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
-                self.ports.choose(start, is_free).ok_or(OpenError::NoPort)?
+                self.ports.choose(start, is_fit).ok_or(OpenError::NoPort)?
             }
         };
         Ok(FourTuple { local_port, ..tuple })

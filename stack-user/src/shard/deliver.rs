@@ -1,7 +1,7 @@
 //! From connections to their services, and back.
 
 use super::Shard;
-use super::inner::{Conn, Core};
+use super::inner::{Admission, Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
@@ -14,6 +14,9 @@ impl Shard {
     /// text, what reassembly adds, FIN, end.
     pub(super) fn deliver(&mut self, index: u32, (text, follows): (&[u8], Chain), now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
+        if !conn.is_admitted() {
+            return self.core.keep(index, text, follows);
+        }
         let events = conn.tcb.poll_event();
         conn.is_fin_pending |= events.fin;
         if events.closed == Some(CloseReason::Closed) {
@@ -143,12 +146,16 @@ impl Shard {
     /// After anything was done to a connection: tells its service what that led to, forgets it when
     /// it is over, else sees that output and the wheel look at it.
     pub(super) fn settle(&mut self, index: u32, now: Instant) {
-        let wants_call = |conn: &Conn| conn.tcb.has_events() || conn.is_resumed;
+        let wants_call =
+            |conn: &Conn| conn.is_admitted() && (conn.tcb.has_events() || conn.is_resumed);
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
         self.core.note_changed(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
+        if !conn.is_admitted() && conn.tcb.is_silent() {
+            return self.core.settle_unaccepted(index);
+        }
         if conn.is_detached {
             self.settle_detached(index, now);
             return;
@@ -207,6 +214,29 @@ impl Core {
         {
             conn.is_starved = true;
             self.starved.push_back(index);
+        }
+    }
+
+    /// Keeps what came for a connection that its service does not have yet. Its events stay where they
+    /// are.
+    fn keep(&mut self, index: u32, text: &[u8], follows: Chain) {
+        let Some((conn, mut env)) = self.conn_env(index) else { return };
+        if !conn.tcb.is_text_lost() {
+            conn.tcb.keep_unread(text, &mut env);
+        }
+        conn.tcb.keep_chain(follows, &mut env);
+    }
+
+    /// A connection is over before its service had it: it waits on in the accept queue, or is
+    /// forgotten.
+    fn settle_unaccepted(&mut self, index: u32) {
+        let Some(conn) = self.conns.get(index) else { return };
+        let is_refused = conn.admission == Admission::Refused;
+        if !conn.is_detached {
+            self.detach(index);
+        }
+        if is_refused {
+            self.forget(index);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
 use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wheel::Wheel;
+use crate::wheel::{Alarm, Wheel};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// A shard's tables, pools and queues.
@@ -35,6 +35,8 @@ pub(super) struct Core {
     pub neighbours: Neighbours,
     pub ports: Ports,
     pub wheel: Wheel,
+    /// The wheel's entries for each place of a connection.
+    pub alarms: Vec<Alarm>,
     pub pool: Pool,
     pub counters: Counters,
     pub census: Census,
@@ -63,8 +65,6 @@ pub(super) struct Conn {
     pub user: u64,
     /// The next hop's index, once it is known.
     pub next_hop: Option<u32>,
-    /// When the wheel looks at this connection, and by which entry.
-    pub armed: (Instant, u32),
     pub is_dirty: bool,
     /// Waits for its next hop.
     pub is_waiting: bool,
@@ -80,10 +80,37 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
     /// Changed since its record was written.
     pub is_stale: bool,
+}
+
+impl Conn {
+    /// Whether the connection is its service's.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admission == Admission::Admitted
+    }
+
+    /// Whether something other than output has to be done for it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        match self.is_admitted() {
+            true => self.tcb.is_over() || self.tcb.has_events(),
+            false => self.tcb.is_silent() && !self.is_detached,
+        }
+    }
+}
+
+/// Whether a connection is its service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is, from its opening on.
+    Admitted,
+    /// It waits in the accept queue; what happens to it is told once it is accepted.
+    Queued,
+    /// It waited in the accept queue of a listener that is gone: nobody ever hears of it.
+    Refused,
 }
 
 /// A half-open entry in its shard.
@@ -133,10 +160,11 @@ impl Core {
             conns: Slab::new(limits.connections),
             half_open: Slab::new(limits.half_open),
             time_waits: TimeWaits::new(limits.time_wait),
-            listeners: Listeners::new(config.listeners.clone()),
+            listeners: Listeners::default(),
             neighbours: Neighbours::new(limits.neighbours),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
+            alarms: Vec::new(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
@@ -186,16 +214,15 @@ impl Core {
         }
     }
 
-    /// Arms the wheel for a connection whose deadline moved before its entry.
+    /// Sees that the wheel looks at a connection by its deadline.
     pub(super) fn arm(&mut self, index: u32) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let deadline = conn.tcb.next_deadline();
-        if deadline < conn.armed.0 {
-            self.generation = self.generation.wrapping_add(1);
-            conn.armed = (deadline, self.generation);
-            let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-            self.wheel.arm(key, self.generation, deadline);
+        let Some(conn) = self.conns.get(index) else { return };
+        let place = index as usize;
+        if place >= self.alarms.len() {
+            self.alarms.resize(place + 1, Alarm::default());
         }
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
+        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline());
     }
 
     /// Arms the wheel anew for something that has no earlier entry; returns the generation.
@@ -215,6 +242,21 @@ impl Core {
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
         let clock = (now.as_nanos() / 4_000) as u32;
         SeqNum(keyed_hash(&self.config.secrets.isn, tuple) as u32) + clock
+    }
+
+    /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC 9293,
+    /// 3.10.7.4: larger than the largest number used before). Linux's step.
+    pub(super) fn isn_above(
+        &self,
+        tuple: &FourTuple,
+        above: Option<SeqNum>,
+        now: Instant,
+    ) -> SeqNum {
+        let isn = self.isn(tuple, now);
+        match above {
+            Some(above) if !isn.is_after(above) => above + 0x1_0001,
+            _ => isn,
+        }
     }
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across

@@ -11,10 +11,12 @@ mod deliver;
 mod demux;
 mod hosts;
 mod inner;
+mod listen;
 mod open;
 mod publish;
 mod replies;
 mod segments;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -60,7 +62,7 @@ impl Shard {
     /// A shard whose listeners name `services` by index.
     ///
     /// # Panics
-    /// When a listener names a service that is not there.
+    /// When one of the listeners is impossible: see [`Shard::listen`].
     pub fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
         let region = Region::on_heap(config.limits.layout());
         Self::over(region, config, services)
@@ -69,12 +71,16 @@ impl Shard {
     /// A shard whose flow table and published records lie in `region`, which nobody else writes.
     ///
     /// # Panics
-    /// When a listener names a service that is not there.
+    /// When one of the listeners is impossible: see [`Shard::listen`].
     pub fn over(region: Region, config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
-        let is_known = |index: u16| usize::from(index) < services.len();
-        assert!(config.listeners.iter().all(|listener| is_known(listener.service)));
+        let listeners = config.listeners.clone();
         let scratch = vec![0; crate::tcp::pool::CHUNK].into_boxed_slice();
-        Self { core: Core::new(config, region), services, scratch }
+        let mut shard = Self { core: Core::new(config, region), services, scratch };
+        for listener in listeners {
+            let listening = shard.listen(listener, Instant::ZERO);
+            assert!(listening.is_ok(), "{listening:?}");
+        }
+        shard
     }
 
     /// A view of this shard's flows for the others.

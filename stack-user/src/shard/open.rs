@@ -2,58 +2,101 @@
 //! SYN is `active`'s.
 
 use super::demux::Arrival;
-use super::inner::{Conn, Core, HalfOpenEntry, TimerKey};
+use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tables::listeners::{Accepts, Listening};
 use crate::tcp::{HalfOpen, Offer, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::{FourTuple, MacAddr};
+
+/// What became of the acknowledgment that completes a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// A connection, at this index; the segment is its first.
+    Open(u32),
+    /// It is dropped: the peer tries again.
+    Drop,
+    /// It is to be answered as in CLOSED.
+    Refuse,
+}
 
 impl Core {
-    /// A SYN for a listener: a half-open entry, and a SYN-ACK (RFC 9293, 3.10.7.2, third). The ISS
-    /// is after `above`, where the name was used before. Text on the SYN comes again.
+    /// A SYN for a listener: a half-open entry and a SYN-ACK (RFC 9293, 3.10.7.2, third), or a
+    /// cookie, or nothing. Text on the SYN comes again.
+    pub(super) fn on_syn(&mut self, arrival: &Arrival<'_>, listener: u16, now: Instant) {
+        let Some(listening) = self.listeners.at(listener) else { return };
+        let (is_queue_full, is_overflowing) =
+            (listening.is_syn_queue_full(), listening.is_accept_queue_full());
+        let is_table_full = self.half_open.is_full();
+        if is_queue_full || is_table_full {
+            self.counters.count(Counter::SynQueueFull);
+        }
+        if is_table_full {
+            self.counters.count(Counter::HalfOpenFull);
+        }
+        if is_overflowing {
+            // Linux: with nobody to accept them, further handshakes are not begun.
+            return self.counters.count(Counter::AcceptQueueFull);
+        }
+        if !is_queue_full && !is_table_full {
+            self.open_passive(arrival, (listener, None), now);
+        }
+    }
+
+    /// A half-open entry, and a SYN-ACK whose ISS is after `above`, where the name was used before.
+    /// Whether the SYN queue has room is the caller's to ask.
     pub(super) fn open_passive(
         &mut self,
         arrival: &Arrival<'_>,
-        above: Option<SeqNum>,
+        (listener, above): (u16, Option<SeqNum>),
         now: Instant,
     ) {
-        let tuple = arrival.tuple;
-        let Some((listener, _)) = self.listeners.find(tuple.local, tuple.local_port) else {
-            return;
-        };
-        let mut iss = self.isn(&tuple, now);
-        if let Some(above) = above
-            && !iss.is_after(above)
-        {
-            // RFC 6191 2, and RFC 9293 3.10.7.4: larger than the largest number used before.
-            iss = above + 0x1_0001;
-        }
         let record = HalfOpen {
-            tuple,
-            iss,
-            irs: arrival.segment.seq,
-            offer: Offer::of(&arrival.segment.options),
-            stamp_offset: self.stamp_offset(&tuple),
-            window: self.config.tcp.receive_window.min(0xffff) as u16,
-            listener,
-            retransmits: 0,
-            sent_at: now,
+            iss: self.isn_above(&arrival.tuple, above, now),
+            ..self.half_open_for(arrival, listener, now)
         };
         let first_timeout = record.timeout();
         let entry = HalfOpenEntry { record, mac: arrival.mac, generation: 0 };
         let Some(id) = self.half_open.insert(entry) else {
-            self.counters.count(Counter::SynQueueFull);
-            return;
+            return self.counters.count(Counter::HalfOpenFull);
         };
         let flow = FlowRef::new(FlowKind::HalfOpen, id.index);
         if self.flows.insert(arrival.hash, flow).is_err() {
             self.half_open.remove(id.index);
-            self.counters.count(Counter::TableFull);
-            return;
+            return self.counters.count(Counter::TableFull);
+        }
+        if let Some(listening) = self.listeners.at_mut(listener) {
+            listening.half_open += 1;
         }
         self.counters.count(Counter::PassiveOpens);
         self.arm_half_open(id.index, first_timeout, now);
         self.send_syn_ack(id.index, now);
+    }
+
+    /// What a SYN says, and what our SYN-ACK will, but for its ISS.
+    pub(super) fn half_open_for(
+        &self,
+        arrival: &Arrival<'_>,
+        listener: u16,
+        now: Instant,
+    ) -> HalfOpen {
+        let asked = self.listeners.at(listener).and_then(|listening| listening.receive_buffer);
+        let window = asked.unwrap_or(self.config.tcp.receive_window);
+        HalfOpen {
+            tuple: arrival.tuple,
+            iss: SeqNum(0),
+            irs: arrival.segment.seq,
+            offer: Offer::of(&arrival.segment.options),
+            stamp_offset: self.stamp_offset(&arrival.tuple),
+            window: window.min(0xffff) as u16,
+            listener,
+            timeouts: 0,
+            is_acknowledged: false,
+            is_repeated: false,
+            sent_at: now,
+            answers_from: 0,
+        }
     }
 
     /// Arms the wheel for the SYN-ACK of a half-open entry; the entry before is void.
@@ -69,41 +112,104 @@ impl Core {
     pub(super) fn send_syn_ack(&mut self, index: u32, now: Instant) {
         let Some(entry) = self.half_open.get(index) else { return };
         let record = &entry.record;
-        let bare = record.syn_ack(self.mss_for(&record.tuple.remote), &self.config.tcp, now);
+        let bare = record.syn_ack(self.mss_of(record), &self.config.tcp, now);
         self.reply_bare(entry.mac, record.tuple, bare);
+    }
+
+    /// Queues the SYN-ACK of a half-open entry once more.
+    pub(super) fn repeat_syn_ack(&mut self, index: u32, now: Instant) {
+        if let Some(entry) = self.half_open.get_mut(index) {
+            entry.record.is_repeated = true;
+        }
+        self.counters.count(Counter::SynAckRetransmits);
+        self.send_syn_ack(index, now);
+    }
+
+    /// The most text that the peer of a passive open may send us in a segment.
+    pub(super) fn mss_of(&self, record: &HalfOpen) -> u16 {
+        let asked = self.listeners.at(record.listener).and_then(|listening| listening.max_segment);
+        self.mss_for(&record.tuple.remote).min(asked.unwrap_or(u16::MAX))
     }
 
     /// Forgets a half-open entry.
     pub(super) fn remove_half_open(&mut self, index: u32) -> Option<HalfOpenEntry> {
-        let entry = self.half_open.remove(index)?;
+        let entry = self.take_half_open(index)?;
         let hash = self.hasher.hash(&entry.record.tuple);
         self.flows.remove(hash, FlowRef::new(FlowKind::HalfOpen, index));
         Some(entry)
     }
 
-    /// The handshake of a half-open entry is complete: it becomes a connection. With no room for one
-    /// the ACK is dropped, and the peer tries again.
-    pub(super) fn promote(&mut self, index: u32, now: Instant) -> Option<u32> {
-        let entry = self.half_open.get(index)?;
-        let (tuple, mac) = (entry.record.tuple, entry.mac);
-        let service = self.listeners.at(entry.record.listener)?.service;
-        if self.conns.is_full() {
-            self.counters.count(Counter::AcceptQueueFull);
-            return None;
+    /// Takes a half-open entry out of its table, but not out of the flow table.
+    fn take_half_open(&mut self, index: u32) -> Option<HalfOpenEntry> {
+        let entry = self.half_open.remove(index)?;
+        if let Some(listening) = self.listeners.at_mut(entry.record.listener) {
+            listening.half_open -= 1;
         }
-        let record = self.half_open.remove(index)?.record;
-        let mss = self.mss_for(&tuple.remote);
-        let tcb = Tcb::accept(&record, mss, &mut self.env(), now);
-        let at = self.conns.insert(Conn::new(tcb, service, false))?.index;
+        Some(entry)
+    }
+
+    /// The handshake of a half-open entry is complete: it becomes a connection. Without room for one
+    /// the entry stays, and its SYN-ACK is sent again.
+    pub(super) fn complete(&mut self, index: u32, now: Instant) -> Completion {
+        let Some(entry) = self.half_open.get_mut(index) else { return Completion::Drop };
+        entry.record.is_acknowledged = true;
+        let listener = entry.record.listener;
+        if !self.has_room_for_conn(listener) {
+            if self.config.tcp.abort_on_overflow {
+                self.remove_half_open(index);
+                return Completion::Refuse;
+            }
+            return Completion::Drop;
+        }
+        let Some(HalfOpenEntry { record, mac, .. }) = self.take_half_open(index) else {
+            return Completion::Drop;
+        };
+        let Some(at) = self.establish(&record, now) else { return Completion::Drop };
         let old = FlowRef::new(FlowKind::HalfOpen, index);
-        self.flows.replace(self.hasher.hash(&tuple), old, FlowRef::new(FlowKind::Tcb, at));
+        let hash = self.hasher.hash(&record.tuple);
+        self.flows.replace(hash, old, FlowRef::new(FlowKind::Tcb, at));
+        self.learn_way_back(&record.tuple, mac, now);
+        Completion::Open(at)
+    }
+
+    /// Whether one more connection of a listener finds a place; counts when it does not.
+    pub(super) fn has_room_for_conn(&mut self, listener: u16) -> bool {
+        let is_overflowing =
+            self.listeners.at(listener).is_none_or(Listening::is_accept_queue_full);
+        if is_overflowing {
+            self.counters.count(Counter::AcceptQueueFull);
+        } else if self.conns.is_full() {
+            self.counters.count(Counter::TableFull);
+        }
+        !is_overflowing && !self.conns.is_full()
+    }
+
+    /// Makes the connection of a handshake that is complete; its index. The flow table is the
+    /// caller's to change, and the segment the connection's to see.
+    pub(super) fn establish(&mut self, record: &HalfOpen, now: Instant) -> Option<u32> {
+        let mss = self.mss_of(record);
+        let listening = self.listeners.at(record.listener)?;
+        let listener = listening.listener.clone();
+        let tcb = Tcb::accept(record, mss, &mut self.env(), now);
+        let admission = match listener.accepts {
+            Accepts::AtOnce => Admission::Admitted,
+            Accepts::OnCall => Admission::Queued,
+        };
+        let conn = Conn { admission, ..Conn::new(tcb, listener.service, false) };
+        let id = self.conns.insert(conn)?;
+        if admission == Admission::Queued {
+            self.listeners.at_mut(record.listener)?.queue.push_back(id);
+        }
+        Some(id.index)
+    }
+
+    /// What brought the peer's segments takes ours: no ARP is needed before the first.
+    pub(super) fn learn_way_back(&mut self, tuple: &FourTuple, mac: MacAddr, now: Instant) {
         if self.local(tuple.local).is_some_and(|local| local.is_owned)
             && let Some(next_hop) = self.next_hop(tuple.remote)
         {
-            // What brought the peer's segments takes ours: no ARP is needed before the first.
             self.learn_from_segment(next_hop, mac, now);
         }
-        Some(at)
     }
 }
 
@@ -125,7 +231,6 @@ impl Conn {
             service,
             user: 0,
             next_hop: None,
-            armed: (Instant::NEVER, 0),
             is_dirty: false,
             is_waiting: false,
             is_starved: false,
@@ -134,6 +239,7 @@ impl Conn {
             is_known: false,
             is_fin_pending: false,
             is_detached: false,
+            admission: Admission::Admitted,
             published: State::Closed,
             is_stale: false,
         }

@@ -117,3 +117,49 @@ impl Shard {
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The most records of one turn, changes of state not counted.
 const BUDGET: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::region::Layout;
+
+    fn publisher() -> Publisher {
+        Publisher::new(Region::on_heap(Layout { flows: 10, connections: 10 }))
+    }
+
+    fn millis(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn due(publisher: &mut Publisher, now: Instant) -> Vec<u32> {
+        core::iter::from_fn(|| publisher.pop(now)).collect()
+    }
+
+    #[test]
+    fn changes_wait_for_their_sweep_and_sweeps_are_100_ms_apart() {
+        let mut publisher = publisher();
+        assert_eq!(publisher.next_deadline(), None);
+        publisher.push(1, millis(1000));
+        publisher.push(2, millis(1050));
+        assert_eq!(publisher.next_deadline(), Some(millis(1100)));
+        assert!(due(&mut publisher, millis(1099)).is_empty());
+        assert_eq!(due(&mut publisher, millis(1100)), [1, 2]);
+        assert_eq!(publisher.next_deadline(), None);
+        publisher.push(1, millis(1101));
+        assert!(due(&mut publisher, millis(1200)).is_empty());
+        assert_eq!(due(&mut publisher, millis(1201)), [1]);
+    }
+
+    #[test]
+    fn changes_during_a_sweep_wait_for_the_next() {
+        let mut publisher = publisher();
+        publisher.push(1, millis(0));
+        publisher.push(2, millis(0));
+        assert_eq!(publisher.pop(millis(100)), Some(1));
+        publisher.push(1, millis(100));
+        assert_eq!(due(&mut publisher, millis(105)), [2]);
+        assert_eq!(publisher.next_deadline(), Some(millis(205)));
+        assert!(due(&mut publisher, millis(204)).is_empty());
+        assert_eq!(due(&mut publisher, millis(205)), [1]);
+    }
+}

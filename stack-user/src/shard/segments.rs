@@ -3,9 +3,12 @@
 use super::Shard;
 use super::demux::Arrival;
 use super::inner::Core;
+use super::open::Completion;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::{HalfOpenVerdict, ListenVerdict, State, TimeWait, TimeWaitVerdict, on_listen};
+use crate::tcp::{
+    HalfOpenVerdict, ListenVerdict, Segment, State, TimeWait, TimeWaitVerdict, on_listen,
+};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -22,7 +25,7 @@ impl Shard {
             Some((FlowKind::Tcb, index)) => self.on_connection(index, arrival, now),
             Some((FlowKind::HalfOpen, index)) => self.on_half_open(index, arrival, now),
             Some((FlowKind::TimeWait, index)) => self.on_time_wait(index, arrival, now),
-            None => self.core.on_no_connection(arrival, now),
+            None => self.on_no_connection(arrival, now),
         }
     }
 
@@ -39,28 +42,56 @@ impl Shard {
     }
 
     fn on_half_open(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
-        let Some(entry) = self.core.half_open.get(index) else { return };
-        let (record, mac) = (&entry.record, entry.mac);
+        let Some(entry) = self.core.half_open.get_mut(index) else { return };
+        let (record, mac) = (&mut entry.record, entry.mac);
         match record.on_segment(&arrival.segment) {
             HalfOpenVerdict::Drop => {}
-            HalfOpenVerdict::Acknowledge => {
+            HalfOpenVerdict::Acknowledge if record.may_answer(now) => {
                 let bare = record.ack(now);
                 self.core.counters.count(Counter::ChallengeAcks);
                 self.core.reply_bare(mac, arrival.tuple, bare);
             }
+            HalfOpenVerdict::Repeat if record.may_answer(now) => {
+                // As on Linux the timer begins anew with the SYN-ACK that it would have sent.
+                record.on_repeated_syn(&arrival.segment);
+                let timeout = record.timeout();
+                self.core.repeat_syn_ack(index, now);
+                self.core.arm_half_open(index, timeout, now);
+            }
+            HalfOpenVerdict::Acknowledge | HalfOpenVerdict::Repeat => {
+                self.core.counters.count(Counter::ChallengeAcksLimited);
+            }
             HalfOpenVerdict::Refuse => {
                 self.core.refuse(mac, arrival.tuple, &arrival.segment, now);
             }
-            HalfOpenVerdict::Repeat => self.core.send_syn_ack(index, now),
             HalfOpenVerdict::Remove => {
-                self.core.counters.count(Counter::ResetsIn);
+                if arrival.segment.has(Flags::RST) {
+                    self.core.counters.count(Counter::ResetsIn);
+                }
+                self.core.counters.count(Counter::FailedOpens);
                 self.core.remove_half_open(index);
             }
-            HalfOpenVerdict::Open => {
-                if let Some(index) = self.core.promote(index, now) {
-                    self.on_connection(index, arrival, now);
-                }
+            HalfOpenVerdict::Open => self.on_handshake_done(index, arrival, now),
+        }
+    }
+
+    /// The acknowledgment that completes a handshake, unless the listener waits for data and it
+    /// brings none.
+    fn on_handshake_done(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
+        if self.core.is_deferred(index, &arrival.segment) {
+            return self.core.counters.count(Counter::AcceptsDeferred);
+        }
+        let completion = self.core.complete(index, now);
+        self.on_completion(completion, arrival, now);
+    }
+
+    fn on_completion(&mut self, completion: Completion, arrival: &Arrival<'_>, now: Instant) {
+        match completion {
+            Completion::Open(index) => self.on_connection(index, arrival, now),
+            Completion::Refuse => {
+                self.core.refuse(arrival.mac, arrival.tuple, &arrival.segment, now);
             }
+            Completion::Drop => {}
         }
     }
 
@@ -70,13 +101,14 @@ impl Shard {
         match record.on_segment(&arrival.segment) {
             TimeWaitVerdict::Drop => {}
             TimeWaitVerdict::Reuse { above } => {
-                let is_open = self.core.listener_for(arrival).is_some();
-                if is_open {
+                if let Some(listener) = self.core.listener_for(arrival)
+                    && !self.core.half_open.is_full()
+                {
                     self.core.time_waits.remove(index);
                     let flow = FlowRef::new(FlowKind::TimeWait, index);
                     self.core.flows.remove(arrival.hash, flow);
                     self.core.counters.count(Counter::TimeWaitReuses);
-                    self.core.open_passive(arrival, Some(above), now);
+                    self.core.open_passive(arrival, (listener, Some(above)), now);
                 }
             }
             verdict @ (TimeWaitVerdict::Acknowledge | TimeWaitVerdict::Restart) => {
@@ -88,23 +120,37 @@ impl Shard {
             }
         }
     }
+
+    /// A segment that matches no connection: LISTEN or CLOSED.
+    fn on_no_connection(&mut self, arrival: &Arrival<'_>, now: Instant) {
+        let tuple = arrival.tuple;
+        let Some(listener) = self.core.listeners.find(tuple.local, tuple.local_port) else {
+            return self.core.refuse(arrival.mac, tuple, &arrival.segment, now);
+        };
+        match on_listen(&arrival.segment) {
+            ListenVerdict::Drop => self.core.counters.count(Counter::DropNoSocket),
+            ListenVerdict::Refuse => {
+                self.core.refuse(arrival.mac, tuple, &arrival.segment, now);
+            }
+            ListenVerdict::Open if self.core.shutdown.is_some() => {
+                self.core.counters.count(Counter::DropShutdown);
+            }
+            ListenVerdict::Open => self.core.on_syn(arrival, listener, now),
+        }
+    }
 }
 
 impl Core {
-    /// A segment that matches no connection: LISTEN or CLOSED.
-    fn on_no_connection(&mut self, arrival: &Arrival<'_>, now: Instant) {
-        let verdict = match self.listeners.find(arrival.tuple.local, arrival.tuple.local_port) {
-            Some(_) => on_listen(&arrival.segment),
-            None => ListenVerdict::Refuse,
-        };
-        match verdict {
-            ListenVerdict::Drop => self.counters.count(Counter::DropNoSocket),
-            ListenVerdict::Refuse => self.refuse(arrival.mac, arrival.tuple, &arrival.segment, now),
-            ListenVerdict::Open if self.shutdown.is_some() => {
-                self.counters.count(Counter::DropShutdown);
-            }
-            ListenVerdict::Open => self.open_passive(arrival, None, now),
-        }
+    /// Whether this acknowledgment opens nothing, because its listener waits for data first (Linux's
+    /// TCP_DEFER_ACCEPT). FIN is as good as data.
+    fn is_deferred(&mut self, index: u32, segment: &Segment<'_>) -> bool {
+        let Some(entry) = self.half_open.get_mut(index) else { return false };
+        let record = &mut entry.record;
+        let listening = self.listeners.at(record.listener);
+        let timeouts = listening.map_or(0, |listening| listening.deferred_timeouts);
+        let is_deferred = record.timeouts < timeouts && segment.len() == 0;
+        record.is_acknowledged |= is_deferred;
+        is_deferred
     }
 
     /// The listener that a SYN reaches, unless the shard is shutting down.
@@ -114,7 +160,7 @@ impl Core {
             return None;
         }
         let (local, port) = (arrival.tuple.local, arrival.tuple.local_port);
-        self.listeners.find(local, port).map(|(index, _)| index)
+        self.listeners.find(local, port)
     }
 
     /// A connection that reached TIME-WAIT becomes a record; its unread text stays with its service.

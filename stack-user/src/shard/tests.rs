@@ -1,5 +1,7 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod grid;
+
 use core::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -92,7 +94,10 @@ impl Service for Client {
 }
 
 fn run(a: &mut Shard, b: &mut Shard, until: Instant) {
-    let mut now = Instant::ZERO;
+    run_from(a, b, (Instant::ZERO, until));
+}
+
+fn run_from(a: &mut Shard, b: &mut Shard, (mut now, until): (Instant, Instant)) {
     while now < until {
         let mut is_quiet = true;
         for turn in 0..2 {
@@ -119,7 +124,7 @@ fn talk(octets: usize) -> (Shard, Shard, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let client = Client { left: octets, seen: seen.clone() };
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
-    let listener = Listener { addr: None, port: 7, service: 0 };
+    let listener = Listener::new(None, 7, 0);
     let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
     let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);
@@ -169,4 +174,55 @@ fn syn_sent_host_that_does_not_answer_arp_is_unreachable() {
     assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Unreachable));
     assert_eq!(a.counters()[Counter::ArpRequests], 3);
     assert_eq!(a.flows(), 0);
+}
+
+/// Sends what is told by its timer, a second after it was connected, and reads the echo.
+struct Later;
+
+impl Service for Later {
+    fn on_connected(&mut self, conn: &mut dyn Connection) {
+        conn.set_timer(Some(Duration::from_secs(1)));
+    }
+
+    fn on_timer(&mut self, conn: &mut dyn Connection) {
+        match core::mem::replace(conn.user(), 1) {
+            0 => {
+                conn.send(&[7; 1000]);
+                conn.set_timer(Some(Duration::from_secs(1)));
+            }
+            _ => conn.close(),
+        }
+    }
+
+    fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
+        data.len()
+    }
+}
+
+#[test]
+fn established_state_is_published_at_once_and_figures_within_100_ms() {
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(Later)]);
+    let listener = Listener::new(None, 7, 0);
+    let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Echo)]);
+    let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    let mut published = |from: u64, until: u64| {
+        run_from(&mut a, &mut b, (Instant::from_millis(from), Instant::from_millis(until)));
+        let records = a.region().record_reader();
+        let records: Vec<_> = records.iter(u32::MAX).map(|(_, record)| record).collect();
+        (records, a.region().written_at())
+    };
+    let (records, at) = published(0, 1);
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].tuple.remote, records[0].tuple.remote_port), (addr(2), 7));
+    assert_eq!((records[0].tuple.local, records[0].summary.state), (addr(1), State::Established));
+    assert!(records[0].summary.cwnd > 0 && at < Instant::from_millis(1));
+    // Text goes out and comes back at once; the figures are shown later.
+    assert!(published(1, 1050).1 < Instant::from_millis(1000));
+    let (records, at) = published(1050, 1150);
+    assert!(at >= Instant::from_millis(1100) && at < Instant::from_millis(1102), "{at:?}");
+    assert!(records[0].summary.srtt > 0);
+    // What has ended is shown no longer.
+    assert!(published(1150, 2010).0.is_empty());
+    assert_eq!(a.region().records_used(), 1);
 }

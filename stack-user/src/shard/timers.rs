@@ -4,6 +4,7 @@ use super::Shard;
 use super::inner::{Core, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tcp::HalfOpenTimeout;
 use crate::time::Instant;
 
 impl Shard {
@@ -42,11 +43,11 @@ impl Shard {
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
-        let Some((conn, mut env)) = self.core.conn_env(index) else { return };
-        if conn.armed.1 != generation {
+        let alarm = self.core.alarms.get_mut(index as usize);
+        if !alarm.is_some_and(|alarm| alarm.take(generation)) {
             return;
         }
-        conn.armed.0 = Instant::NEVER;
+        let Some((conn, mut env)) = self.core.conn_env(index) else { return };
         if conn.tcb.next_deadline() <= now {
             conn.tcb.on_timer(&mut env, now);
             self.settle(index, now);
@@ -58,16 +59,14 @@ impl Shard {
     /// Takes new connections no longer, closes all with FIN, and resets the rest at `deadline`.
     pub(super) fn shut_down(&mut self, deadline: Instant, now: Instant) {
         self.core.shutdown = Some(deadline);
+        self.refuse_all_queued(now);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.tcb.close(&mut env);
             }
             self.settle(index, now);
         }
-        let half_open: Vec<u32> = self.core.half_open.iter().map(|(id, _)| id.index).collect();
-        for index in half_open {
-            self.core.remove_half_open(index);
-        }
+        self.core.forget_half_open(|_| true);
     }
 
     fn abort_all(&mut self, now: Instant) {
@@ -91,14 +90,19 @@ impl Core {
         if entry.generation != generation {
             return;
         }
-        let Some(after) = entry.record.on_timeout(retries) else {
-            self.counters.count(Counter::FailedOpens);
-            self.remove_half_open(index);
-            return;
-        };
-        self.counters.count(Counter::SynAckRetransmits);
-        self.arm_half_open(index, after, now);
-        self.send_syn_ack(index, now);
+        let listening = self.listeners.at(entry.record.listener);
+        let deferred = listening.map_or(0, |listening| listening.deferred_timeouts);
+        match entry.record.on_timeout(retries, deferred) {
+            HalfOpenTimeout::Expire => {
+                self.counters.count(Counter::FailedOpens);
+                self.remove_half_open(index);
+            }
+            HalfOpenTimeout::Wait(after) => self.arm_half_open(index, after, now),
+            HalfOpenTimeout::Repeat(after) => {
+                self.arm_half_open(index, after, now);
+                self.repeat_syn_ack(index, now);
+            }
+        }
     }
 
     /// One wheel entry stands for the head of the TIME-WAIT queue.

@@ -73,7 +73,7 @@ impl Shard {
     fn after_output(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         conn.is_dirty = false;
-        if conn.tcb.is_over() || conn.tcb.has_events() {
+        if conn.is_unsettled() {
             self.settle(index, now);
         } else {
             self.core.note_changed(index, now);

@@ -46,6 +46,23 @@ pub struct Config {
     pub linger: Option<Duration>,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
+    /// When a peer's SYN is answered by a cookie rather than remembered.
+    pub syn_cookies: SynCookies,
+    /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
+    /// full. Otherwise it is dropped, and the peer tries again.
+    pub abort_on_overflow: bool,
+}
+
+/// When a peer's SYN is answered by a cookie rather than remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynCookies {
+    /// Never: what finds no room is dropped.
+    Never,
+    /// When there is no room to remember it.
+    #[default]
+    WhenFull,
+    /// Always, which is meant for tests.
+    Always,
 }
 
 impl Default for Config {
@@ -69,6 +86,8 @@ impl Default for Config {
             adopt_user_timeout: false,
             linger: None,
             congestion: Algorithm::default(),
+            syn_cookies: SynCookies::default(),
+            abort_on_overflow: false,
         }
     }
 }

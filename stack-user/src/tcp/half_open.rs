@@ -1,5 +1,6 @@
 //! A passive half-open connection: SYN-RECEIVED by way of LISTEN, as a record of at most 128 bytes.
 
+use super::tcb::stamp_clock;
 use super::{Segment, SeqNum};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
@@ -22,10 +23,16 @@ pub struct HalfOpen {
     pub window: u16,
     /// The listener it belongs to.
     pub listener: u16,
-    /// How often our SYN-ACK was sent again.
-    pub retransmits: u8,
+    /// How often the timer of our SYN-ACK fired.
+    pub timeouts: u8,
+    /// The peer has acknowledged our SYN, and its data is awaited, or room to take it in.
+    pub is_acknowledged: bool,
+    /// Our SYN-ACK was sent more than once.
+    pub is_repeated: bool,
     /// When our SYN-ACK was first sent.
     pub sent_at: Instant,
+    /// What did not fit is answered again from then on, in milliseconds.
+    pub answers_from: u32,
 }
 
 /// The options of a peer's SYN.
@@ -74,7 +81,8 @@ pub enum HalfOpenVerdict {
     Refuse,
     /// The SYN came again: so does our SYN-ACK.
     Repeat,
-    /// RST: back to LISTEN, without a word to anyone (RFC 9293, 3.10.7.4, second).
+    /// RST or another SYN: back to LISTEN, without a word to anyone (RFC 9293, 3.10.7.4, second and
+    /// fourth).
     Remove,
     /// The handshake is complete: the segment goes on to a connection.
     Open,
@@ -101,7 +109,8 @@ impl HalfOpen {
             return if is_exact { HalfOpenVerdict::Remove } else { HalfOpenVerdict::Acknowledge };
         }
         if segment.has(Flags::SYN) {
-            return HalfOpenVerdict::Acknowledge;
+            // RFC 9293 3.10.7.4, fourth: a passive open returns to LISTEN; the SYN comes again.
+            return HalfOpenVerdict::Remove;
         }
         if !segment.has(Flags::ACK) {
             return HalfOpenVerdict::Drop;
@@ -123,22 +132,72 @@ impl HalfOpen {
             || (len > 0 && (segment.end() - 1).is_within(next, window))
     }
 
-    /// How long the SYN-ACK last sent is waited for: it doubles with each (RFC 6298, 5.5).
-    pub fn timeout(&self) -> Duration {
-        FIRST_TIMEOUT * (1 << self.retransmits.min(6))
+    /// Whether an answer to what does not fit, or to a repeated SYN, may go now. One goes every half
+    /// second, so that two ends that disagree, or a peer that repeats itself, cost little.
+    pub fn may_answer(&mut self, now: Instant) -> bool {
+        let now = stamp_clock(now);
+        let is_due = (now.wrapping_sub(self.answers_from) as i32) >= 0;
+        if is_due {
+            self.answers_from = now.wrapping_add(ANSWER_EVERY);
+        }
+        is_due
     }
 
-    /// The SYN-ACK timer fired: how long to wait once it is sent again, or `None` when it was sent
-    /// often enough.
-    pub fn on_timeout(&mut self, retries: u8) -> Option<Duration> {
-        if self.retransmits >= retries {
-            return None;
+    /// The SYN came again: its timestamp is what our SYN-ACK echoes (RFC 7323, 4.3).
+    pub fn on_repeated_syn(&mut self, segment: &Segment<'_>) {
+        if let (Some(stamps), Some(recent)) = (segment.options.timestamps, &mut self.offer.stamp)
+            && (stamps.value.wrapping_sub(*recent) as i32) > 0
+        {
+            *recent = stamps.value;
         }
-        self.retransmits += 1;
-        Some(self.timeout())
+    }
+
+    /// How long the SYN-ACK last sent is waited for.
+    pub fn timeout(&self) -> Duration {
+        Self::timeout_after(self.timeouts)
+    }
+
+    /// How long that many timeouts take.
+    pub fn lasts(timeouts: u8) -> Duration {
+        (0..timeouts).map(Self::timeout_after).sum()
+    }
+
+    /// It doubles with each (RFC 6298, 5.5).
+    fn timeout_after(timeouts: u8) -> Duration {
+        (FIRST_TIMEOUT * (1 << timeouts.min(7))).min(LAST_TIMEOUT)
+    }
+
+    /// The SYN-ACK timer fired: what to do then, and how long to wait once more. `deferred` is how
+    /// many timeouts a listener waits for the first data.
+    pub fn on_timeout(&mut self, retries: u8, deferred: u8) -> HalfOpenTimeout {
+        let waits_for_data = self.is_acknowledged && self.timeouts < deferred;
+        if self.timeouts >= retries && !waits_for_data {
+            return HalfOpenTimeout::Expire;
+        }
+        // A peer that has answered is asked again only at the end of the wait for its data.
+        let is_silent = self.is_acknowledged && self.timeouts + 1 < deferred;
+        self.timeouts += 1;
+        match is_silent {
+            true => HalfOpenTimeout::Wait(self.timeout()),
+            false => HalfOpenTimeout::Repeat(self.timeout()),
+        }
     }
 }
 
-/// The first timeout of a SYN-ACK (RFC 6298, 2.1).
+/// What follows from the timer of a SYN-ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfOpenTimeout {
+    /// The entry goes.
+    Expire,
+    /// Nothing is sent, for that long.
+    Wait(Duration),
+    /// The SYN-ACK goes again, and is waited for that long.
+    Repeat(Duration),
+}
+
+/// The first timeout of a SYN-ACK (RFC 6298, 2.1), and the longest.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
-const _: () = assert!(size_of::<HalfOpen>() <= 128);
+const LAST_TIMEOUT: Duration = Duration::from_secs(120);
+/// Between two answers to what does not fit, in milliseconds: Linux's tcp_invalid_ratelimit.
+pub(super) const ANSWER_EVERY: u32 = 500;
+const _: () = assert!(size_of::<HalfOpen>() <= 96);

@@ -45,6 +45,11 @@ impl Pool {
         self.used as usize * CHUNK
     }
 
+    /// Chunks in use: the senders' and the others.
+    pub(crate) fn chunks(&self) -> (usize, usize) {
+        (self.sending as usize, (self.used - self.sending) as usize)
+    }
+
     /// Bytes that senders may still take. They have half of the pool and receivers the other half:
     /// a service may be rid of what it received only by sending, as an echo is, and what is sent may
     /// be acknowledged only by segments that bring text, as between two ends that both send.
@@ -221,6 +226,12 @@ impl Chain {
         self.link(pool, other.head);
         self.tail = other.tail;
         self.len += other.len;
+    }
+
+    /// How many chunks it has.
+    pub(crate) fn chunks(&self, pool: &Pool) -> usize {
+        let next = |at: &u32| Some(pool.links[*at as usize].next).filter(|next| *next != NONE);
+        core::iter::successors(Some(self.head).filter(|head| *head != NONE), next).count()
     }
 
     /// Gives all chunks back.

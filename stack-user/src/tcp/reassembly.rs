@@ -152,6 +152,23 @@ impl Reassembly {
         count
     }
 
+    /// Chunks held.
+    pub(super) fn chunks(&self, pool: &Pool) -> usize {
+        self.ranges.iter().map(|range| range.chain.chunks(pool)).sum()
+    }
+
+    /// Asserts that the ranges are as this file says, and lie behind a gap at `next`.
+    pub(super) fn assert_sound(&self, next: SeqNum) {
+        let mut before = next;
+        for range in &self.ranges {
+            assert!(range.start.is_after(before), "{self:?} from {next:?}");
+            assert_eq!(range.end.since(range.start) as usize, range.chain.len());
+            assert!(!range.chain.is_empty(), "an empty range");
+            before = range.end;
+        }
+        assert!(self.ranges.len() <= MAX_RANGES);
+    }
+
     /// Gives everything back.
     pub fn clear(&mut self, pool: &mut Pool) {
         for mut range in self.ranges.drain(..) {

@@ -246,11 +246,9 @@ impl Tcb {
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         tcb.rcv.acked = tcb.rcv.nxt;
-        tcb.snd.syn_retries = half.retransmits;
-        tcb.total_retrans = half.retransmits.into();
-        // The timeouts of those that were sent again add up to the last one less the first.
-        let first = HalfOpen { retransmits: 0, ..half.clone() }.timeout();
-        tcb.snd.sent_at = half.sent_at + half.timeout().saturating_sub(first);
+        tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
+        tcb.total_retrans = half.timeouts.into();
+        tcb.snd.sent_at = half.sent_at + HalfOpen::lasts(half.timeouts);
         tcb.enter(State::SynReceived, Cause::Syn, env);
         tcb
     }
@@ -389,7 +387,12 @@ impl Tcb {
 
     /// Whether nothing is left: CLOSED, told, and no RST owed.
     pub fn is_over(&self) -> bool {
-        self.state == State::Closed && !self.owed.rst && !self.has_events()
+        self.is_silent() && !self.has_events()
+    }
+
+    /// Whether nothing is left to send, now or ever: CLOSED and no RST owed.
+    pub fn is_silent(&self) -> bool {
+        self.state == State::Closed && !self.owed.rst
     }
 
     /// Whether text or FIN wait for their first transmission.

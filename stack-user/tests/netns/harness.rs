@@ -2,9 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 
+use sluice::datapath::Clock;
+use sluice::time::Instant;
+use stack_ebpf::impair::Port;
+
+use crate::impair::Rates;
 use crate::packets::{Capture, send};
-use crate::topology::{CLIENT, CLIENT_MAC, Options, SERVER, SERVER_MAC, Topology, accept};
+use crate::relay::Link;
+use crate::topology::{
+    CLIENT, CLIENT_MAC, Middle, Options, SERVER, SERVER_MAC, Topology, accept, pass,
+};
 
 /// A topology without anything of Sluice.
 fn bare() -> Topology {
@@ -57,4 +66,80 @@ fn raw_frame_is_sent_and_captured() {
     let (path, _) = capture.finish();
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(bytes.windows(frame.len()).filter(|window| *window == frame).count(), 3);
+}
+
+/// The kernel talks to itself across `middle`; gives how long `bytes` took.
+fn carry(topology: &Topology, bytes: usize) -> std::time::Duration {
+    let clock = Clock::start();
+    let listener = topology.server.listen((SERVER, 80));
+    let mut stream = topology.client.connect((SERVER, 80));
+    let (mut accepted, _) = accept(&listener);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let chunk = vec![7; 1 << 16];
+            for _ in 0..bytes / chunk.len() {
+                stream.write_all(&chunk).unwrap();
+            }
+        });
+        let mut count = 0;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match accepted.read(&mut buffer).unwrap() {
+                0 => break assert_eq!(count, bytes),
+                len => count += len,
+            }
+        }
+    });
+    clock.now().since(Instant::ZERO)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn relay_carries_everything_and_tells_its_ceiling() {
+    const BYTES: usize = 64 << 20;
+    let middle = Middle { relay: Some(Link::default()), ..Middle::default() };
+    let topology = Topology::with(&Options { middle, ..Options::default() });
+    let seconds = carry(&topology, BYTES).as_secs_f64();
+    let carried = topology.relay().carried();
+    let [frames, bytes, overflown, refused] =
+        [&carried.frames, &carried.bytes, &carried.overflown, &carried.refused]
+            .map(|count| count.load(Ordering::Relaxed));
+    let (rate, bits) = (frames as f64 / seconds, bytes as f64 * 8.0 / seconds / 1e6);
+    println!(
+        "the relay carried {rate:.0} frames/s, {bits:.0} Mbit/s (information only; {overflown} \
+         overflown, {refused} refused)"
+    );
+    assert!(bytes as usize > BYTES);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn relay_delays_every_frame() {
+    let delay = std::time::Duration::from_millis(20);
+    let middle = Middle { relay: Some(Link { delay, ..Link::default() }), ..Middle::default() };
+    let topology = Topology::with(&Options { middle, ..Options::default() });
+    let clock = Clock::start();
+    let listener = topology.server.listen((SERVER, 80));
+    let mut stream = topology.client.connect((SERVER, 80));
+    stream.write_all(b"x").unwrap();
+    accept(&listener).0.read_exact(&mut [0]).unwrap();
+    // ARP, SYN and SYN-ACK, then the byte.
+    assert!(clock.now() >= Instant::ZERO + delay * 3, "{:?}", clock.now());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn impaired_link_loses_repeats_and_detours_and_the_kernel_makes_it_good() {
+    for relay in [None, Some(Link::default())] {
+        let middle = Middle { impairs: true, relay };
+        let mut topology = Topology::with(&Options { middle, ..Options::default() });
+        let _program = pass(&topology.server, "veth0");
+        let rates = Rates { loss: 10, duplication: 50, reordering: 50 };
+        topology.impairment().set(rates, 1);
+        carry(&topology, 4 << 20);
+        for Port { frames, lost, duplicated, detoured, .. } in topology.impairment().counts() {
+            println!("{frames} frames: {lost} lost, {duplicated} twice, {detoured} detoured");
+            assert!(frames > 0 && (lost > 0 || frames < 300) && duplicated > 0 && detoured > 0);
+        }
+    }
 }

@@ -9,6 +9,7 @@
 
 mod capture;
 mod harness;
+mod impair;
 mod life;
 mod modes;
 mod netlink;
@@ -16,6 +17,7 @@ mod packets;
 mod ports;
 mod process;
 mod refusal;
+mod relay;
 mod server;
 mod steering;
 mod topology;

@@ -17,13 +17,14 @@ use nix::sys::time::TimeVal;
 use crate::topology::Namespace;
 
 /// A packet socket bound to one interface.
-struct PacketSocket {
-    fd: OwnedFd,
+pub(crate) struct PacketSocket {
+    pub(crate) fd: OwnedFd,
     address: LinkAddr,
 }
 
 impl PacketSocket {
-    fn open(namespace: &Namespace, interface: &str) -> Self {
+    /// Opens it in `namespace`. It sees what others send and what comes, not what it sends itself.
+    pub(crate) fn open(namespace: &Namespace, interface: &str) -> Self {
         namespace.inside(|| {
             let fd = socket(
                 AddressFamily::Packet,
@@ -40,6 +41,12 @@ impl PacketSocket {
             bind(fd.as_raw_fd(), &address).expect("the interface is there");
             Self { fd, address }
         })
+    }
+
+    /// Sends a frame as it is; whether the kernel took it.
+    pub(crate) fn send(&self, frame: &[u8]) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        sendto(self.fd.as_raw_fd(), frame, &self.address, flags).is_ok()
     }
 }
 

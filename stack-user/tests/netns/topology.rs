@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::impair::Impairment;
 use crate::process::{Process, quiet, wait_until};
+use crate::relay::{Link, Relay};
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -35,11 +37,31 @@ pub(crate) struct Options {
     pub(crate) mtu: u32,
     /// Whether the client's end gets the program that passes everything.
     pub(crate) has_peer_program: bool,
+    /// What lies between the two ends.
+    pub(crate) middle: Middle,
+}
+
+/// What lies between the two ends: a third namespace, where it is anything.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Middle {
+    /// A link that may lose, repeat and reorder frames.
+    pub(crate) impairs: bool,
+    /// A relay of this kind, on the client's side of it.
+    pub(crate) relay: Option<Link>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queues: 1, mtu: 1500, has_peer_program: true }
+        Self { queues: 1, mtu: 1500, has_peer_program: true, middle: Middle::default() }
+    }
+}
+
+impl Options {
+    /// One end of a veth pair, as `ip link add` takes it.
+    fn end(&self, namespace: &Namespace, name: &str) -> String {
+        let Self { queues, mtu, .. } = self;
+        let queues = format!("numrxqueues {queues} numtxqueues {queues}");
+        format!("{name} netns {} mtu {mtu} {queues}", namespace.name)
     }
 }
 
@@ -50,6 +72,10 @@ pub(crate) struct Topology {
     /// The namespace of the kernel's clients.
     pub(crate) client: Namespace,
     peer: Option<Process>,
+    relay: Option<Relay>,
+    impairment: Option<Impairment>,
+    /// After what stands in it.
+    _middle: Option<Namespace>,
 }
 
 impl Topology {
@@ -67,16 +93,21 @@ impl Topology {
         let stem = format!("{PREFIX}{}-{number}", std::process::id());
         let server = Namespace::make(format!("{stem}-s"));
         let client = Namespace::make(format!("{stem}-c"));
-        let Options { queues, mtu, .. } = options;
         let ends = [(&server, "veth0", SERVER_MAC), (&client, "veth1", CLIENT_MAC)];
         let [a, b] = ends.map(|(namespace, name, mac)| {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            format!(
-                "{name} netns {} address {mac} mtu {mtu} numrxqueues {queues} numtxqueues {queues}",
-                namespace.name
-            )
+            options.end(namespace, &format!("{name} address {mac}"))
         });
-        quiet(&format!("ip link add {a} type veth peer name {b}"));
+        let Middle { impairs, relay } = options.middle;
+        let middle = (impairs || relay.is_some()).then(|| Namespace::make(format!("{stem}-m")));
+        match &middle {
+            None => quiet(&format!("ip link add {a} type veth peer name {b}")),
+            Some(middle) => {
+                let [c, d] = ["m0", "m1"].map(|name| options.end(middle, name));
+                quiet(&format!("ip link add {a} type veth peer name {c}"));
+                quiet(&format!("ip link add {d} type veth peer name {b}"))
+            }
+        };
         for ((namespace, name, _), address) in ends.into_iter().zip([SERVER, CLIENT]) {
             namespace.ip(&format!("address add {address}/24 dev {name}"));
             namespace.ip("link set lo up");
@@ -84,28 +115,77 @@ impl Topology {
         }
         // veth hands frames over with half-made checksums; Sluice verifies them.
         client.quiet("ethtool -K veth1 tx off");
-        let mut topology = Self { server, client, peer: None };
+        let mut topology =
+            Self { server, client, peer: None, relay: None, impairment: None, _middle: None };
         if options.has_peer_program {
             topology.attach_peer_program();
+        }
+        if let Some(middle) = middle {
+            topology.furnish(&middle, options.middle);
+            topology._middle = Some(middle);
         }
         topology
     }
 
+    /// Puts into the middle what is to lie there.
+    fn furnish(&mut self, middle: &Namespace, Middle { impairs, relay }: Middle) {
+        // Frames as they are: with their checksums, neither joined nor longer than the link takes.
+        for (namespace, end) in [(&self.client, "veth1"), (&self.server, "veth0")] {
+            namespace.quiet(&format!("ethtool -K {end} tx off tso off gso off gro off"));
+        }
+        for end in ["m0", "m1"] {
+            middle.quiet(&format!("ethtool -K {end} gro off"));
+            middle.ip(&format!("link set {end} up"));
+        }
+        let joint = ["m0", if relay.is_some() { "x0" } else { "m1" }];
+        if impairs && relay.is_some() {
+            middle.ip("link add x0 type veth peer name x1");
+            ["x0", "x1"].iter().for_each(|end| drop(middle.ip(&format!("link set {end} up"))));
+        }
+        if impairs {
+            self.impairment = Some(Impairment::join(middle, joint));
+        }
+        if let Some(link) = relay {
+            let near_server = if impairs { "x1" } else { "m0" };
+            if impairs {
+                self.impairment.as_mut().expect("just made").take(middle, near_server);
+            }
+            self.relay = Some(Relay::start(middle, (near_server, "m1"), link));
+        }
+    }
+
+    /// The relay in the middle.
+    pub(crate) fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("the test asked for a relay")
+    }
+
+    /// The impaired link in the middle.
+    pub(crate) fn impairment(&mut self) -> &mut Impairment {
+        self.impairment.as_mut().expect("the test asked for an impaired link")
+    }
+
     /// Without a program on the peer, frames sent back by XDP are never delivered to a veth.
     fn attach_peer_program(&mut self) {
-        let mut command = self.client.command(env!("CARGO_BIN_EXE_sluice"));
-        let mut peer = Process::start(command.args(["pass", "--iface", "veth1"]));
-        wait_until("the passing program is attached", PATIENCE, || {
-            peer.assert_alive();
-            self.client.has_program("veth1")
-        });
-        self.peer = Some(peer);
+        self.peer = Some(pass(&self.client, "veth1"));
     }
+}
+
+/// Holds the program that passes everything on `interface`.
+pub(crate) fn pass(namespace: &Namespace, interface: &str) -> Process {
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_sluice"));
+    let mut process = Process::start(command.args(["pass", "--iface", interface]));
+    wait_until("the passing program is attached", PATIENCE, || {
+        process.assert_alive();
+        namespace.has_program(interface)
+    });
+    process
 }
 
 impl Drop for Topology {
     fn drop(&mut self) {
-        // Before its namespace goes.
+        // Before their namespaces go.
+        self.relay.take();
+        self.impairment.take();
         self.peer.take();
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Network {
     pub(crate) now: Instant,
     /// Looks at every frame before its link does, and may drop it.
     pub(crate) filter: Filter,
+    /// Looks after every turn whether the nodes' tables agree with each other.
+    pub(crate) is_checked: bool,
     /// Frames that the nodes sent.
     pub(crate) sent: u64,
     /// Nodes that are not there any more: nothing of theirs runs, and what is sent to them is lost.
@@ -66,6 +68,7 @@ impl Network {
             links: [link(0), link(1)],
             now: Instant::ZERO,
             filter: Box::new(|_| Fate::Carry),
+            is_checked: false,
             sent: 0,
             gone: [false; 2],
             in_flight: BinaryHeap::new(),
@@ -143,6 +146,9 @@ impl Network {
             }
             for frame in self.nodes[index].turn(arrived, self.now) {
                 self.send(index, frame);
+            }
+            if self.is_checked && !self.nodes[index].shard.has_work() {
+                self.nodes[index].shard.assert_sound();
             }
         }
         true

@@ -115,7 +115,7 @@ pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
         vlan: None,
         addrs: vec![LocalAddr { addr: addr(n), is_owned: true }],
         routes: Arc::new([Route { prefix, prefix_len: 120, gateway: None }]),
-        listeners: vec![Listener { addr: None, port: PORT, service: 0 }],
+        listeners: vec![Listener::new(None, PORT, 0)],
         local_ports: 40_000..=49_999,
         verify_checksums: true,
         secrets: Secrets { flow, isn, stamp, port },

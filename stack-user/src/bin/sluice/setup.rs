@@ -249,7 +249,7 @@ fn shard_config(
         routes: plan.routes.clone().into(),
         listeners: (0..)
             .zip(&plan.listeners)
-            .map(|(service, spec)| Listener { addr: spec.addr, port: spec.port, service })
+            .map(|(service, spec)| Listener::new(spec.addr, spec.port, service))
             .collect(),
         local_ports,
         verify_checksums: !options.trust_checksums,

@@ -56,7 +56,10 @@ impl Tcb {
         now: Instant,
     ) {
         self.snd.una = segment.ack;
-        self.owed.syn = false;
+        if core::mem::take(&mut self.owed.syn) {
+            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure 7).
+            self.owed.ack = Ack::Now;
+        }
         self.timers.retransmit = Instant::NEVER;
         self.ack_at = stamp_clock(now);
         self.delivered = 1;

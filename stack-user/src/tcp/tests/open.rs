@@ -21,8 +21,11 @@ fn half_open() -> HalfOpen {
         stamp_offset: 77,
         window: 0xffff,
         listener: 0,
-        retransmits: 0,
+        timeouts: 0,
+        is_acknowledged: false,
+        is_repeated: false,
         sent_at: Instant::ZERO,
+        answers_from: 0,
     }
 }
 
@@ -106,6 +109,20 @@ fn syn_sent_syn_opens_simultaneously() {
     let options = Options { timestamps: Some(Timestamps { value: 501, echo: 0 }), ..offer() };
     bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
     assert_eq!(bench.tcb.state(), State::Established);
+}
+
+// RFC 9293 figure 7, where the peer's SYN and its SYN-ACK come in one turn: our own SYN-ACK was never
+// sent, and the peer waits for its SYN to be acknowledged.
+#[test]
+fn syn_received_syn_ack_before_ours_was_sent_is_acknowledged_at_once() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.arrive(Segment { options: offer(), ..segment(IRS, 0, SYN, &[]) });
+    bench.arrive(Segment { options: offer(), ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    assert_eq!(bench.tcb.state(), State::Established);
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 1, "the peer would repeat its SYN-ACK after a second");
+    assert_eq!((sent[0].seq, sent[0].ack, sent[0].flags), (ISS + 1, IRS + 1, ACK));
 }
 
 #[test]

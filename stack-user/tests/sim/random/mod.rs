@@ -74,6 +74,7 @@ impl Run {
         let mut net = Network::new(nodes, faults(&mut rng, mtu, strips), seed);
         net.links[1].impairment = faults(&mut rng, mtu, strips);
         net.now = Instant::from_millis(rng.below(1 << 33));
+        net.is_checked = true;
         Self { rng, seed, net, world, setups, lives: [0; 2] }
     }
 

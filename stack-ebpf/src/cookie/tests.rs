@@ -1,0 +1,186 @@
+//! Tests of the codec: every cookie is read again, and nothing else is taken for one.
+
+use super::*;
+use crate::contract::mapped;
+use crate::flow::stamp_clock;
+use std::vec::Vec;
+
+const SECRET: Key = Key::new(*b"a secret of ours");
+const NAME: FlowName = FlowName {
+    local: mapped([10, 0, 0, 1]),
+    remote: mapped([192, 0, 2, 7]),
+    local_port: 443,
+    remote_port: 51_234,
+};
+
+/// A generator after SplitMix64 (Steele, Lea, Flood, 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn name(&mut self) -> FlowName {
+        let addr = |word: u64| mapped((word as u32).to_be_bytes());
+        let (local, remote, ports) = (addr(self.next()), addr(self.next()), self.next());
+        FlowName { local, remote, local_port: ports as u16, remote_port: (ports >> 16) as u16 }
+    }
+}
+
+fn period_of(nanos: u64) -> Keys {
+    Keys::at(SECRET, Period::at(nanos))
+}
+
+/// The length of a period in nanoseconds.
+const LONG: u64 = 4_000 << 24;
+
+#[test]
+fn cookie_of_any_name_is_read_in_its_period_and_the_next() {
+    let mut rng = Rng(1);
+    for _ in 0..10_000 {
+        let (name, irs, mss) = (rng.name(), rng.next() as u32, (rng.next() % 8) as u8);
+        // Any time within 2^32 periods, and often the last ones of an epoch.
+        let period = Period(rng.next() as u32 | if rng.next() % 2 == 0 { 63 } else { 0 });
+        let iss = encode(&Keys::at(SECRET, period), &name, irs, mss, period);
+        for later in 0..6 {
+            let now = Period(period.0.wrapping_add(later));
+            let read = decode(&Keys::at(SECRET, now), &name, irs, iss, now);
+            assert_eq!(read, (later < 2).then_some(mss), "{period:?} {later}");
+        }
+        let early = period.before();
+        assert_eq!(decode(&Keys::at(SECRET, early), &name, irs, iss, early), None);
+    }
+}
+
+#[test]
+fn cookie_of_another_name_peer_or_secret_is_none() {
+    let period = Period(1_000);
+    let keys = Keys::at(SECRET, period);
+    let iss = encode(&keys, &NAME, 77, 6, period);
+    let others = [
+        FlowName { remote: mapped([192, 0, 2, 8]), ..NAME },
+        FlowName { local: mapped([10, 0, 0, 2]), ..NAME },
+        FlowName { local_port: 80, ..NAME },
+        FlowName { remote_port: 51_235, ..NAME },
+    ];
+    assert_eq!(decode(&keys, &NAME, 77, iss, period), Some(6));
+    for other in others {
+        assert_eq!(decode(&keys, &other, 77, iss, period), None);
+    }
+    assert_eq!(decode(&keys, &NAME, 78, iss, period), None);
+    let other = Keys::at(Key::new([9; 16]), period);
+    assert_eq!(decode(&other, &NAME, 77, iss, period), None);
+    // The sequence numbers' part of the secret alone does not make cookies.
+    let other = Keys { sequence: SECRET, ..other };
+    assert_eq!(decode(&other, &NAME, 77, iss, period), None);
+}
+
+// One guess in 2^28 is right: a million find none.
+#[test]
+fn guessed_numbers_are_hardly_ever_cookies() {
+    let (period, mut rng) = (Period(5), Rng(2));
+    let keys = Keys::at(SECRET, period);
+    let hits = (0..1_000_000).filter(|_| {
+        let words = rng.next();
+        decode(&keys, &NAME, words as u32, (words >> 32) as u32, period).is_some()
+    });
+    assert_eq!(hits.count(), 0);
+}
+
+// RFC 9293 3.4.1 (MUST-8): a cookie is at most a period away from the ISN that the clock gives.
+#[test]
+fn cookie_lies_where_the_clock_of_sequence_numbers_is() {
+    let mut rng = Rng(3);
+    for _ in 0..1_000 {
+        let nanos = rng.next() >> 8;
+        let isn = NAME.sequence_offset(&SECRET).wrapping_add(sequence_clock(nanos) as u32);
+        let iss = encode(&period_of(nanos), &NAME, rng.next() as u32, 0, Period::at(nanos));
+        let apart = iss.wrapping_sub(isn) as i32;
+        assert!(apart.unsigned_abs() < 1 << LOW_BITS, "{apart}");
+        // Two periods on, every cookie of the name is above this one.
+        let later = nanos + 2 * LONG;
+        let next = encode(&period_of(later), &NAME, rng.next() as u32, 7, Period::at(later));
+        assert!((next.wrapping_sub(iss) as i32) > 0);
+    }
+}
+
+#[test]
+fn period_ends_when_the_upper_bits_of_the_clock_change() {
+    assert_eq!(Period::at(LONG - 1), Period(0));
+    assert_eq!(Period::at(LONG), Period(1));
+    assert_eq!(Period(0).before(), Period(u32::MAX));
+}
+
+#[test]
+fn keys_change_by_epoch_and_keep_the_last() {
+    let (last, first) = (Period(127), Period(128));
+    let (old, new) = (Keys::at(SECRET, last), Keys::at(SECRET, first));
+    assert_ne!(old, new);
+    assert_eq!(old.of(last), new.of(last));
+    assert_ne!(new.of(last), new.of(first));
+    assert_eq!(Keys::at(SECRET, Period(64)), old);
+}
+
+#[test]
+fn mss_is_rounded_down_to_one_of_the_table() {
+    let sent = |mss| MSS[usize::from(mss_index(mss))];
+    for mss in 48..=u16::MAX {
+        let index = usize::from(mss_index(Some(mss)));
+        assert!(MSS[index] <= mss);
+        assert!(MSS.get(index + 1).is_none_or(|next| *next > mss));
+    }
+    assert_eq!([Some(0), Some(47), None].map(sent), [48, 48, 536]);
+    assert_eq!([Some(1460), Some(1452), Some(9_000)].map(sent), [1460, 1440, 8960]);
+}
+
+// RFC 7323 5.3: a cookie's TSval is never ahead of what the connection sends later, else the peer's
+// PAWS would drop it; and never far behind.
+#[test]
+fn stamp_is_never_ahead_of_the_clock_and_says_what_was_offered() {
+    let offers: Vec<Offered> = (0..=15)
+        .map(|shift| if shift == 15 { None } else { Some(shift) })
+        .flat_map(|window_scale| {
+            [false, true].map(|sack_permitted| Offered { window_scale, sack_permitted })
+        })
+        .collect();
+    let mut rng = Rng(4);
+    let edges = [0, 1, 62, 63, 64, 65, u32::MAX - 64, u32::MAX - 1, u32::MAX];
+    let clocks = edges.into_iter().chain((0..10_000).map(|_| rng.next() as u32));
+    for clock in clocks {
+        for offer in &offers {
+            let stamp = offer.into_clock(clock);
+            assert!(clock.wrapping_sub(stamp) <= STAMP_LOW, "{clock} {stamp}");
+            assert_eq!(Offered::from_clock(stamp), *offer);
+            assert_eq!(stamp & 0x20, 0, "the bit of ECN is reserved");
+        }
+    }
+}
+
+#[test]
+fn stamp_with_the_offset_of_the_name_stays_behind_later_segments() {
+    let mut rng = Rng(5);
+    for _ in 0..10_000 {
+        let (name, nanos) = (rng.name(), rng.next() >> 8);
+        let offset = name.stamp_offset(&SECRET);
+        let offer = Offered { window_scale: Some((rng.next() % 15) as u8), sack_permitted: true };
+        let stamp = offer.into_clock(stamp_clock(nanos)).wrapping_add(offset);
+        let later = stamp_clock(nanos + rng.next() % 1_000_000_000_000).wrapping_add(offset);
+        assert!((later.wrapping_sub(stamp) as i32) >= 0, "PAWS would drop the later one");
+        assert_eq!(Offered::from_clock(stamp.wrapping_sub(offset)), offer);
+    }
+}
+
+// RFC 7323 2.3: a shift above 14 counts as 14.
+#[test]
+fn window_scale_above_fourteen_counts_as_fourteen() {
+    for shift in [15, 16, 255] {
+        let offer = Offered { window_scale: Some(shift), sack_permitted: false };
+        let read = Offered::from_clock(offer.into_clock(1_000_000));
+        assert_eq!(read.window_scale, Some(14));
+    }
+}

@@ -1,0 +1,124 @@
+//! SYN cookies: handshakes without a half-open entry (RFC 4987, 3.6).
+//!
+//! The codec is stack-ebpf's, which the XDP program has too. Here is when a cookie goes out, and what
+//! becomes of an acknowledgment that may answer one.
+
+use stack_ebpf::cookie::{self, Keys, MSS, Offered, Period};
+use stack_ebpf::siphash::Key;
+
+use super::demux::Arrival;
+use super::inner::{Core, flow_name};
+use super::open::Completion;
+use crate::counters::Counter;
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tcp::{HalfOpen, Offer, SeqNum};
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+
+impl Core {
+    /// Answers a SYN by a cookie.
+    pub(super) fn send_cookie(&mut self, arrival: &Arrival<'_>, listener: u16, now: Instant) {
+        let period = Period::at(now.as_nanos());
+        let keys = self.cookie_keys(period);
+        if let Some(listening) = self.listeners.at_mut(listener) {
+            listening.cookies_until = Some(period.0.wrapping_add(1));
+        }
+        let mut record = self.half_open_for(arrival, listener, now);
+        let mss = cookie::mss_index(record.offer.mss);
+        let iss = cookie::encode(&keys, &flow_name(&arrival.tuple), record.irs.0, mss, period);
+        record.iss = SeqNum(iss);
+        if record.offer.stamp.is_none() {
+            // Nothing would bring them back.
+            record.offer = Offer { mss: record.offer.mss, ..Offer::default() };
+        }
+        let mut bare = record.syn_ack(self.mss_of(&record), &self.config.tcp, now);
+        if let Some(stamps) = &mut bare.options.timestamps {
+            let Offer { window_scale, sack_permitted, .. } = record.offer;
+            let clock = stamps.value.wrapping_sub(record.stamp_offset);
+            let stamp = Offered { window_scale, sack_permitted }.into_clock(clock);
+            stamps.value = stamp.wrapping_add(record.stamp_offset);
+        }
+        self.counters.count(Counter::CookiesSent);
+        self.reply_bare(arrival.mac, arrival.tuple, bare);
+    }
+
+    /// An acknowledgment that reached a listener: a connection, if it answers a cookie of ours, else a
+    /// RST (RFC 9293, 3.10.7.2, second). A listener that sent no cookie lately does not look, so that
+    /// nothing can be guessed there.
+    pub(super) fn take_cookie(
+        &mut self,
+        arrival: &Arrival<'_>,
+        listener: u16,
+        now: Instant,
+    ) -> Completion {
+        let period = Period::at(now.as_nanos());
+        let until = self.listeners.at(listener).and_then(|listening| listening.cookies_until);
+        let is_recent = until.is_some_and(|until| until.wrapping_sub(period.0) as i32 >= 0);
+        if !is_recent || self.shutdown.is_some() || arrival.segment.has(Flags::SYN) {
+            return Completion::Refuse;
+        }
+        let Some(record) = self.read_cookie(arrival, (listener, period), now) else {
+            self.counters.count(Counter::CookiesFailed);
+            return Completion::Refuse;
+        };
+        self.counters.count(Counter::CookiesReceived);
+        if !self.has_room_for_conn(listener) {
+            return match self.config.tcp.abort_on_overflow {
+                true => Completion::Refuse,
+                false => Completion::Drop,
+            };
+        }
+        let Some(index) = self.establish(&record, now) else { return Completion::Drop };
+        if self.flows.insert(arrival.hash, FlowRef::new(FlowKind::Tcb, index)).is_err() {
+            self.counters.count(Counter::TableFull);
+            self.withdraw(index, listener);
+            return Completion::Drop;
+        }
+        self.counters.count(Counter::PassiveOpens);
+        self.learn_way_back(&record.tuple, arrival.mac, now);
+        Completion::Open(index)
+    }
+
+    /// The half-open entry that this acknowledgment's cookie stands for.
+    fn read_cookie(
+        &mut self,
+        arrival: &Arrival<'_>,
+        (listener, period): (u16, Period),
+        now: Instant,
+    ) -> Option<HalfOpen> {
+        let keys = self.cookie_keys(period);
+        let segment = &arrival.segment;
+        let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+        let mss = cookie::decode(&keys, &flow_name(&arrival.tuple), irs.0, iss.0, period)?;
+        let mut record = self.half_open_for(arrival, listener, now);
+        (record.iss, record.irs) = (iss, irs);
+        record.offer = Offer { mss: Some(MSS[usize::from(mss)]), ..Offer::default() };
+        // When the SYN-ACK went out is not known: it times nothing.
+        record.is_repeated = true;
+        if let Some(stamps) = segment.options.timestamps {
+            let clock = stamps.echo.wrapping_sub(record.stamp_offset);
+            let Offered { window_scale, sack_permitted } = Offered::from_clock(clock);
+            record.offer.stamp = Some(stamps.value);
+            record.offer.window_scale = window_scale;
+            record.offer.sack_permitted = sack_permitted;
+        }
+        Some(record)
+    }
+
+    /// The keys for this period's cookies and the last one's.
+    fn cookie_keys(&mut self, period: Period) -> Keys {
+        if self.cookie_keys.0 != period.epoch() {
+            let keys = Keys::at(Key::new(self.config.secrets.isn), period);
+            self.cookie_keys = (period.epoch(), keys);
+        }
+        self.cookie_keys.1
+    }
+
+    /// Takes back a connection that found no room in the flow table.
+    fn withdraw(&mut self, index: u32, listener: u16) {
+        if let Some(listening) = self.listeners.at_mut(listener) {
+            listening.queue.retain(|id| id.index != index);
+        }
+        self.forget(index);
+    }
+}

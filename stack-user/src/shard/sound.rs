@@ -1,0 +1,97 @@
+//! What holds of a whole shard between any two turns, for the tests that try everything.
+//!
+//! Changes nothing, and nothing but tests and fuzzing calls it.
+
+use super::Shard;
+use super::inner::{Conn, Core};
+use super::replies::Body;
+use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tcp::State;
+use crate::time::Instant;
+use crate::wire::FourTuple;
+
+impl Shard {
+    /// Asserts that tables, queues, counts, pool and wheel agree with each other. For the time after
+    /// [`Shard::drain`] had frames for everything.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[doc(hidden)]
+    pub fn assert_sound(&self) {
+        self.core.assert_flows();
+        self.core.assert_connections();
+        self.core.assert_queues();
+    }
+
+    /// Entries of the timer wheel, those that nobody wants any more included.
+    #[doc(hidden)]
+    pub fn timers(&self) -> usize {
+        self.core.wheel.len()
+    }
+}
+
+impl Core {
+    /// Each record is in the flow table once, and nothing else is.
+    fn assert_flows(&self) {
+        let attached = || self.conns.iter().filter(|(_, conn)| !conn.is_detached);
+        for (id, conn) in attached() {
+            self.assert_found(conn.tcb.tuple(), FlowRef::new(FlowKind::Tcb, id.index));
+        }
+        for (id, entry) in self.half_open.iter() {
+            self.assert_found(&entry.record.tuple, FlowRef::new(FlowKind::HalfOpen, id.index));
+        }
+        let records = self.half_open.len() + self.time_waits.len();
+        assert_eq!(self.flows.len(), attached().count() + records, "entries of the flow table");
+    }
+
+    fn assert_found(&self, tuple: &FourTuple, flow: FlowRef) {
+        assert_eq!(self.find(self.hasher.hash(tuple), tuple), Some(flow), "{tuple:?}");
+    }
+
+    fn assert_connections(&self) {
+        let mut census = [0; State::ALL.len()];
+        let (mut sending, mut receiving) = (0, 0);
+        for (id, conn) in self.conns.iter() {
+            let is_polled = !conn.is_dirty && !conn.is_waiting && !conn.is_detached;
+            let held = conn.tcb.assert_sound(&self.pool, is_polled);
+            sending += held.sending;
+            receiving += held.receiving;
+            if !conn.is_detached || conn.tcb.state() == State::TimeWait {
+                census[conn.tcb.state() as usize] += 1;
+            }
+            assert!(!conn.tcb.has_events(), "events were not told: {:?}", conn.tcb);
+            self.assert_armed(id.index, conn);
+            assert!(!conn.is_dirty || self.dirty.contains(&id.index), "dirty and not listed");
+        }
+        for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
+            assert_eq!(self.census.of(state), census[state as usize], "{}", state.name());
+        }
+        for reply in &self.replies {
+            if let Body::Echo { payload, .. } = &reply.body {
+                receiving += payload.chunks(&self.pool);
+            }
+        }
+        assert_eq!(self.pool.chunks(), (sending, receiving), "chunks of the pool");
+    }
+
+    /// The wheel looks at a connection no later than it wants.
+    fn assert_armed(&self, index: u32, conn: &Conn) {
+        let deadline = conn.tcb.next_deadline();
+        let is_armed = self.alarms.get(index as usize).is_some_and(|alarm| {
+            self.wheel.next_of(alarm).is_some_and(|next| next <= self.wheel.round(deadline))
+        });
+        let is_armed = conn.is_dirty || deadline == Instant::NEVER || is_armed;
+        assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);
+    }
+
+    /// No queue holds more than it may, and the wheel little that nobody wants.
+    fn assert_queues(&self) {
+        assert!(self.replies.len() <= self.config.limits.replies);
+        assert!(self.requests.len() <= self.config.limits.replies);
+        assert!(self.dirty.len() <= 2 * self.config.limits.connections);
+        assert!(self.starved.len() <= self.config.limits.connections);
+        // A place of a connection has three, and rarely one that was forgotten.
+        let places = self.alarms.len() + self.half_open.len() + self.config.limits.neighbours;
+        assert!(self.wheel.len() <= 16 + 4 * places, "{} timers for {places}", self.wheel.len());
+    }
+}

@@ -1,0 +1,290 @@
+//! A relay between two interfaces, in user space: delay, rate, and whatever a test wants done to
+//! single frames.
+//!
+//! Owns two packet sockets and a thread. What waits is bounded in bytes; beyond the bound frames are
+//! dropped and counted.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use sluice::datapath::Clock;
+use sluice::time::Instant;
+
+use crate::packets::PacketSocket;
+use crate::topology::Namespace;
+
+/// Which way a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the client's end to the server's.
+    ToServer,
+    /// From the server's end to the client's.
+    ToClient,
+}
+
+/// What a filter wants of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on, after the link's delay.
+    Carry,
+    /// It is lost.
+    Drop,
+    /// It waits for [`Relay::release`].
+    Hold,
+}
+
+/// Looks at each frame.
+pub(crate) type Filter = Box<dyn FnMut(Way, &[u8]) -> Fate + Send>;
+
+/// What the link is like, the same both ways.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    /// How long each frame takes.
+    pub(crate) delay: Duration,
+    /// Bits of frames in a second; `None` for as many as come.
+    pub(crate) rate: Option<u64>,
+    /// The most bytes that wait, each way.
+    pub(crate) queue: usize,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, rate: None, queue: 4 << 20 }
+    }
+}
+
+/// What the relay has done so far, both ways together.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Frames that came in.
+    pub(crate) frames: AtomicU64,
+    /// Their bytes.
+    pub(crate) bytes: AtomicU64,
+    /// Frames for which the queue had no room.
+    pub(crate) overflown: AtomicU64,
+    /// Frames that the kernel did not take.
+    pub(crate) refused: AtomicU64,
+    /// Frames that are held now.
+    pub(crate) held: AtomicU64,
+}
+
+/// A running relay; ends when dropped.
+pub(crate) struct Relay {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    is_over: AtomicBool,
+    carried: Carried,
+    wishes: Mutex<Wishes>,
+}
+
+/// What the test wants next.
+#[derive(Default)]
+struct Wishes {
+    filter: Option<Filter>,
+    releases: bool,
+    injected: Vec<(Way, Vec<u8>)>,
+}
+
+impl Relay {
+    /// Relays between `to_server` and `to_client`, two interfaces of `namespace`.
+    pub(crate) fn start(
+        namespace: &Namespace,
+        (to_server, to_client): (&str, &str),
+        link: Link,
+    ) -> Self {
+        let sides = [to_server, to_client].map(|name| {
+            let socket = PacketSocket::open(namespace, name);
+            // Room for what comes while the thread does not run.
+            setsockopt(&socket.fd, sockopt::RcvBufForce, &(16 << 20)).unwrap();
+            setsockopt(&socket.fd, sockopt::SndBuf, &(4 << 20)).unwrap();
+            Side { socket, queue: VecDeque::new(), queued: 0, free_at: Instant::ZERO }
+        });
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let [to_server, to_client] = sides;
+            let clock = Clock::start();
+            Thread { shared: theirs, clock, link, to_server, to_client, held: Vec::new() }.run();
+        });
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// Every frame from now on is looked at by `filter`.
+    pub(crate) fn filter(&self, filter: impl FnMut(Way, &[u8]) -> Fate + Send + 'static) {
+        self.wishes().filter = Some(Box::new(filter));
+    }
+
+    /// Frames are no longer looked at.
+    pub(crate) fn clear(&self) {
+        self.wishes().filter = None;
+    }
+
+    /// Sends what is held, in the order in which it came, and looks at frames no longer.
+    pub(crate) fn release(&self) {
+        let mut wishes = self.wishes();
+        wishes.filter = None;
+        wishes.releases = true;
+    }
+
+    /// Sends a frame that nobody sent.
+    pub(crate) fn inject(&self, way: Way, frame: Vec<u8>) {
+        self.wishes().injected.push((way, frame));
+    }
+
+    /// What the relay has done so far.
+    pub(crate) fn carried(&self) -> &Carried {
+        &self.shared.carried
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.shared.wishes.lock().unwrap()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if ended.is_some_and(|ended| ended.is_err()) && !std::thread::panicking() {
+            panic!("the relay panicked");
+        }
+    }
+}
+
+/// The end towards one side, with the frames that go there.
+struct Side {
+    socket: PacketSocket,
+    queue: VecDeque<(Instant, Vec<u8>)>,
+    queued: usize,
+    /// When the link has sent what is queued.
+    free_at: Instant,
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    clock: Clock,
+    link: Link,
+    to_server: Side,
+    to_client: Side,
+    held: Vec<(Way, Vec<u8>)>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut buffer = vec![0; 1 << 16];
+        while !self.shared.is_over.load(Ordering::Relaxed) {
+            self.wait();
+            self.grant();
+            // Frames that came in at the client's end go to the server.
+            for way in [Way::ToServer, Way::ToClient] {
+                for _ in 0..BATCH {
+                    let from = match way {
+                        Way::ToServer => &self.to_client.socket,
+                        Way::ToClient => &self.to_server.socket,
+                    };
+                    let taken = recv(from.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT);
+                    let Ok(len) = taken else { break };
+                    self.take(way, &buffer[..len]);
+                }
+            }
+            let now = self.clock.now();
+            for side in [&mut self.to_server, &mut self.to_client] {
+                send_due(side, &self.shared.carried, now);
+            }
+        }
+    }
+
+    /// Until a frame comes or is due; a wish is seen after that time at the latest.
+    fn wait(&self) {
+        let queues = [&self.to_server.queue, &self.to_client.queue];
+        let due = queues.iter().filter_map(|queue| Some(queue.front()?.0)).min();
+        let left = due.map_or(LOOK, |due| due.since(self.clock.now()).min(LOOK));
+        // Below a millisecond it spins: poll knows no less, and the delay shall be exact.
+        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::ZERO);
+        let mut fds = [&self.to_server, &self.to_client]
+            .map(|side| PollFd::new(side.socket.fd.as_fd(), PollFlags::POLLIN));
+        // An interruption only makes the look earlier.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// Does what the test wished for.
+    fn grant(&mut self) {
+        let (releases, injected) = {
+            let mut wishes = self.shared.wishes.lock().unwrap();
+            (std::mem::take(&mut wishes.releases), std::mem::take(&mut wishes.injected))
+        };
+        if releases {
+            for (way, frame) in std::mem::take(&mut self.held) {
+                self.enqueue(way, frame);
+            }
+            self.shared.carried.held.store(0, Ordering::Relaxed);
+        }
+        for (way, frame) in injected {
+            self.enqueue(way, frame);
+        }
+    }
+
+    fn take(&mut self, way: Way, frame: &[u8]) {
+        let carried = &self.shared.carried;
+        carried.frames.fetch_add(1, Ordering::Relaxed);
+        carried.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        let mut wishes = self.shared.wishes.lock().unwrap();
+        let fate = wishes.filter.as_mut().map_or(Fate::Carry, |filter| filter(way, frame));
+        drop(wishes);
+        match fate {
+            Fate::Carry => self.enqueue(way, frame.to_vec()),
+            Fate::Drop => {}
+            Fate::Hold => {
+                assert!(self.held.len() < MOST_HELD, "a test holds more frames than it looks at");
+                self.held.push((way, frame.to_vec()));
+                self.shared.carried.held.store(self.held.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, way: Way, frame: Vec<u8>) {
+        let now = self.clock.now();
+        let side = match way {
+            Way::ToServer => &mut self.to_server,
+            Way::ToClient => &mut self.to_client,
+        };
+        if side.queued + frame.len() > self.link.queue {
+            self.shared.carried.overflown.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let sending = self.link.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_nanos(frame.len() as u64 * 8_000_000_000 / rate)
+        });
+        side.free_at = side.free_at.max(now) + sending;
+        side.queued += frame.len();
+        side.queue.push_back((side.free_at + self.link.delay, frame));
+    }
+}
+
+/// Sends what is due. What the kernel does not take is lost, as on any link.
+fn send_due(side: &mut Side, carried: &Carried, now: Instant) {
+    while side.queue.front().is_some_and(|(due, _)| *due <= now) {
+        let Some((_, frame)) = side.queue.pop_front() else { return };
+        side.queued -= frame.len();
+        if !side.socket.send(&frame) {
+            carried.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Frames taken from one side before the other has its turn.
+const BATCH: usize = 64;
+/// How long a wish may wait.
+const LOOK: Duration = Duration::from_millis(2);
+/// The most frames that are held.
+const MOST_HELD: usize = 4096;
