@@ -134,6 +134,24 @@ counters! {
     EchoAnswered => "echo_answered",
     /// ICMP errors that named a connection of ours.
     IcmpErrorsIn => "icmp_errors_in",
+    /// ICMP errors ignored: nothing of what they quote is under way, or they say nothing new (RFC 5927).
+    IcmpErrorsStale => "icmp_errors_stale",
+    /// Connections whose segments became smaller, for a link on the way takes no longer ones.
+    PathMtuReductions => "path_mtu_reductions",
+    /// Keepalive probes sent.
+    KeepAliveProbes => "keepalive_probes",
+    /// Connections ended because keepalive probes were not answered.
+    KeepAliveDrops => "keepalive_drops",
+    /// Connections reset because they were closed with received data unread (RFC 2525, 2.17).
+    AbortsOnClose => "aborts_on_close",
+    /// Connections reset because data arrived after they were closed for good.
+    AbortsOnData => "aborts_on_data",
+    /// Connections reset because they were closed with a time to linger of zero.
+    AbortsOnLinger => "aborts_on_linger",
+    /// Connections reset because memory, or the places for closed connections, ran out.
+    AbortsOnMemory => "aborts_on_memory",
+    /// Connections closed for good whose peer stopped answering.
+    AbortsOnTimeout => "aborts_on_timeout",
     /// Next hops that could not be resolved.
     NeighbourFailed => "neighbour_failed",
     /// Dropped: not a frame for an address of ours.

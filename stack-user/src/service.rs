@@ -4,7 +4,7 @@
 //! serves all the connections of one listener in one shard; state of a single connection lives
 //! behind [`Connection::user`]. The services that come with Sluice stand in the files beside this.
 
-use crate::tcp::{CloseReason, Info};
+use crate::tcp::{CloseReason, Info, Setting, SettingError, Unreachable};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -43,7 +43,7 @@ pub trait Service: Send {
     fn on_writable(&mut self, _conn: &mut dyn Connection) {}
 
     /// The peer sent FIN and every byte before it has been consumed. Sending goes on until
-    /// [`Connection::close`].
+    /// [`Connection::shutdown_write`] or [`Connection::close`].
     fn on_peer_fin(&mut self, conn: &mut dyn Connection) {
         conn.close();
     }
@@ -53,6 +53,10 @@ pub trait Service: Send {
 
     /// The timer set by [`Connection::set_timer`] fired.
     fn on_timer(&mut self, _conn: &mut dyn Connection) {}
+
+    /// The peer has marked data as urgent, or moved the mark: see [`Connection::urgent_ahead`]. The
+    /// data itself comes in its place in the stream (RFC 9293, 3.8.5; RFC 6093).
+    fn on_urgent(&mut self, _conn: &mut dyn Connection) {}
 }
 
 /// What a service may do to one connection.
@@ -64,14 +68,57 @@ pub trait Connection {
     /// closed. After a short count `on_writable` follows when there is room.
     fn send(&mut self, data: &[u8]) -> usize;
 
+    /// As [`Connection::send`]; the last byte that was taken is the end of urgent data (RFC 9293,
+    /// 3.8.5). New protocols should do without (RFC 6093).
+    fn send_urgent(&mut self, data: &[u8]) -> usize;
+
     /// Bytes that [`Connection::send`] would take now.
     fn send_room(&self) -> usize;
 
-    /// Sends FIN after all that is queued (RFC 9293, 3.10.4). Reading goes on.
+    /// Bytes that were queued and never sent (Linux's SIOCOUTQNSD).
+    fn unsent(&self) -> usize;
+
+    /// Bytes that were queued and are not acknowledged (Linux's SIOCOUTQ).
+    fn unacknowledged(&self) -> usize;
+
+    /// Bytes in the receive buffer: those that `on_data` left (SIOCINQ). While it runs, what it looks
+    /// at does not count.
+    fn unread(&self) -> usize;
+
+    /// Takes bytes from the receive buffer; returns how many.
+    fn read(&mut self, out: &mut [u8]) -> usize;
+
+    /// As [`Connection::read`], and leaves them there.
+    fn peek(&self, out: &mut [u8]) -> usize;
+
+    /// How many bytes are left to the end of the peer's urgent data, zero when the next byte to read
+    /// is the first after it (SIOCATMARK); `None` where none is ahead (RFC 9293, 3.8.5: MUST-33).
+    fn urgent_ahead(&self) -> Option<u32>;
+
+    /// Sends FIN after all that is queued (CLOSE of RFC 9293, 3.10.4). Reading goes on, for as long
+    /// as the peer sends.
+    fn shutdown_write(&mut self);
+
+    /// Drops what is unread and what still arrives. The peer is not told; its FIN is still heard.
+    fn shutdown_read(&mut self);
+
+    /// Closes both directions for good, as close(2) does. What is queued goes out in background,
+    /// followed by FIN; data that is unread, or arrives later, is answered with RST. Nothing follows
+    /// but `on_closed`: when the connection is over, or earlier by [`Setting::Linger`].
     fn close(&mut self);
 
     /// Drops what is queued and sends RST (RFC 9293, 3.10.5).
     fn abort(&mut self);
+
+    /// Changes a setting of this connection.
+    ///
+    /// # Errors
+    /// [`SettingError`], with the bound where a value is impossible; nothing was changed.
+    fn configure(&mut self, setting: Setting) -> Result<(), SettingError>;
+
+    /// What the network last reported about the peer, while the peer itself says nothing (RFC 9293,
+    /// 3.9.2.2: SHLD-25).
+    fn soft_error(&self) -> Option<Unreachable>;
 
     /// Offers unconsumed data again once the present call has returned.
     fn resume(&mut self);

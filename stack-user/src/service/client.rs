@@ -188,7 +188,7 @@ impl Exchange {
         self.is_closed = true;
         match task.close {
             Close::Reset => conn.abort(),
-            Close::Active | Close::Passive | Close::Half => conn.close(),
+            Close::Active | Close::Passive | Close::Half => conn.shutdown_write(),
         }
     }
 
@@ -303,11 +303,11 @@ impl From<CloseReason> for Outcome {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Closed => Self::Closed,
-            CloseReason::Aborted => Self::Aborted,
+            CloseReason::Aborted | CloseReason::Lingering => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
             CloseReason::TimedOut => Self::TimedOut,
-            CloseReason::Unreachable => Self::Unreachable,
+            CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }
     }

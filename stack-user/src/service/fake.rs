@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Connection, Service};
-use crate::tcp::{CloseReason, Info};
+use crate::tcp::{CloseReason, Info, Setting, SettingError, Unreachable};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple};
 
@@ -14,7 +14,10 @@ pub(crate) struct Fake {
     capacity: usize,
     was_short: bool,
     resume: bool,
+    /// Our FIN was sent.
     pub(crate) closed: bool,
+    /// Closed for good: the service is called no more.
+    pub(crate) forsaken: bool,
     pub(crate) aborted: bool,
     timer: Option<Instant>,
     user: u64,
@@ -38,8 +41,50 @@ impl Connection for Fake {
         if self.closed || self.aborted { 0 } else { self.capacity - self.sent.len() }
     }
 
-    fn close(&mut self) {
+    fn send_urgent(&mut self, data: &[u8]) -> usize {
+        self.send(data)
+    }
+
+    fn unsent(&self) -> usize {
+        self.sent.len()
+    }
+
+    fn unacknowledged(&self) -> usize {
+        self.sent.len()
+    }
+
+    fn unread(&self) -> usize {
+        0
+    }
+
+    fn read(&mut self, _out: &mut [u8]) -> usize {
+        0
+    }
+
+    fn peek(&self, _out: &mut [u8]) -> usize {
+        0
+    }
+
+    fn urgent_ahead(&self) -> Option<u32> {
+        None
+    }
+
+    fn shutdown_write(&mut self) {
         self.closed = true;
+    }
+
+    fn shutdown_read(&mut self) {}
+
+    fn close(&mut self) {
+        (self.closed, self.forsaken) = (true, true);
+    }
+
+    fn configure(&mut self, _setting: Setting) -> Result<(), SettingError> {
+        Ok(())
+    }
+
+    fn soft_error(&self) -> Option<Unreachable> {
+        None
     }
 
     fn abort(&mut self) {
@@ -155,7 +200,7 @@ impl<S: Service> Rig<S> {
     }
 
     fn offer(&mut self) {
-        while !self.input.is_empty() {
+        while !self.input.is_empty() && !self.conn.forsaken {
             self.conn.resume = false;
             let consumed = self.service.on_data(&mut self.conn, &self.input);
             self.input.drain(..consumed);
@@ -163,7 +208,8 @@ impl<S: Service> Rig<S> {
                 break;
             }
         }
-        if self.input.is_empty() && self.peer_fin && !self.fin_given {
+        let wants_fin = !self.fin_given && !self.conn.forsaken;
+        if self.input.is_empty() && self.peer_fin && wants_fin {
             self.fin_given = true;
             self.service.on_peer_fin(&mut self.conn);
         }

@@ -219,15 +219,20 @@ impl Exchange {
         self.peer_fin = true;
         match self.phase {
             // The answer to a request that came whole is still sent (RFC 9112, 9.6).
-            Phase::Reply(_) | Phase::Closing => {}
-            Phase::Head | Phase::Body { .. } => self.close(conn),
+            Phase::Reply(_) => {}
+            Phase::Head | Phase::Body { .. } | Phase::Closing => self.close(conn),
         }
     }
 
+    /// Ends our side. Until the peer has ended its own, what it sends is read and thrown away:
+    /// closing for good would answer it with a reset, which may overtake the reply.
     fn close(&mut self, conn: &mut dyn Connection) {
         self.phase = Phase::Closing;
+        if self.peer_fin {
+            return conn.close();
+        }
         self.allow(LINGER, conn);
-        conn.close();
+        conn.shutdown_write();
     }
 
     fn on_timer(&mut self, conn: &mut dyn Connection) {

@@ -79,6 +79,8 @@ pub struct Limits {
     pub neighbours: usize,
     /// Replies without state that wait for a frame.
     pub replies: usize,
+    /// Connections that their users have closed for good and whose peers have not.
+    pub orphans: usize,
     /// RSTs without a connection, in a second.
     pub resets_per_second: u32,
     /// Buffer memory in bytes.
@@ -93,6 +95,7 @@ impl Default for Limits {
             time_wait: 1 << 18,
             neighbours: 1 << 12,
             replies: 1 << 10,
+            orphans: 1 << 16,
             resets_per_second: 20_000,
             buffers: 1 << 30,
         }
@@ -117,6 +120,8 @@ pub enum Command {
     },
     /// The routes, longest prefix first.
     Routes(Arc<[Route]>),
+    /// An address more to serve.
+    Address(LocalAddr),
     /// What the kernel knows of a neighbour; `None` when it cannot be resolved.
     Neighbour {
         /// The next hop.

@@ -1,13 +1,13 @@
 //! From connections to their services, and back.
 
 use super::Shard;
+use super::handle::Handle;
 use super::inner::{Admission, Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Env, Events, Info};
-use crate::time::{Duration, Instant};
-use crate::wire::FourTuple;
+use crate::tcp::{CloseReason, Events};
+use crate::time::Instant;
 
 impl Shard {
     /// Tells the service what a segment or a timer brought, in the order in which it happened: open,
@@ -22,9 +22,10 @@ impl Shard {
         if events.closed == Some(CloseReason::Closed) {
             self.core.detach(index);
         }
-        self.announce(index, events, now);
+        let held = text.len() + follows.len();
+        self.announce(index, (events, held), now);
         if !text.is_empty() {
-            self.offer(index, text, now);
+            self.offer(index, (text, held), now);
         }
         if let Some((conn, mut env)) = self.core.conn_env(index)
             && !follows.is_empty()
@@ -32,15 +33,18 @@ impl Shard {
             conn.tcb.keep_chain(follows, &mut env);
         }
         self.offer_unread(index, now);
+        if let Some((conn, mut env)) = self.core.conn_env(index) {
+            conn.tcb.lose_unread(&mut env);
+        }
         self.finish_reading(index, now);
-        if let Some(reason) = events.closed
-            && reason != CloseReason::Closed
-        {
+        let closed = events.closed.filter(|reason| *reason != CloseReason::Closed);
+        if let Some(reason) = closed.or(events.released) {
             self.end(index, reason);
         }
     }
 
-    fn announce(&mut self, index: u32, events: Events, now: Instant) {
+    /// What happened besides text; `held` octets of it are still to be offered.
+    fn announce(&mut self, index: u32, (events, held): (Events, usize), now: Instant) {
         if events.opened {
             let Some(conn) = self.core.conns.get_mut(index) else { return };
             conn.is_known = true;
@@ -56,6 +60,9 @@ impl Shard {
         if events.timer {
             self.call(index, now, |service, conn| service.on_timer(conn));
         }
+        if events.urgent {
+            self.call_holding(index, held, now, |service, conn| service.on_urgent(conn));
+        }
     }
 
     /// Runs one call of the connection's service.
@@ -65,19 +72,32 @@ impl Shard {
         now: Instant,
         run: impl FnOnce(&mut dyn Service, &mut dyn Connection) -> R,
     ) -> Option<R> {
-        let service = usize::from(self.core.conns.get(index)?.service);
-        let mut handle = Handle::new(&mut self.core, index, now);
+        self.call_holding(index, 0, now, run)
+    }
+
+    /// As [`Shard::call`], while `held` octets of text are neither in the receive buffer nor
+    /// consumed. A service that has closed for good is not called any more.
+    fn call_holding<R>(
+        &mut self,
+        index: u32,
+        held: usize,
+        now: Instant,
+        run: impl FnOnce(&mut dyn Service, &mut dyn Connection) -> R,
+    ) -> Option<R> {
+        let conn = self.core.conns.get(index).filter(|conn| !conn.tcb.is_forsaken())?;
+        let service = usize::from(conn.service);
+        let mut handle = Handle::new(&mut self.core, index, now).holding(held);
         Some(run(&mut *self.services[service], &mut handle))
     }
 
     /// Offers text that is still in its frame; what is not consumed is copied.
-    fn offer(&mut self, index: u32, text: &[u8], now: Instant) {
+    fn offer(&mut self, index: u32, (text, held): (&[u8], usize), now: Instant) {
         let is_behind = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_unread());
         let consumed = match is_behind {
             true => 0,
-            false => {
-                self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(0)
-            }
+            false => self
+                .call_holding(index, held, now, |service, conn| service.on_data(conn, text))
+                .unwrap_or(0),
         };
         if let Some((conn, mut env)) = self.core.conn_env(index)
             && !conn.tcb.is_text_lost()
@@ -91,7 +111,7 @@ impl Shard {
         loop {
             let Some(conn) = self.core.conns.get_mut(index) else { return };
             conn.is_resumed = false;
-            if !conn.tcb.has_unread() {
+            if !conn.tcb.has_unread() || conn.tcb.is_forsaken() {
                 return;
             }
             let mut chain = conn.tcb.take_unread();
@@ -100,8 +120,10 @@ impl Shard {
             self.scratch[..len].copy_from_slice(front);
             let scratch = core::mem::take(&mut self.scratch);
             let text = &scratch[..len];
-            let consumed =
-                self.call(index, now, |service, conn| service.on_data(conn, text)).unwrap_or(len);
+            let held = chain.len();
+            let consumed = self
+                .call_holding(index, held, now, |service, conn| service.on_data(conn, text))
+                .unwrap_or(0);
             self.scratch = scratch;
             chain.consume(&mut self.core.pool, consumed.min(len));
             let Some(conn) = self.core.conns.get_mut(index) else { return };
@@ -127,7 +149,9 @@ impl Shard {
         if core::mem::take(&mut conn.is_fin_pending) && !conn.tcb.is_text_lost() {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
-        if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
+        // One that was lost ends as it says, which `deliver` knows.
+        let is_whole = |conn: &Conn| conn.is_detached && !conn.tcb.is_text_lost();
+        if self.core.conns.get(index).is_some_and(is_whole) {
             self.end(index, CloseReason::Closed);
         }
     }
@@ -146,8 +170,10 @@ impl Shard {
     /// After anything was done to a connection: tells its service what that led to, forgets it when
     /// it is over, else sees that output and the wheel look at it.
     pub(super) fn settle(&mut self, index: u32, now: Instant) {
-        let wants_call =
-            |conn: &Conn| conn.is_admitted() && (conn.tcb.has_events() || conn.is_resumed);
+        let wants_call = |conn: &Conn| {
+            let has_read = conn.is_fin_pending && !conn.tcb.has_unread();
+            conn.is_admitted() && (conn.tcb.has_events() || conn.is_resumed || has_read)
+        };
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
@@ -169,6 +195,9 @@ impl Shard {
         self.core.mark_dirty(index);
         self.core.arm(index);
         self.core.note_starved(index);
+        if self.core.note_orphan(index) {
+            self.reset_for_memory(index, now);
+        }
     }
 
     /// The pool has room again: services that waited for it may send. An acknowledgment tells a
@@ -193,7 +222,7 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && conn.tcb.next_deadline() != Instant::NEVER {
+        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.next_deadline() != Instant::NEVER) {
             self.core.arm(index);
             return;
         }
@@ -246,73 +275,5 @@ impl Core {
         conn.is_detached = true;
         let hash = self.hasher.hash(conn.tcb.tuple());
         self.flows.remove(hash, FlowRef::new(FlowKind::Tcb, index));
-    }
-}
-
-/// A connection in the hands of its service, or of a caller from outside of it.
-pub(super) struct Handle<'a> {
-    core: &'a mut Core,
-    index: u32,
-    now: Instant,
-}
-
-impl<'a> Handle<'a> {
-    /// The connection at `index`, which has to be there.
-    pub(super) fn new(core: &'a mut Core, index: u32, now: Instant) -> Self {
-        Self { core, index, now }
-    }
-
-    fn conn(&self) -> &Conn {
-        self.core.conns.get(self.index).expect("a connection outlives the call of its service")
-    }
-
-    fn parts(&mut self) -> (&mut Conn, Env<'_>) {
-        self.core.conn_env(self.index).expect("a connection outlives the call of its service")
-    }
-}
-
-impl Connection for Handle<'_> {
-    fn tuple(&self) -> FourTuple {
-        *self.conn().tcb.tuple()
-    }
-
-    fn send(&mut self, data: &[u8]) -> usize {
-        let (conn, mut env) = self.parts();
-        conn.tcb.send(data, &mut env)
-    }
-
-    fn send_room(&self) -> usize {
-        self.conn().tcb.send_room(&self.core.pool, &self.core.config.tcp)
-    }
-
-    fn close(&mut self) {
-        let (conn, mut env) = self.parts();
-        conn.tcb.close(&mut env);
-    }
-
-    fn abort(&mut self) {
-        let (conn, mut env) = self.parts();
-        conn.tcb.abort(&mut env);
-    }
-
-    fn resume(&mut self) {
-        self.parts().0.is_resumed = true;
-    }
-
-    fn set_timer(&mut self, delay: Option<Duration>) {
-        let deadline = delay.map_or(Instant::NEVER, |delay| self.now + delay);
-        self.parts().0.tcb.set_user_timer(deadline);
-    }
-
-    fn info(&self) -> Info {
-        self.conn().tcb.info(self.now)
-    }
-
-    fn user(&mut self) -> &mut u64 {
-        &mut self.parts().0.user
-    }
-
-    fn now(&self) -> Instant {
-        self.now
     }
 }

@@ -4,8 +4,8 @@ use super::inner::{Core, TimerKey};
 use super::replies::Body;
 use super::{Request, Shard};
 use crate::counters::Counter;
+use crate::tcp::SeqNum;
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, SeqNum};
 use crate::time::{Duration, Instant};
 use crate::wire::arp::{Op, Packet};
 use crate::wire::icmp::{Error, Message, Quoted};
@@ -167,7 +167,7 @@ impl Shard {
         for index in waiting {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.is_waiting = false;
-                conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+                conn.tcb.on_no_next_hop(&mut env);
             }
             self.settle(index, now);
         }
@@ -194,8 +194,7 @@ impl Shard {
         }
     }
 
-    /// RFC 9293 3.9.2.2 and RFC 5927: an error about a SYN of ours that is out ends the open; about
-    /// anything else it is a hint, and retransmission decides.
+    /// RFC 9293 3.9.2.2 (MUST-54): an error goes to the connection whose segment it quotes.
     fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
         let hash = self.core.hasher.hash(&quoted.tuple);
         let Some(flow) = self.core.find(hash, &quoted.tuple) else {
@@ -206,11 +205,8 @@ impl Shard {
         if flow.kind() != crate::tables::flow::FlowKind::Tcb {
             return;
         }
-        if let (Error::DestinationUnreachable { .. }, Some((conn, mut env))) =
-            (error, self.core.conn_env(index))
-            && conn.tcb.is_in_flight(SeqNum(quoted.seq))
-        {
-            conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+        if let Some((conn, mut env)) = self.core.conn_env(index) {
+            conn.tcb.on_icmp(error, SeqNum(quoted.seq), &mut env);
         }
         self.settle(index, now);
     }

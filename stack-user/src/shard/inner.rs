@@ -6,6 +6,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::Reply;
 use crate::counters::Counters;
@@ -47,6 +48,7 @@ pub(super) struct Core {
     pub replies: VecDeque<Reply>,
     pub publisher: Publisher,
     pub requests: VecDeque<Request>,
+    pub orphans: Orphans,
     /// When all that is left is reset, once the shard is shutting down.
     pub shutdown: Option<Instant>,
     /// The generation of the newest wheel entry.
@@ -65,6 +67,10 @@ pub(super) struct Conn {
     pub user: u64,
     /// The next hop's index, once it is known.
     pub next_hop: Option<u32>,
+    /// Which entry of the queue of stuck connections is its own; zero for none.
+    pub stuck: u32,
+    /// Counted as closed for good by its user.
+    pub is_orphan: bool,
     pub is_dirty: bool,
     /// Waits for its next hop.
     pub is_waiting: bool,
@@ -80,6 +86,8 @@ pub(super) struct Conn {
     pub is_fin_pending: bool,
     /// No longer in the flow table: only unread text is left.
     pub is_detached: bool,
+    /// Somebody outside of the service may come to read what is left.
+    pub is_held: bool,
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
@@ -173,6 +181,7 @@ impl Core {
             replies: VecDeque::with_capacity(limits.replies),
             publisher: Publisher::new(region),
             requests: VecDeque::new(),
+            orphans: Orphans::default(),
             shutdown: None,
             generation: 0,
             is_time_wait_armed: false,

@@ -87,7 +87,7 @@ impl Core {
             tuple: arrival.tuple,
             iss: SeqNum(0),
             irs: arrival.segment.seq,
-            offer: Offer::of(&arrival.segment.options),
+            offer: Offer::of(&arrival.segment.options).within(&self.config.tcp),
             stamp_offset: self.stamp_offset(&arrival.tuple),
             window: window.min(0xffff) as u16,
             listener,
@@ -220,7 +220,9 @@ impl Core {
             conn.tcb.release(&mut env);
             self.unpublish(index);
         }
-        self.conns.remove(index)
+        let conn = self.conns.remove(index)?;
+        self.forget_orphan((conn.is_orphan, conn.stuck));
+        Some(conn)
     }
 }
 
@@ -231,6 +233,8 @@ impl Conn {
             service,
             user: 0,
             next_hop: None,
+            stuck: 0,
+            is_orphan: false,
             is_dirty: false,
             is_waiting: false,
             is_starved: false,
@@ -239,6 +243,7 @@ impl Conn {
             is_known: false,
             is_fin_pending: false,
             is_detached: false,
+            is_held: false,
             admission: Admission::Admitted,
             published: State::Closed,
             is_stale: false,

@@ -9,7 +9,7 @@ use super::*;
 use crate::counters::Counter;
 use crate::service::{Connection, Echo, Service};
 use crate::tables::listeners::Listener;
-use crate::tcp::CloseReason;
+use crate::tcp::{CloseReason, Unreachable};
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
 
@@ -69,7 +69,7 @@ impl Client {
                 return;
             }
         }
-        conn.close();
+        conn.shutdown_write();
     }
 }
 
@@ -171,7 +171,10 @@ fn syn_sent_host_that_does_not_answer_arp_is_unreachable() {
     let connect = Command::Connect { remote: addr(3), remote_port: 7, service: 0 };
     a.on_command(connect, Instant::ZERO);
     run(&mut a, &mut b, Instant::from_millis(10_000));
-    assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Unreachable));
+    assert_eq!(
+        seen.lock().expect("no panic before").closed,
+        Some(CloseReason::Unreachable(Unreachable::NextHop))
+    );
     assert_eq!(a.counters()[Counter::ArpRequests], 3);
     assert_eq!(a.flows(), 0);
 }

@@ -62,7 +62,7 @@ impl Shard {
         self.refuse_all_queued(now);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
-                conn.tcb.close(&mut env);
+                conn.tcb.shutdown_write(&mut env);
             }
             self.settle(index, now);
         }

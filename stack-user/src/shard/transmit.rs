@@ -4,7 +4,7 @@ use super::inner::Core;
 use super::replies::Body;
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{CloseReason, HEADROOM, MAX_HEADER};
+use crate::tcp::{HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::icmp::Echo;
@@ -13,6 +13,7 @@ use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
+        self.relieve(now);
         self.feed_starved(now);
         while let Some(reply) = self.core.replies.pop_front() {
             let Some(frame) = tx.reserve() else {
@@ -48,7 +49,7 @@ impl Shard {
                 && !conn.is_waiting
             {
                 // No route, or no room to remember the next hop.
-                conn.tcb.on_unreachable(CloseReason::Unreachable, &mut env);
+                conn.tcb.on_no_next_hop(&mut env);
             }
             return Sent::All;
         };

@@ -150,6 +150,12 @@ impl Listening {
         }
     }
 
+    /// Takes another configuration; what waits goes on waiting.
+    pub fn change(&mut self, listener: Listener) {
+        let (half_open, queue) = (self.half_open, core::mem::take(&mut self.queue));
+        *self = Self { half_open, queue, ..Self::new(listener) };
+    }
+
     /// Whether no further half-open entry may begin.
     pub fn is_syn_queue_full(&self) -> bool {
         self.half_open >= self.listener.backlog.max(1)

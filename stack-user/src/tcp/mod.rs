@@ -11,8 +11,11 @@ mod flight;
 mod half_open;
 mod info;
 mod input;
+mod network;
 mod output;
+mod own;
 pub mod pool;
+mod reason;
 mod reassembly;
 mod recovery;
 mod rtt;
@@ -36,6 +39,7 @@ pub use half_open::{HalfOpen, HalfOpenTimeout, HalfOpenVerdict, Offer};
 pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{Bare, HEADROOM, MAX_HEADER};
+pub use reason::{CloseReason, Severity, Unreachable};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
@@ -44,22 +48,3 @@ pub use state::{Cause, Census, State};
 pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};
 pub use time_wait::{TimeWait, TimeWaitVerdict};
-
-/// Why a connection ended, as its user is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// Both sides sent FIN and both were acknowledged.
-    Closed,
-    /// We aborted it (RFC 9293, 3.10.5).
-    Aborted,
-    /// The peer sent RST.
-    Reset,
-    /// The peer answered our SYN with RST.
-    Refused,
-    /// The peer stopped answering (RFC 9293, 3.8.3: R2).
-    TimedOut,
-    /// The next hop or the host cannot be reached.
-    Unreachable,
-    /// A table or a pool of ours was full.
-    NoResources,
-}

@@ -5,12 +5,13 @@
 
 use super::congestion::Usage;
 use super::flight::{Marks, Sent};
+use super::own::{self, Switch};
 use super::recovery::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
 use crate::time::Instant;
-use crate::wire::tcp::{Flags, Header, Options, SackBlocks, Timestamps, emit, fill_checksum};
+use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
 use crate::wire::{FourTuple, checksum};
 
 /// Where the TCP header begins in a frame: Ethernet with two tags and IPv6 fit before it.
@@ -95,6 +96,7 @@ impl HalfOpen {
                 window_scale: offer.window_scale.map(|_| config.window_scale()),
                 sack_permitted: offer.sack_permitted,
                 timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
+                user_timeout: config.advertise_user_timeout.map(own::to_wire),
                 ..Options::NONE
             },
         }
@@ -138,6 +140,8 @@ enum Kind {
     Again(Again),
     /// A zero-window probe.
     Probe,
+    /// A question to an idle peer.
+    KeepAlive,
 }
 
 impl Plan {
@@ -159,8 +163,13 @@ impl Tcb {
         let plan = self.plan(env, now)?;
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
-        let header = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
-        let head = emit(&header.header(&self.tuple), &options, out);
+        let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
+        let mut header = bare.header(&self.tuple);
+        if let Some(urgent) = self.urgent_pointer(&plan) {
+            header.flags |= Flags::URG;
+            header.urgent = urgent;
+        }
+        let head = emit(&header, &options, out);
         let len = head + plan.text as usize;
         let mut sum = checksum::Partial::ZERO;
         if plan.text > 0 {
@@ -195,6 +204,11 @@ impl Tcb {
                 }
             }
         }
+        if self.owed.keepalive {
+            // RFC 9293 3.8.4 (SHLD-12): SEG.SEQ = SND.NXT-1, without data.
+            let probe = Plan::bare(self.snd.una - 1, Flags::ACK);
+            return Some(Plan { kind: Kind::KeepAlive, ..probe });
+        }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
             return bare(self.snd.nxt, Flags::ACK);
         }
@@ -212,7 +226,7 @@ impl Tcb {
             // A number before the window: the peer has to answer it, and nothing has to be unsent.
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
-        let is_forced = core::mem::take(&mut self.owed.probe);
+        let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
             if let Some(plan) = self.plan_new(is_forced, env) {
                 return Some(plan);
@@ -222,6 +236,8 @@ impl Tcb {
             if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
                 self.timers.retransmit = now + self.rtt.timeout();
             }
+        } else {
+            self.switches.set(Switch::Pushed, false);
         }
         let again = self.next_doubtful(env)?;
         self.plan_again(again, env)
@@ -245,6 +261,9 @@ impl Tcb {
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);
         let goes = text > 0 && (is_forced || self.is_worth_sending(text, unsent, most));
+        if goes && text == unsent {
+            self.switches.set(Switch::Pushed, false);
+        }
         goes.then(|| self.text_plan(self.snd.nxt, text))
     }
 
@@ -252,11 +271,28 @@ impl Tcb {
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         let is_full = text == most;
         let is_last = text == unsent;
-        let is_closing = self.snd.fin == Fin::Queued;
-        let is_quiet = self.flight.is_empty();
-        is_full
-            || (is_last && (is_quiet || is_closing || self.snd.is_nodelay))
-            || text >= self.snd.max_wnd / 2
+        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits for
+        // another short one, not for full ones.
+        let is_alone = !self.snd.short.is_after(self.snd.una);
+        let is_held =
+            self.switches.has(Switch::Cork) || !(is_alone || self.switches.has(Switch::NoDelay));
+        // Neither the end of the text nor urgent data waits (RFC 9293 3.7.4: MUST-17 is the user's
+        // own switch).
+        let is_pressing = self.snd.fin == Fin::Queued || self.is_urgent();
+        is_full || (is_last && (is_pressing || !is_held)) || text >= self.snd.max_wnd / 2
+    }
+
+    /// Whether urgent data is not acknowledged yet.
+    fn is_urgent(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.snd_up.is_some())
+    }
+
+    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also where
+    /// it is further ahead than the field can say (MUST-31).
+    fn urgent_pointer(&self, plan: &Plan) -> Option<u16> {
+        let up = self.own.as_ref()?.snd_up?;
+        let is_meant = up.is_after(plan.seq) && !plan.flags.contains(Flags::RST);
+        is_meant.then(|| up.since(plan.seq).min(0xffff) as u16)
     }
 
     /// A segment of the flight, cut or joined to what a segment may be now.
@@ -305,41 +341,57 @@ impl Tcb {
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
-        if end == self.text_end() {
-            if text > 0 {
-                // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH.
-                flags = flags.union(Flags::PSH);
-            }
-            if self.snd.fin == Fin::Queued {
-                flags = flags.union(Flags::FIN);
-            }
+        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
+        // it is repeated. A sender that never pauses says it once in half a window, as on Linux.
+        let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
+        let is_new = end.is_after(self.snd.nxt);
+        let is_pushed =
+            end == self.text_end() || end == self.snd.pushed || (is_new && is_half_window);
+        if text > 0 && is_pushed {
+            flags = flags.union(Flags::PSH);
+        }
+        if end == self.text_end() && self.snd.fin == Fin::Queued {
+            flags = flags.union(Flags::FIN);
         }
         Plan { seq, text, flags, kind: Kind::New }
     }
 
-    /// As `max_text`, less the SACK blocks that a segment sent now carries.
+    /// As `max_text`, less the options that only a segment sent now carries.
     fn max_text_now(&self) -> u32 {
-        self.max_text() - self.sack_blocks().1 as u32
+        let timeout = if self.switches.has(Switch::OwesTimeout) { 4 } else { 0 };
+        self.max_text() - self.sack_blocks().1 as u32 - timeout
     }
 
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         if !flags.contains(Flags::SYN) {
             let timestamps = self.stamps.is_on.then_some(stamps);
-            let sack =
-                if flags.contains(Flags::RST) { SackBlocks::NONE } else { self.sack_blocks().0 };
-            return Options { timestamps, sack, ..Options::NONE };
+            if flags.contains(Flags::RST) {
+                return Options { timestamps, ..Options::NONE };
+            }
+            // RFC 5482 3.1: on the SYN and on the first segment after it, for one of them may be
+            // lost, or answered from a cookie.
+            let owed = self.switches.has(Switch::OwesTimeout);
+            let user_timeout = if owed { self.wire_timeout(env.config) } else { None };
+            let sack = self.sack_blocks().0;
+            return Options { timestamps, sack, user_timeout, ..Options::NONE };
         }
         // An answer names only what the peer's SYN offered (RFC 7323, 2.2 and 3.2).
         let is_first = !flags.contains(Flags::ACK);
-        let scale = is_first || self.rcv.scale > 0;
+        let config = env.config;
+        let scale = (is_first && config.window_scaling) || self.rcv.scale > 0;
         Options {
             mss: Some(self.rcv.mss),
-            window_scale: scale.then_some(env.config.window_scale()),
-            sack_permitted: is_first || self.snd.sack,
-            timestamps: (is_first || self.stamps.is_on).then_some(stamps),
+            window_scale: scale.then_some(config.window_scale()),
+            sack_permitted: (is_first && config.sack) || self.snd.sack,
+            timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
+            user_timeout: self.wire_timeout(config),
             ..Options::NONE
         }
+    }
+
+    fn wire_timeout(&self, config: &Config) -> Option<u16> {
+        self.advertised_timeout(config).map(own::to_wire)
     }
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
@@ -377,18 +429,29 @@ impl Tcb {
             self.owed.rst = false;
             return;
         }
-        self.on_ack_sent(plan);
         match plan.kind {
-            Kind::New => self.on_new_sent(plan, env, now),
-            Kind::Again(again) => {
-                env.counters.add(Counter::DataBytesOut, plan.text.into());
-                self.snd.sent_at = now;
-                self.on_sent_again(again, env, now);
-            }
             Kind::Probe => {
                 env.counters.count(Counter::WindowProbes);
                 self.owed.probe = false;
+                return;
             }
+            Kind::KeepAlive => {
+                env.counters.count(Counter::KeepAliveProbes);
+                self.owed.keepalive = false;
+                return;
+            }
+            Kind::New | Kind::Again(_) => {}
+        }
+        self.on_ack_sent(plan);
+        if !plan.flags.contains(Flags::SYN) {
+            self.switches.set(Switch::OwesTimeout, false);
+        }
+        if let Kind::Again(again) = plan.kind {
+            env.counters.add(Counter::DataBytesOut, plan.text.into());
+            self.snd.sent_at = now;
+            self.on_sent_again(again, env, now);
+        } else {
+            self.on_new_sent(plan, env, now);
         }
     }
 
@@ -430,7 +493,14 @@ impl Tcb {
         let segment = (plan.seq, plan.text as u16, marks);
         let is_recorded = self.flight.push(&mut env.pool.records, segment, now);
         debug_assert!(is_recorded, "room was asked for before");
-        self.snd.nxt = plan.seq + plan.text + u32::from(marks.has(Marks::FIN));
+        let end = plan.seq + plan.text;
+        if marks.has(Marks::PUSH) {
+            self.snd.pushed = end;
+        }
+        if plan.text > 0 && plan.text < self.max_text() {
+            self.snd.short = end;
+        }
+        self.snd.nxt = end + u32::from(marks.has(Marks::FIN));
         if let Some(recovery) = &mut self.recovery {
             recovery.rate.out += 1;
         }

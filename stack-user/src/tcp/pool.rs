@@ -70,6 +70,11 @@ impl Pool {
         self.used - self.sending <= self.limit / 4
     }
 
+    /// Whether senders or receivers have no room left: the third of the marks.
+    pub fn is_exhausted(&self) -> bool {
+        !self.has_room_to_receive() || self.room_to_send() == 0
+    }
+
     /// Whether more than half of the pool is in use: windows stop growing.
     pub fn is_under_pressure(&self) -> bool {
         self.used > self.limit / 2

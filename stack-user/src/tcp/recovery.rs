@@ -375,6 +375,27 @@ impl Tcb {
         self.cc.on_timeout(pipe, is_new);
     }
 
+    /// What is out and longer than a segment may be now did not arrive, and goes again; the window
+    /// stays, for this is no congestion (RFC 1191, section 6.4).
+    pub(super) fn resend_longer_than(&mut self, most: u32, env: &mut Env<'_>) {
+        let recovery = self.recovery.get_or_insert_default();
+        let mut at = self.flight.first();
+        while let Some(index) = at {
+            let sent = env.pool.records.at_mut(index);
+            if u32::from(sent.len) > most && !sent.marks.has(Marks::SACKED) {
+                recovery.uncount(sent.marks);
+                sent.marks = sent.marks.without(Marks::RESENT) | Marks::LOST;
+                recovery.count(sent.marks);
+            }
+            at = self.flight.after(&env.pool.records, index);
+        }
+        recovery.hint = None;
+        if recovery.waiting > 0 && recovery.phase != CaState::Loss {
+            recovery.phase = CaState::Loss;
+            recovery.end = self.snd.nxt;
+        }
+    }
+
     /// RFC 2018 8: a receiver may drop what it has SACKed. It did if it has the first segment and
     /// does not acknowledge it: then its SACKs are worth nothing.
     fn forget_reneged(&mut self, env: &mut Env<'_>) {

@@ -74,6 +74,11 @@ impl Rtt {
         self.unanswered
     }
 
+    /// Whether the timeout cannot grow any more.
+    pub fn is_at_maximum(&self) -> bool {
+        self.timeout() == MAXIMUM
+    }
+
     /// The peer acknowledged something new, or answered a probe: it lives. The back-off stays until
     /// there is a sample.
     pub fn on_answer(&mut self) {

@@ -130,6 +130,7 @@ impl Tcb {
 
     /// Remembers a duplicate that arrived, for the next acknowledgment to report (RFC 2883).
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
+        let left = left.max(self.rcv.irs + 1);
         if self.snd.sack && left.is_before(right) {
             env.counters.count(Counter::DsacksOut);
             self.rcv.duplicate = (left, right);

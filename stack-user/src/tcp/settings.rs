@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::Config;
+use super::congestion::Algorithm;
 use crate::time::Duration;
 
 /// One setting of one connection; new connections begin with those of [`Config`].
@@ -41,6 +42,8 @@ pub enum Setting {
     ReceiveBuffer(u32),
     /// The most octets that may be queued for sending.
     SendBuffer(u32),
+    /// How the congestion window grows and falls.
+    Congestion(Algorithm),
 }
 
 /// How an idle peer is probed.
@@ -132,9 +135,11 @@ impl Setting {
     /// [`SettingError::OutOfRange`] with the bound.
     pub fn check(&self, config: &Config) -> Result<(), SettingError> {
         let checked = match *self {
-            Self::NoDelay(_) | Self::Cork(_) | Self::QuickAck(_) | Self::AdoptUserTimeout(_) => {
-                Ok(())
-            }
+            Self::NoDelay(_)
+            | Self::Cork(_)
+            | Self::QuickAck(_)
+            | Self::AdoptUserTimeout(_)
+            | Self::Congestion(_) => Ok(()),
             Self::KeepAlive(keepalive) => keepalive.map_or(Ok(()), |keepalive| keepalive.check()),
             Self::UserTimeout(time) => USER_TIMEOUT.check_some(time),
             Self::AdvertiseUserTimeout(time) => ADVERTISED.check_some(time),

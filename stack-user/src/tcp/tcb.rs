@@ -2,12 +2,13 @@
 
 use super::congestion::Congestion;
 use super::flight::Flight;
+use super::own::{Own, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Reassembly;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::timers::Timers;
-use super::{Cause, Census, CloseReason, Config, HalfOpen, SeqNum, State};
+use super::{Cause, Census, CloseReason, Config, HalfOpen, SeqNum, State, Unreachable};
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
 use crate::wire::FourTuple;
@@ -39,6 +40,10 @@ pub struct Tcb {
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
     pub(super) challenge: Challenge,
+    pub(super) switches: Switches,
+    /// An ICMP error that may pass, told as the reason should the connection time out.
+    pub(super) soft_error: Option<Unreachable>,
+    pub(super) own: Option<Box<Own>>,
 }
 
 /// The send sequence space, its window and its buffer.
@@ -57,6 +62,10 @@ pub(super) struct SendSpace {
     pub wl2: SeqNum,
     /// The largest window that the peer ever offered.
     pub max_wnd: u32,
+    /// The number after the last segment that carried PSH.
+    pub pushed: SeqNum,
+    /// The number after the last segment that was not full-sized.
+    pub short: SeqNum,
     /// ISS.
     pub iss: SeqNum,
     /// Unacknowledged and unsent text; its first octet is UNA.
@@ -64,12 +73,14 @@ pub(super) struct SendSpace {
     pub cursor: Cursor,
     /// When text was last sent.
     pub sent_at: Instant,
-    /// The most text and options of a segment: the lesser of the peer's MSS and of ours.
+    /// The most text and options of a segment: the lesser of the peer's MSS, of ours, and of what
+    /// the path is known to carry.
     pub mss: u16,
+    /// Text and options of segments up to this length are known to have arrived.
+    pub proven: u16,
     /// Snd.Wind.Shift.
     pub scale: u8,
     pub fin: Fin,
-    pub is_nodelay: bool,
     /// The user was told that the buffer is full.
     pub is_starved: bool,
     /// How often the SYN was sent again.
@@ -103,8 +114,6 @@ pub(super) struct ReceiveSpace {
     pub acked: SeqNum,
     /// IRS.
     pub irs: SeqNum,
-    /// RCV.UP, while urgent data is ahead.
-    pub up: Option<SeqNum>,
     /// The number of the peer's FIN, once it was seen.
     pub fin: Option<SeqNum>,
     /// Text that the user has not consumed.
@@ -165,6 +174,8 @@ pub(super) struct Owed {
     pub syn: bool,
     /// RST, after an abort.
     pub rst: bool,
+    /// A question to an idle peer (RFC 9293, 3.8.4).
+    pub keepalive: bool,
     /// A zero-window probe, or what the sender's SWS avoidance held back.
     pub probe: bool,
 }
@@ -200,6 +211,10 @@ pub struct Events {
     pub fin: bool,
     /// The user's timer fired.
     pub timer: bool,
+    /// The peer's urgent pointer advanced.
+    pub urgent: bool,
+    /// The user closed and waits no longer for the end: the connection goes on without it.
+    pub released: Option<CloseReason>,
     /// The connection is over.
     pub closed: Option<CloseReason>,
 }
@@ -228,6 +243,7 @@ impl Tcb {
         let mut tcb = Self::blank(tuple, mss, env.config);
         tcb.snd.iss = iss;
         (tcb.snd.una, tcb.snd.nxt) = (iss, iss);
+        (tcb.snd.pushed, tcb.snd.short) = (iss, iss);
         tcb.stamps.offset = offset;
         tcb.owed.syn = true;
         tcb.enter(State::SynSent, Cause::Open, env);
@@ -242,6 +258,7 @@ impl Tcb {
         tcb.snd.iss = half.iss;
         tcb.snd.una = half.iss;
         tcb.snd.nxt = half.iss + 1;
+        (tcb.snd.pushed, tcb.snd.short) = (half.iss, half.iss);
         tcb.stamps.offset = half.stamp_offset;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
@@ -258,12 +275,7 @@ impl Tcb {
             tuple,
             state: State::Closed,
             owed: Owed::default(),
-            snd: SendSpace {
-                mss,
-                is_nodelay: config.nodelay,
-                buffer: Chain::for_sending(),
-                ..SendSpace::default()
-            },
+            snd: SendSpace { mss, buffer: Chain::for_sending(), ..SendSpace::default() },
             rcv: ReceiveSpace {
                 limit: config.receive_window,
                 scale: config.window_scale(),
@@ -284,6 +296,9 @@ impl Tcb {
             dsacks: 0,
             ack_at: 0,
             challenge: Challenge::default(),
+            switches: Switches::of(config),
+            soft_error: None,
+            own: None,
         }
     }
 
@@ -443,5 +458,5 @@ const DEFAULT_MSS: u16 = 536;
 /// Linux's floor: a smaller offer (CVE-2019-11479) would make us send headers with no text.
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.
-const QUICK_ACKS: u8 = 16;
+pub(super) const QUICK_ACKS: u8 = 16;
 const CHALLENGES_PER_SECOND: u8 = 10;

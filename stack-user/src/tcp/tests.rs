@@ -143,8 +143,21 @@ impl Bench {
         self.env(|tcb, env| tcb.send(text, env))
     }
 
+    /// Our FIN: CLOSE of RFC 9293.
     fn close(&mut self) {
-        self.env(|tcb, env| tcb.close(env));
+        self.env(|tcb, env| tcb.shutdown_write(env));
+    }
+
+    /// close(2): both directions, for good.
+    fn close_for_good(&mut self) {
+        let now = self.now;
+        self.env(|tcb, env| tcb.close(env, now));
+    }
+
+    fn set(&mut self, setting: Setting) {
+        let now = self.now;
+        let set = self.env(|tcb, env| tcb.configure(setting, env, now));
+        assert_eq!(set, Ok(()));
     }
 
     /// Goes to the next deadline and handles it; how many milliseconds passed.

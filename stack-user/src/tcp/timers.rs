@@ -1,9 +1,10 @@
 //! The deadlines of a connection, and what happens when they pass.
 
-use super::tcb::Ack;
-use super::{Cause, CloseReason, Env, State, Tcb};
+use super::own::Switch;
+use super::tcb::{Ack, Fin};
+use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb};
 use crate::counters::Counter;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// When a connection wants to be looked at; [`Instant::NEVER`] where it does not.
 #[derive(Debug)]
@@ -11,24 +12,35 @@ pub(super) struct Timers {
     /// Retransmission, or zero-window probe.
     pub retransmit: Instant,
     pub delayed_ack: Instant,
-    /// FIN-WAIT-2 with nothing arriving.
-    pub fin_wait_2: Instant,
-    /// The user's own.
+    /// The next keepalive probe; of an orphan the end of FIN-WAIT-2.
+    pub idle: Instant,
+    /// The user's own; of an orphan the end of the time to linger.
     pub user: Instant,
+    /// Since when an answer is due that has not come, in milliseconds that wrap; zero for none.
+    pub silent_since: u32,
+    /// Keepalive probes since the peer was last heard.
+    pub probes: u8,
 }
 
 impl Default for Timers {
     fn default() -> Self {
         let never = Instant::NEVER;
-        Self { retransmit: never, delayed_ack: never, fin_wait_2: never, user: never }
+        Self {
+            retransmit: never,
+            delayed_ack: never,
+            idle: never,
+            user: never,
+            silent_since: 0,
+            probes: 0,
+        }
     }
 }
 
 impl Tcb {
     /// The earliest deadline; [`Instant::NEVER`] when there is none.
     pub fn next_deadline(&self) -> Instant {
-        let Timers { retransmit, delayed_ack, fin_wait_2, user } = self.timers;
-        retransmit.min(delayed_ack).min(fin_wait_2).min(user)
+        let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
+        retransmit.min(delayed_ack).min(idle).min(user)
     }
 
     /// Handles every deadline that has passed.
@@ -39,25 +51,32 @@ impl Tcb {
         if take_due(&mut self.timers.retransmit, now) {
             self.on_retransmit_timer(env, now);
         }
-        if take_due(&mut self.timers.fin_wait_2, now) {
-            self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
+        if take_due(&mut self.timers.idle, now) {
+            self.on_idle_timer(env, now);
         }
         if take_due(&mut self.timers.user, now) {
-            self.events.timer = true;
+            self.on_user_timer();
         }
     }
 
     fn on_retransmit_timer(&mut self, env: &mut Env<'_>, now: Instant) {
-        let limit = match self.state() {
-            State::SynSent | State::SynReceived => env.config.syn_retries,
-            _ => env.config.retries,
-        };
-        if self.rtt.unanswered() >= limit {
-            self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
-            return;
+        let limit = self.user_timeout(env.config);
+        let is_window_closed = self.state().is_synchronized()
+            && !self.snd.buffer.is_empty()
+            && (self.snd.wnd == 0 || self.flight.is_empty());
+        if self.timers.silent_since == 0 {
+            // What is out was sent a timeout ago; a closed window is first asked about now.
+            let ago = if is_window_closed { Duration::ZERO } else { self.rtt.timeout() };
+            self.timers.silent_since = millis(now).wrapping_sub(ago.as_millis() as u32).max(1);
+        }
+        let silence = self.silence(now);
+        if self.has_given_up(is_window_closed, (limit, silence), env.config) {
+            return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
         self.rtt.back_off();
-        self.timers.retransmit = now + self.rtt.timeout();
+        let wait = self.rtt.timeout();
+        let rest = limit.map_or(wait, |limit| limit.saturating_sub(silence).max(TICK));
+        self.timers.retransmit = now + wait.min(rest);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
@@ -66,7 +85,130 @@ impl Tcb {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
             self.owed.probe = true;
         } else {
+            // Into a closed window the first segment goes all the same, as a probe.
+            self.on_timeout_proves_mtu(env);
             self.on_retransmission_timeout(env);
+        }
+    }
+
+    /// Whether the peer has had its time. The user timeout stands in for R2, shorter or longer; SYNs
+    /// and window probes are counted all the same, as on Linux.
+    fn has_given_up(
+        &self,
+        is_window_closed: bool,
+        (limit, silence): (Option<Duration>, Duration),
+        config: &Config,
+    ) -> bool {
+        let is_retransmission = self.state().is_synchronized() && !is_window_closed;
+        // RFC 9293 3.8.3 (MUST-20, MUST-21): R2, which the user may set.
+        if let Some(limit) = limit {
+            let is_first = is_retransmission && self.rtt.unanswered() == 0;
+            if silence >= limit && !is_first {
+                return true;
+            }
+            if is_retransmission {
+                return false;
+            }
+        }
+        let retries = match self.state() {
+            State::SynSent | State::SynReceived => config.syn_retries,
+            _ if self.is_orphan() => config.orphan_retries,
+            _ => config.retries,
+        };
+        // A peer that answers probes with its window closed holds a connection that somebody still
+        // wants (RFC 9293 3.8.6.1: MUST-37), but no orphan.
+        let is_tired = self.is_orphan() && self.rtt.is_at_maximum();
+        self.rtt.unanswered() >= retries || is_tired
+    }
+
+    /// The peer is held to be gone. Where our FIN was not acknowledged it is told, in case that only
+    /// its answers were lost; the user timeout ends in silence (RFC 9293, 3.10.8).
+    fn give_up(&mut self, is_silent: bool, env: &mut Env<'_>) {
+        let has_closed = self.snd.fin == Fin::Queued;
+        if self.is_orphan() {
+            env.counters.count(Counter::AbortsOnTimeout);
+        }
+        self.close_with(self.timeout_reason(), Cause::Timeout, env);
+        self.owed.rst |= has_closed && !is_silent;
+    }
+
+    /// RFC 9293 3.9.2.2 (SHLD-25): an error that the network reported explains the silence.
+    fn timeout_reason(&self) -> CloseReason {
+        self.soft_error.map_or(CloseReason::TimedOut, CloseReason::Unreachable)
+    }
+
+    /// For how long the peer has owed us an answer.
+    pub fn silence(&self, now: Instant) -> Duration {
+        match self.timers.silent_since {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(millis(now).wrapping_sub(since).into()),
+        }
+    }
+
+    /// The peer said something acceptable: it lives.
+    pub(super) fn on_heard(&mut self, config: &Config, now: Instant) {
+        if self.switches.has(Switch::KeepAlive) {
+            self.restart_keepalive(config, now);
+        }
+    }
+
+    /// Nothing is due from the peer any more, or not the same thing.
+    pub(super) fn on_progress(&mut self) {
+        self.timers.silent_since = 0;
+        self.soft_error = None;
+    }
+
+    /// The time until the first keepalive probe begins anew (RFC 9293, 3.8.4).
+    pub(super) fn restart_keepalive(&mut self, config: &Config, now: Instant) {
+        if self.is_orphan() {
+            return;
+        }
+        if self.timers.probes > 0 {
+            self.timers.probes = 0;
+            self.timers.silent_since = 0;
+        }
+        // RFC 9293 3.8.4 (MUST-24): each connection may have it or not.
+        let is_on = self.switches.has(Switch::KeepAlive) && self.state().is_synchronized();
+        let idle = self.keepalive_times(config).idle;
+        self.timers.idle = if is_on { now + idle } else { Instant::NEVER };
+    }
+
+    /// FIN-WAIT-2 of an orphan has lasted long enough, or the peer is idle.
+    fn on_idle_timer(&mut self, env: &mut Env<'_>, now: Instant) {
+        if self.is_orphan() {
+            self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
+            return;
+        }
+        let KeepAlive { idle, interval, count } = *self.keepalive_times(env.config);
+        // RFC 9293 3.8.4 (MUST-26): only while nothing is outstanding; retransmission asks otherwise.
+        if self.snd.nxt != self.snd.una || self.has_unsent() {
+            self.timers.idle = now + idle;
+            return;
+        }
+        if self.timers.probes == 0 {
+            self.timers.silent_since = millis(now).wrapping_sub(idle.as_millis() as u32).max(1);
+        }
+        // RFC 9293 3.8.4 (MUST-29): one probe without an answer says nothing.
+        let is_dead = match self.user_timeout(env.config) {
+            Some(limit) => self.timers.probes > 0 && self.silence(now) >= limit,
+            None => self.timers.probes >= count,
+        };
+        if is_dead {
+            env.counters.count(Counter::KeepAliveDrops);
+            self.abort_with(self.timeout_reason(), env);
+            return;
+        }
+        self.timers.probes = self.timers.probes.saturating_add(1);
+        self.timers.idle = now + interval;
+        self.owed.keepalive = true;
+    }
+
+    /// The user's timer, or the end of the time for which a user that has closed would wait.
+    fn on_user_timer(&mut self) {
+        if self.is_orphan() {
+            self.events.released = Some(CloseReason::Lingering);
+        } else {
+            self.events.timer = true;
         }
     }
 
@@ -88,3 +230,10 @@ fn take_due(deadline: &mut Instant, now: Instant) -> bool {
     }
     is_due
 }
+
+fn millis(now: Instant) -> u32 {
+    now.as_millis() as u32
+}
+
+/// The wheel's tick: no deadline is nearer.
+const TICK: Duration = Duration::from_millis(1);

@@ -1,9 +1,12 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
 use super::congestion::Algorithm;
-use super::pool::{Chain, Pool};
+use super::own::Switch;
+use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
+use crate::counters::Counter;
+use crate::time::{Duration, Instant};
 
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
@@ -36,13 +39,32 @@ impl Tcb {
 
     /// What the send buffer may hold in octets.
     pub(super) fn send_limit(&self, pool: &Pool, config: &Config) -> u32 {
+        if let Some(set) = self.own.as_ref().and_then(|own| own.send_buffer) {
+            return set;
+        }
         let window = self.cc.window().cwnd().saturating_mul(self.max_text());
         let wanted = if pool.is_under_pressure() { 0 } else { window.saturating_mul(2) };
         wanted.max(MIN_SEND_BUFFER).min(config.max_send_buffer)
     }
 
-    /// CLOSE: FIN follows what is queued (RFC 9293, 3.10.4). A second CLOSE changes nothing.
-    pub fn close(&mut self, env: &mut Env<'_>) {
+    /// SEND with the urgent flag (RFC 9293, 3.8.5): as [`Tcb::send`], and all that was taken, with
+    /// all before it, becomes urgent.
+    pub fn send_urgent(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        let taken = self.send(data, env);
+        if taken > 0 {
+            // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
+            self.own_mut().snd_up = Some(self.text_end());
+            if self.snd.wnd == 0 {
+                // The peer hears of it although it takes no text (RFC 9293 3.8.6: MUST-66).
+                self.owed.ack = Ack::Now;
+            }
+        }
+        taken
+    }
+
+    /// Sends no more: FIN follows what is queued. This is CLOSE of RFC 9293, 3.10.4; reading goes
+    /// on. A second call changes nothing.
+    pub fn shutdown_write(&mut self, env: &mut Env<'_>) {
         match self.state() {
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
             State::SynReceived => self.snd.closes_when_open = true,
@@ -65,33 +87,49 @@ impl Tcb {
         }
     }
 
-    /// ABORT: drops what is queued and owes a RST (RFC 9293, 3.10.5).
-    pub fn abort(&mut self, env: &mut Env<'_>) {
-        let tells_peer = matches!(
-            self.state(),
-            State::SynReceived
-                | State::Established
-                | State::FinWait1
-                | State::FinWait2
-                | State::CloseWait
-        );
-        self.close_with(CloseReason::Aborted, Cause::Abort, env);
-        self.owed.rst |= tells_peer;
-        self.rcv.is_lost = true;
+    /// Reads no more: what is unread is dropped, and so is what still arrives, acknowledged. The
+    /// peer is not told.
+    pub fn shutdown_read(&mut self, env: &mut Env<'_>) {
+        self.switches.set(Switch::Deaf, true);
         self.rcv.unread.clear(env.pool);
+        self.on_consumed();
     }
 
-    /// The network says that the peer cannot be reached: the end of an open, and a hint to a
-    /// connection that had answers before (RFC 9293, 3.9.2.2; RFC 5927, section 4).
-    pub fn on_unreachable(&mut self, reason: CloseReason, env: &mut Env<'_>) {
-        if matches!(self.state(), State::SynSent | State::SynReceived) {
-            self.close_with(reason, Cause::Timeout, env);
+    /// Closes both directions for good, as close(2) does: nobody reads any more, and what is queued
+    /// goes out in background, followed by FIN. Text that the user has not read, or that arrives
+    /// later, is lost, so that the peer gets a RST for it (RFC 1122, 4.2.2.13; RFC 2525, 2.17).
+    /// What else happens is the setting to linger's.
+    pub fn close(&mut self, env: &mut Env<'_>, now: Instant) {
+        if self.is_forsaken() {
+            return;
         }
-    }
-
-    /// Whether `seq` was sent and is not acknowledged (RFC 5927, section 4.1).
-    pub fn is_in_flight(&self, seq: super::SeqNum) -> bool {
-        seq.is_within(self.snd.una, self.snd.nxt.since(self.snd.una))
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            self.switches.set(Switch::Closed, true);
+            return self.lose_unread(env);
+        }
+        let linger = self.linger(env.config);
+        if linger == Some(Duration::ZERO) {
+            env.counters.count(Counter::AbortsOnLinger);
+            return self.abort(env);
+        }
+        if self.has_unread() {
+            env.counters.count(Counter::AbortsOnClose);
+            return self.abort(env);
+        }
+        self.switches.set(Switch::Closed, true);
+        self.timers.user = linger.map_or(Instant::NEVER, |time| now + time);
+        self.timers.idle = Instant::NEVER;
+        self.shutdown_write(env);
+        match self.state() {
+            // Nothing is left that anybody could wait for.
+            State::FinWait2 => {
+                self.timers.user = Instant::NEVER;
+                self.timers.idle = now + env.config.fin_wait_2;
+                self.release_lingering(env.config);
+            }
+            State::Closed => self.timers.user = Instant::NEVER,
+            _ => {}
+        }
     }
 
     /// Chooses the congestion control; the window stays what it is.
@@ -104,9 +142,68 @@ impl Tcb {
         self.cc.algorithm()
     }
 
-    /// Whether short segments go out at once (RFC 9293, 3.7.4).
-    pub fn set_nodelay(&mut self, on: bool) {
-        self.snd.is_nodelay = on;
+    /// Text came while the user was closing for good, and it has taken no more of it: it is lost, and
+    /// the peer gets to know (RFC 2525, 2.17).
+    pub fn lose_unread(&mut self, env: &mut Env<'_>) {
+        if !self.is_forsaken() || !self.has_unread() {
+            return;
+        }
+        match self.state() {
+            // The peer has closed too, and waits for nothing.
+            State::Closed | State::TimeWait => self.rcv.unread.clear(env.pool),
+            _ => {
+                env.counters.count(Counter::AbortsOnClose);
+                self.abort(env);
+            }
+        }
+    }
+
+    /// The peer has acknowledged our FIN: a user that lingers waits for nothing more.
+    pub(super) fn release_lingering(&mut self, config: &Config) {
+        if self.is_orphan() && self.linger(config).is_some() {
+            self.timers.user = Instant::NEVER;
+            self.events.released = Some(CloseReason::Closed);
+        }
+    }
+
+    /// Whether the user has closed for good a connection that still lives.
+    pub fn is_orphan(&self) -> bool {
+        self.switches.has(Switch::Closed) && self.state() != State::Closed
+    }
+
+    /// Whether the user has closed for good.
+    pub fn is_forsaken(&self) -> bool {
+        self.switches.has(Switch::Closed)
+    }
+
+    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where the
+    /// user has closed for good, the peer does not answer.
+    pub fn is_stuck(&self) -> bool {
+        let is_silent = self.timers.silent_since != 0 && !self.snd.buffer.is_empty();
+        is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
+    }
+
+    /// ABORT: drops what is queued and owes a RST (RFC 9293, 3.10.5).
+    pub fn abort(&mut self, env: &mut Env<'_>) {
+        self.abort_with(CloseReason::Aborted, env);
+    }
+
+    /// As [`Tcb::abort`], for a reason of ours.
+    pub fn abort_with(&mut self, reason: CloseReason, env: &mut Env<'_>) {
+        let tells_peer = match self.state() {
+            State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait => true,
+            // The peer has had everything but what is dropped here.
+            State::Closing | State::LastAck => self.has_unsent(),
+            State::Closed | State::Listen | State::SynSent | State::TimeWait => false,
+        };
+        self.close_with(reason, Cause::Abort, env);
+        self.owed.rst |= tells_peer;
+        self.rcv.is_lost = true;
+        self.rcv.unread.clear(env.pool);
     }
 
     /// Whether text waits that the user has not consumed.
@@ -117,6 +214,52 @@ impl Tcb {
     /// Whether unread text is of no use any more: the connection was aborted, reset or given up.
     pub fn is_text_lost(&self) -> bool {
         self.rcv.is_lost
+    }
+
+    /// Octets of text that wait for the user.
+    pub fn unread(&self) -> usize {
+        self.rcv.unread.len()
+    }
+
+    /// Copies unread text, from its start, and leaves it where it is; returns how many octets.
+    pub fn peek(&self, out: &mut [u8], pool: &Pool) -> usize {
+        let len = out.len().min(self.unread());
+        if len > 0 {
+            Cursor::default().read((pool, &self.rcv.unread), (0, 0), &mut out[..len]);
+        }
+        len
+    }
+
+    /// Takes unread text; returns how many octets.
+    pub fn read(&mut self, out: &mut [u8], env: &mut Env<'_>) -> usize {
+        let len = self.peek(out, env.pool);
+        if len > 0 {
+            self.rcv.unread.consume(env.pool, len);
+            self.on_consumed();
+        }
+        len
+    }
+
+    /// Octets that were queued and never sent.
+    pub fn unsent(&self) -> usize {
+        match self.snd.nxt.is_before(self.text_end()) {
+            true => self.text_end().since(self.snd.nxt) as usize,
+            false => 0,
+        }
+    }
+
+    /// Octets that were queued and are not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.snd.buffer.len()
+    }
+
+    /// How many octets lie between the user and the end of the peer's urgent data: zero at the mark,
+    /// `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken from the
+    /// receive buffer and not consumed.
+    pub fn urgent_ahead(&self, held: usize) -> Option<u32> {
+        let up = self.own.as_ref()?.rcv_up?;
+        let at = self.rcv.nxt - (self.unread() + held) as u32;
+        (!up.is_before(at)).then(|| up.since(at))
     }
 
     /// Takes the unread text away, for a caller that offers it to the user; what is not consumed

@@ -177,7 +177,8 @@ fn established_shutdown_closes_with_fin_and_resets_what_is_left() {
 
 #[test]
 fn fin_wait_2_peer_that_never_closes_is_forgotten() {
-    let mut plans = plans(1_000, 1_000);
+    let mut plans = plans(1_000, 0);
+    plans[0].close = Close::ForGood;
     plans[1].close = Close::Never;
     let mut path = Path::new(plans, Impairment::default(), 1);
     path.net.connect();

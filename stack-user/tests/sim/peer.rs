@@ -33,6 +33,8 @@ pub(crate) enum Close {
     AfterSending,
     /// When all is sent and the peer has closed.
     AfterPeer,
+    /// When all is sent, for good: nothing more is read.
+    ForGood,
     /// That long after the connection opened.
     After(Duration),
     /// Aborts that long after the connection opened.
@@ -165,14 +167,18 @@ impl Peer {
         let closes = self.with(conn, |seen| {
             seen.sent = sent;
             match self.plan.close {
-                Close::AfterSending => is_sent,
+                Close::AfterSending | Close::ForGood => is_sent,
                 Close::AfterPeer => is_sent && seen.peer_fin.is_some(),
                 Close::After(_) => is_sent && seen.is_close_due,
                 Close::AbortAfter(_) | Close::Never => false,
             }
         });
         if closes {
-            conn.close();
+            match self.plan.close {
+                // The peer has closed, and all that it sent is read: nothing is lost.
+                Close::AfterPeer | Close::ForGood => conn.close(),
+                _ => conn.shutdown_write(),
+            }
         }
     }
 

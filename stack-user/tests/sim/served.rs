@@ -32,7 +32,7 @@ impl Client {
     fn pump(&mut self, conn: &mut dyn Connection) {
         self.sent += conn.send(&self.request[self.sent..]);
         if self.sent == self.request.len() && self.closes {
-            conn.close();
+            conn.shutdown_write();
         }
     }
 }

@@ -34,6 +34,7 @@ impl Tcb {
             self.owe_challenge(env, now);
             return Step::Drop;
         }
+        self.on_heard(env.config, now);
         let old_window = self.snd.wnd;
         self.ack_at = stamp_clock(now);
         self.update_window(segment);
@@ -75,7 +76,7 @@ impl Tcb {
         self.take_sack(segment, &mut report, env, now);
         if report.is_progress {
             self.take_acknowledged(self.snd.una, &mut report, env, now);
-            self.on_progress(segment, &report, env, now);
+            self.on_una_moved(segment, &report, env, now);
         }
         self.on_report(&mut report, env, now);
         self.delivered = self.delivered.wrapping_add(report.delivered);
@@ -92,10 +93,13 @@ impl Tcb {
             self.snd.fin = Fin::Acknowledged;
         }
         self.snd.una = ack;
+        self.on_progress();
+        self.note_proven(text);
+        self.forget_urgent();
     }
 
     /// SND.UNA moved: the round trip, and the retransmission timer (RFC 6298, 5.2 and 5.3).
-    fn on_progress(
+    fn on_una_moved(
         &mut self,
         segment: &Segment<'_>,
         report: &Report,
@@ -144,6 +148,7 @@ impl Tcb {
     fn on_probe_answered(&mut self, now: Instant) {
         if self.snd.wnd > 0 {
             self.rtt.on_window_opened();
+            self.on_progress();
             self.timers.retransmit = Instant::NEVER;
             return;
         }
@@ -161,9 +166,14 @@ impl Tcb {
         match self.state() {
             State::FinWait1 => {
                 self.enter(State::FinWait2, Cause::Ack, env);
-                self.timers.fin_wait_2 = now + env.config.fin_wait_2;
+                // A user that still reads may do so for as long as the peer sends.
+                if self.is_orphan() {
+                    self.timers.idle = now + env.config.fin_wait_2;
+                    self.release_lingering(env.config);
+                }
             }
             State::Closing => {
+                self.release_lingering(env.config);
                 self.enter(State::TimeWait, Cause::Ack, env);
                 return Step::Drop;
             }

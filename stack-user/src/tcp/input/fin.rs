@@ -27,7 +27,7 @@ impl Tcb {
             }
             State::FinWait1 => self.enter(State::Closing, Cause::Fin, env),
             State::FinWait2 => {
-                self.timers.fin_wait_2 = Instant::NEVER;
+                self.timers.idle = Instant::NEVER;
                 self.enter(State::TimeWait, Cause::Fin, env);
             }
             _ => {}

@@ -33,7 +33,8 @@ pub use closed::on_closed;
 pub use listen::{ListenVerdict, on_listen};
 
 use super::pool::Chain;
-use super::{Env, Segment, State, Tcb};
+use super::{Cause, CloseReason, Env, Segment, State, Tcb};
+use crate::counters::Counter;
 use crate::time::Instant;
 
 /// What a segment brought.
@@ -97,6 +98,12 @@ impl Tcb {
         }
     }
 
+    /// Whether a segment has text that the peer had not sent before.
+    fn brings_text(&self, segment: &Segment<'_>) -> bool {
+        let end = segment.seq + segment.text.len() as u32;
+        self.state().is_receiving() && !segment.text.is_empty() && end.is_after(self.rcv.nxt)
+    }
+
     /// The sixth to the eighth check.
     fn accept_contents(
         &mut self,
@@ -104,6 +111,15 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Accepted {
+        if let Some(value) = segment.options.user_timeout {
+            self.on_peer_timeout(value);
+        }
+        if self.is_orphan() && self.brings_text(segment) {
+            // RFC 9293 3.10.4 and RFC 1122 4.2.2.13: nobody will ever read it, and the peer must know.
+            env.counters.count(Counter::AbortsOnData);
+            self.close_with(CloseReason::Aborted, Cause::Abort, env);
+            return Accepted { is_refused: true, ..Accepted::default() };
+        }
         self.check_urgent(segment);
         let (text, follows) = self.accept_text(segment, env, now);
         self.check_fin(segment, env);

@@ -77,8 +77,8 @@ impl Tcb {
     fn owe_out_of_window_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) {
         if segment.len() > 0 {
             if !segment.has(Flags::SYN) {
-                let (start, end) = (segment.seq.max(self.rcv.irs + 1), segment.end());
-                self.note_duplicate(start, end.min(self.rcv.nxt), env);
+                let end = segment.end().min(self.rcv.nxt);
+                self.note_duplicate(segment.seq, end, env);
             }
             self.owe_extra_ack();
         } else {

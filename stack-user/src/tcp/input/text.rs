@@ -3,10 +3,11 @@
 use core::ops::Range;
 
 use crate::counters::Counter;
+use crate::tcp::own::Switch;
 use crate::tcp::pool::Chain;
 use crate::tcp::reassembly::Insert;
 use crate::tcp::tcb::{Ack, stamp_clock};
-use crate::tcp::{Env, Segment, State, Tcb};
+use crate::tcp::{Env, Segment, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -27,9 +28,6 @@ impl Tcb {
             self.owe_extra_ack();
             return nothing;
         }
-        if self.state() == State::FinWait2 {
-            self.timers.fin_wait_2 = now + env.config.fin_wait_2;
-        }
         let window = self.within_window(segment);
         if window.is_empty() {
             self.owe_extra_ack();
@@ -45,9 +43,13 @@ impl Tcb {
             return nothing;
         }
         self.note_overlap(segment, &window, env);
-        let follows = self.advance(&window, env);
+        let mut follows = self.advance(&window, env);
         self.owe_ack_of_text(&window, !follows.is_empty(), (env, now));
         self.grow_window(window.len() + follows.len(), env, now);
+        if self.switches.has(Switch::Deaf) {
+            follows.clear(env.pool);
+            return nothing;
+        }
         (window, follows)
     }
 
@@ -92,14 +94,12 @@ impl Tcb {
 
     /// RCV.NXT moves over the text and over what reassembly has behind it.
     fn advance(&mut self, text: &Range<usize>, env: &mut Env<'_>) -> Chain {
+        self.forget_mark();
         self.rcv.nxt += text.len() as u32;
         let mut follows = Chain::default();
         if !self.rcv.early.is_empty() {
             follows = self.rcv.early.take_from(env.pool, self.rcv.nxt);
             self.rcv.nxt += follows.len() as u32;
-        }
-        if self.rcv.up.is_some_and(|up| !up.is_after(self.rcv.nxt)) {
-            self.rcv.up = None;
         }
         env.counters.add(Counter::DataBytesIn, (text.len() + follows.len()) as u64);
         follows
@@ -137,7 +137,8 @@ impl Tcb {
             return;
         }
         let wanted = self.rcv.measured.saturating_mul(2);
-        if wanted > self.rcv.limit && !env.pool.is_under_pressure() {
+        let is_fixed = self.switches.has(Switch::FixedWindow);
+        if wanted > self.rcv.limit && !is_fixed && !env.pool.is_under_pressure() {
             self.rcv.limit = wanted.max(2 * self.rcv.limit).min(env.config.max_receive_window);
         }
         self.rcv.measured = 0;

@@ -103,16 +103,6 @@ fn established_abort_sends_rst_and_drops_what_is_queued() {
     assert_eq!((bench.pool.used(), bench.tcb.is_over()), (0, true));
 }
 
-#[test]
-fn fin_wait_2_with_nothing_arriving_ends_after_its_time() {
-    let mut bench = Bench::open();
-    bench.close();
-    bench.sent();
-    bench.arrive(segment(IRS + 1, ISS + 2, ACK, &[]));
-    assert_eq!(bench.wait(), 60_000);
-    assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::TimedOut));
-}
-
 fn time_wait() -> TimeWait {
     let mut bench = Bench::open();
     bench.close();

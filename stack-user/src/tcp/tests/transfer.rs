@@ -98,7 +98,7 @@ fn established_short_segment_waits_for_the_acknowledgment_unless_nodelay() {
     assert!(bench.sent().is_empty());
     bench.arrive(segment(IRS + 1, ISS + 2, ACK, &[]));
     assert_eq!(bench.sent()[0].text, b"b");
-    bench.tcb.set_nodelay(true);
+    bench.set(Setting::NoDelay(true));
     bench.send(b"c");
     assert_eq!(bench.sent()[0].text, b"c");
 }

@@ -212,10 +212,10 @@ impl Rig {
         self.drain();
     }
 
-    /// CLOSE.
+    /// CLOSE of RFC 9293: our FIN.
     pub(super) fn close(&mut self) {
         self.call(|conn| {
-            conn.close();
+            conn.shutdown_write();
             String::new()
         });
     }

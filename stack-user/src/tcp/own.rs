@@ -1,0 +1,223 @@
+//! What one connection was told that others were not, and its yes-or-no state.
+//!
+//! Most connections live by the configuration alone: what differs lies in a box that is there only
+//! where something does. The meaning of each setting stands with its subject.
+
+use super::tcb::Ack;
+use super::{Config, Env, KeepAlive, SeqNum, Setting, SettingError, State, Tcb};
+use crate::time::{Duration, Instant};
+
+/// A bit of [`Switches`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum Switch {
+    /// Short segments go out at once.
+    NoDelay = 1,
+    /// Short segments wait.
+    Cork = 1 << 1,
+    /// An idle peer is probed.
+    KeepAlive = 1 << 2,
+    /// The user timeout follows what the peer tells.
+    AdoptTimeout = 1 << 3,
+    /// The next segment without SYN tells the peer our user timeout.
+    OwesTimeout = 1 << 4,
+    /// The user closed for good: nobody reads, nobody writes.
+    Closed = 1 << 5,
+    /// The user reads no more: what arrives is acknowledged and dropped.
+    Deaf = 1 << 6,
+    /// The receive window was set, and grows no more.
+    FixedWindow = 1 << 7,
+    /// What is held back goes out now, whatever holds it.
+    Pushed = 1 << 8,
+}
+
+/// Yes-or-no state of a connection, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Switches(u16);
+
+impl Switches {
+    pub fn has(self, switch: Switch) -> bool {
+        self.0 & switch as u16 != 0
+    }
+
+    pub fn set(&mut self, switch: Switch, on: bool) {
+        if on { self.0 |= switch as u16 } else { self.0 &= !(switch as u16) }
+    }
+
+    /// What a new connection begins with.
+    pub fn of(config: &Config) -> Self {
+        let mut switches = Self::default();
+        switches.set(Switch::NoDelay, config.nodelay);
+        switches.set(Switch::KeepAlive, config.keepalive);
+        switches.set(Switch::AdoptTimeout, config.adopt_user_timeout);
+        switches.set(Switch::OwesTimeout, config.advertise_user_timeout.is_some());
+        switches
+    }
+}
+
+/// Where a connection differs from its configuration, and what few connections ever need.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub keepalive: Option<KeepAlive>,
+    /// The user set it; `Some(None)` is without limit.
+    pub user_timeout: Option<Option<Duration>>,
+    /// REMOTE_UTO of RFC 5482.
+    pub remote_timeout: Option<Duration>,
+    pub advertised: Option<Option<Duration>>,
+    pub linger: Option<Option<Duration>>,
+    /// The most octets that may be queued for sending.
+    pub send_buffer: Option<u32>,
+    /// SND.UP, until it is acknowledged.
+    pub snd_up: Option<SeqNum>,
+    /// RCV.UP, until the user has read past it.
+    pub rcv_up: Option<SeqNum>,
+    /// A smaller path MTU that an ICMP message claimed and that waits for proof.
+    pub claimed_mtu: Option<u16>,
+}
+
+impl Tcb {
+    /// Changes a setting of this connection.
+    ///
+    /// # Errors
+    /// [`SettingError`], and nothing was changed.
+    pub fn configure(
+        &mut self,
+        setting: Setting,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Result<(), SettingError> {
+        setting.check(env.config)?;
+        if self.state() == State::Closed {
+            return Err(SettingError::Closed);
+        }
+        match setting {
+            Setting::NoDelay(on) => {
+                self.switches.set(Switch::NoDelay, on);
+                // As on Linux this also sends what a cork holds at the moment.
+                self.switches.set(Switch::Pushed, on);
+            }
+            Setting::Cork(on) => {
+                self.switches.set(Switch::Cork, on);
+                self.switches.set(Switch::Pushed, !on);
+            }
+            Setting::QuickAck(on) => self.set_quick_ack(on),
+            Setting::KeepAlive(keepalive) => {
+                self.switches.set(Switch::KeepAlive, keepalive.is_some());
+                if keepalive.is_some_and(|times| times != *self.keepalive_times(env.config)) {
+                    self.own_mut().keepalive = keepalive;
+                }
+                self.restart_keepalive(env.config, now);
+            }
+            Setting::UserTimeout(time) => self.own_mut().user_timeout = Some(time),
+            Setting::AdvertiseUserTimeout(time) => {
+                self.own_mut().advertised = Some(time);
+                self.switches.set(Switch::OwesTimeout, time.is_some());
+            }
+            Setting::AdoptUserTimeout(on) => self.switches.set(Switch::AdoptTimeout, on),
+            Setting::Linger(time) => self.own_mut().linger = Some(time),
+            Setting::MaxSegment(octets) => {
+                self.snd.mss = self.snd.mss.min(octets);
+                self.rcv.mss = self.rcv.mss.min(octets);
+            }
+            Setting::ReceiveBuffer(octets) => {
+                self.rcv.limit = octets;
+                self.switches.set(Switch::FixedWindow, true);
+            }
+            Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
+            Setting::Congestion(_) => {}
+        }
+        Ok(())
+    }
+
+    fn set_quick_ack(&mut self, on: bool) {
+        self.rcv.quick = if on { super::tcb::QUICK_ACKS } else { 0 };
+        if on && self.owed.ack == Ack::Delayed {
+            self.owed.ack = Ack::Now;
+        }
+    }
+
+    pub(super) fn own_mut(&mut self) -> &mut Own {
+        self.own.get_or_insert_default()
+    }
+
+    /// How an idle peer of this connection is probed.
+    pub(super) fn keepalive_times<'a>(&'a self, config: &'a Config) -> &'a KeepAlive {
+        let own = self.own.as_ref().and_then(|own| own.keepalive.as_ref());
+        own.unwrap_or(&config.keepalive_times)
+    }
+
+    /// How long the peer may be silent while something is due from it.
+    pub(super) fn user_timeout(&self, config: &Config) -> Option<Duration> {
+        let own = self.own.as_deref();
+        if let Some(set) = own.and_then(|own| own.user_timeout) {
+            return set;
+        }
+        let remote = own.and_then(|own| own.remote_timeout);
+        match remote.filter(|_| self.switches.has(Switch::AdoptTimeout)) {
+            // RFC 5482 3.1: USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
+            Some(remote) => {
+                let advertised = self.advertised_timeout(config).unwrap_or_default();
+                Some(remote.max(advertised).clamp(LOWER_LIMIT, UPPER_LIMIT))
+            }
+            None => config.user_timeout,
+        }
+    }
+
+    /// The user timeout that the peer is told (RFC 5482: ADV_UTO).
+    pub(super) fn advertised_timeout(&self, config: &Config) -> Option<Duration> {
+        let own = self.own.as_ref().and_then(|own| own.advertised);
+        own.unwrap_or(config.advertise_user_timeout)
+    }
+
+    /// What a close does while data is unacknowledged.
+    pub(super) fn linger(&self, config: &Config) -> Option<Duration> {
+        self.own.as_ref().and_then(|own| own.linger).unwrap_or(config.linger)
+    }
+
+    /// The peer told its user timeout; `value` is the option's field. Zero says nothing.
+    pub(super) fn on_peer_timeout(&mut self, value: u16) {
+        // RFC 5482 3.1: it is followed only where the user allowed it.
+        if self.switches.has(Switch::AdoptTimeout) && value & !MINUTES != 0 {
+            self.own_mut().remote_timeout = Some(from_wire(value));
+        }
+    }
+}
+
+/// The field of the user timeout option (RFC 5482, section 3): seconds, or minutes where seconds do
+/// not fit in 15 bits.
+pub(super) fn to_wire(time: Duration) -> u16 {
+    let seconds = time.as_secs().max(1);
+    match u16::try_from(seconds) {
+        Ok(seconds) if seconds < MINUTES => seconds,
+        _ => MINUTES | (seconds.div_ceil(60)).min(u64::from(!MINUTES)) as u16,
+    }
+}
+
+fn from_wire(value: u16) -> Duration {
+    let unit = if value & MINUTES != 0 { 60 } else { 1 };
+    Duration::from_secs(u64::from(value & !MINUTES) * unit)
+}
+
+/// The granularity bit.
+const MINUTES: u16 = 0x8000;
+/// L_LIMIT of RFC 5482, section 3.1: R2's 100 seconds.
+const LOWER_LIMIT: Duration = Duration::from_secs(100);
+/// U_LIMIT: no peer keeps a connection of ours longer than this without an answer.
+const UPPER_LIMIT: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 5482 section 3.
+    #[test]
+    fn timeouts_are_seconds_on_the_wire_and_minutes_where_seconds_do_not_fit() {
+        for (seconds, wire) in [(1, 1), (100, 100), (32_767, 32_767)] {
+            assert_eq!(to_wire(Duration::from_secs(seconds)), wire);
+            assert_eq!(from_wire(wire), Duration::from_secs(seconds));
+        }
+        assert_eq!(to_wire(Duration::from_secs(32_768)), MINUTES | 547);
+        assert_eq!(from_wire(MINUTES | 547), Duration::from_secs(547 * 60));
+        assert_eq!(to_wire(Duration::from_secs(1 << 40)), u16::MAX);
+    }
+}
