@@ -319,6 +319,9 @@ impl Tcb {
             if let Some(recovery) = &mut self.recovery {
                 recovery.uncount(second.marks);
                 recovery.hint = None;
+                if !self.snd.sack {
+                    recovery.limit_duplicates(self.flight.len());
+                }
             }
         }
         let sent = records.at(again.index);
