@@ -74,9 +74,19 @@ impl Bench {
 
     /// An open connection without timestamps and with the peer's window scale 0.
     fn open() -> Self {
+        Self::open_with(Options { sack_permitted: true, ..Options::NONE })
+    }
+
+    /// The same, and the peer takes no SACK.
+    fn open_without_sack() -> Self {
+        Self::open_with(Options::NONE)
+    }
+
+    /// An open connection whose peer offers these options and its MSS.
+    fn open_with(options: Options) -> Self {
         let mut bench = Self::opening();
         bench.sent();
-        let options = Options { mss: Some(MSS), sack_permitted: true, ..Options::NONE };
+        let options = Options { mss: Some(MSS), ..options };
         bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
         assert_eq!(bench.tcb.state(), State::Established);
         bench.sent();

@@ -76,6 +76,10 @@ impl Tcb {
     /// (RFC 5961, section 10).
     fn owe_out_of_window_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) {
         if segment.len() > 0 {
+            if !segment.has(Flags::SYN) {
+                let end = segment.end().min(self.rcv.nxt);
+                self.note_duplicate(segment.seq, end, env);
+            }
             self.owe_extra_ack();
         } else {
             self.owe_challenge(env, now);
