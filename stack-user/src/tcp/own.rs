@@ -71,8 +71,9 @@ pub(super) struct Own {
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
     pub rcv_up: Option<SeqNum>,
-    /// A smaller path MTU that an ICMP message claimed and that waits for proof.
-    pub claimed_mtu: Option<u16>,
+    /// A smaller path MTU that an ICMP message claimed of the segment that began at this number, and
+    /// that waits for proof.
+    pub claimed_mtu: Option<(u16, SeqNum)>,
 }
 
 impl Tcb {

@@ -16,7 +16,7 @@ pub(super) struct Timers {
     pub idle: Instant,
     /// The user's own; of an orphan the end of the time to linger.
     pub user: Instant,
-    /// Since when an answer is due that has not come, in milliseconds that wrap; zero for none.
+    /// Since when an answer is due that has not come, in milliseconds that wrap; or [`NEVER_SILENT`].
     pub silent_since: u32,
     /// Keepalive probes since the peer was last heard.
     pub probes: u8,
@@ -30,7 +30,7 @@ impl Default for Timers {
             delayed_ack: never,
             idle: never,
             user: never,
-            silent_since: 0,
+            silent_since: NEVER_SILENT,
             probes: 0,
         }
     }
@@ -65,10 +65,10 @@ impl Tcb {
         let is_window_closed = self.state().is_synchronized()
             && !self.snd.buffer.is_empty()
             && (self.snd.wnd == 0 || flight == 0);
-        if self.timers.silent_since == 0 {
+        if self.timers.silent_since == NEVER_SILENT {
             // What is out was sent a timeout ago; a closed window is first asked about now.
             let ago = if is_window_closed { Duration::ZERO } else { self.rtt.timeout() };
-            self.timers.silent_since = millis(now).wrapping_sub(ago.as_millis() as u32).max(1);
+            self.timers.silent_since = millis_before(now, ago);
         }
         let silence = self.silence(now);
         if self.has_given_up(is_window_closed, (limit, silence), env.config) {
@@ -145,7 +145,7 @@ impl Tcb {
     /// For how long the peer has owed us an answer.
     pub fn silence(&self, now: Instant) -> Duration {
         match self.timers.silent_since {
-            0 => Duration::ZERO,
+            NEVER_SILENT => Duration::ZERO,
             since => Duration::from_millis(millis(now).wrapping_sub(since).into()),
         }
     }
@@ -159,7 +159,7 @@ impl Tcb {
 
     /// Nothing is due from the peer any more, or not the same thing.
     pub(super) fn on_progress(&mut self) {
-        self.timers.silent_since = 0;
+        self.timers.silent_since = NEVER_SILENT;
         self.soft_error = None;
     }
 
@@ -170,7 +170,7 @@ impl Tcb {
         }
         if self.timers.probes > 0 {
             self.timers.probes = 0;
-            self.timers.silent_since = 0;
+            self.timers.silent_since = NEVER_SILENT;
         }
         // RFC 9293 3.8.4 (MUST-24): each connection may have it or not.
         let is_on = self.switches.has(Switch::KeepAlive) && self.state().is_synchronized();
@@ -191,7 +191,7 @@ impl Tcb {
             return;
         }
         if self.timers.probes == 0 {
-            self.timers.silent_since = millis(now).wrapping_sub(idle.as_millis() as u32).max(1);
+            self.timers.silent_since = millis_before(now, idle);
         }
         // RFC 9293 3.8.4 (MUST-29): one probe without an answer says nothing.
         let is_dead = match self.user_timeout(env.config) {
@@ -239,6 +239,14 @@ fn take_due(deadline: &mut Instant, now: Instant) -> bool {
 fn millis(now: Instant) -> u32 {
     now.as_millis() as u32
 }
+
+/// The milliseconds of `ago` before `now`; never [`NEVER_SILENT`].
+fn millis_before(now: Instant, ago: Duration) -> u32 {
+    millis(now).wrapping_sub(ago.as_millis() as u32).min(NEVER_SILENT - 1)
+}
+
+/// No answer is due, or none has been waited for in vain.
+pub(super) const NEVER_SILENT: u32 = u32::MAX;
 
 /// The wheel's tick: no deadline is nearer.
 const TICK: Duration = Duration::from_millis(1);
