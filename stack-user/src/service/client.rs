@@ -303,11 +303,10 @@ impl From<CloseReason> for Outcome {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Closed => Self::Closed,
-            CloseReason::Aborted => Self::Aborted,
+            CloseReason::Aborted | CloseReason::Lingering => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
-            // A client sets no time to linger.
-            CloseReason::TimedOut | CloseReason::Lingering => Self::TimedOut,
+            CloseReason::TimedOut => Self::TimedOut,
             CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }

@@ -1,15 +1,12 @@
-//! OPEN, active: who asks for a connection, and from where it is opened; and the way back to a
-//! connection from outside of its service.
+//! OPEN, active: who asks for a connection, and from where it is opened.
 //!
 //! Owns the choice of the local address and port. A peer's SYN is `open`'s.
 
 use core::fmt;
 
 use super::Shard;
-use super::handle::Handle;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
-use crate::service::Connection;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::slab::TcbId;
 use crate::tcp::{CloseReason, Tcb, Unreachable};
@@ -32,7 +29,7 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
-    /// The service's word ([`Connection::user`]).
+    /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
 
@@ -106,20 +103,6 @@ impl Shard {
             Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
         }
-    }
-
-    /// Runs `run` on a connection from outside of its service, as a handle does, then sees to what
-    /// that leads to. `None` when the connection is over.
-    pub fn with<R>(
-        &mut self,
-        id: ConnId,
-        now: Instant,
-        run: impl FnOnce(&mut dyn Connection) -> R,
-    ) -> Option<R> {
-        self.core.conns.get_by_id(id)?;
-        let result = run(&mut Handle::new(&mut self.core, id.index, now));
-        self.settle(id.index, now);
-        Some(result)
     }
 }
 

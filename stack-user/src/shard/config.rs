@@ -52,7 +52,7 @@ pub struct LocalAddr {
 pub struct Secrets {
     /// Of the flow table's hash.
     pub flow: [u8; 16],
-    /// Of initial sequence numbers (RFC 6528).
+    /// Of initial sequence numbers (RFC 6528), and of those that are SYN cookies.
     pub isn: [u8; 16],
     /// Of timestamp offsets.
     pub stamp: [u8; 16],
@@ -120,6 +120,8 @@ pub enum Command {
     },
     /// The routes, longest prefix first.
     Routes(Arc<[Route]>),
+    /// An address more to serve.
+    Address(LocalAddr),
     /// What the kernel knows of a neighbour; `None` when it cannot be resolved.
     Neighbour {
         /// The next hop.

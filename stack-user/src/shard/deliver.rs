@@ -149,7 +149,9 @@ impl Shard {
         if core::mem::take(&mut conn.is_fin_pending) && !conn.tcb.is_text_lost() {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
-        if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
+        // One that was lost ends as it says, which `deliver` knows.
+        let is_whole = |conn: &Conn| conn.is_detached && !conn.tcb.is_text_lost();
+        if self.core.conns.get(index).is_some_and(is_whole) {
             self.end(index, CloseReason::Closed);
         }
     }
@@ -220,7 +222,7 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && conn.tcb.next_deadline() != Instant::NEVER {
+        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.next_deadline() != Instant::NEVER) {
             self.core.arm(index);
             return;
         }

@@ -7,6 +7,7 @@
 
 mod active;
 mod config;
+mod cookies;
 mod deliver;
 mod demux;
 mod handle;
@@ -15,6 +16,7 @@ mod inner;
 mod listen;
 mod open;
 mod orphans;
+mod outside;
 mod publish;
 mod replies;
 mod segments;
@@ -116,6 +118,7 @@ impl Shard {
         match command {
             Command::Shutdown { deadline } => self.shut_down(deadline, now),
             Command::Routes(routes) => self.core.set_routes(routes),
+            Command::Address(local) => self.add_address(local),
             Command::Neighbour { addr, mac: Some(mac) } => self.core.on_neighbour(addr, mac, now),
             Command::Neighbour { addr, mac: None } => self.on_unreachable(addr, now),
             Command::Connect { remote, remote_port, service } => {

@@ -44,6 +44,12 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// Whether SACK is offered and taken (RFC 2018).
+    pub sack: bool,
+    /// Whether timestamps are offered and taken (RFC 7323, section 3).
+    pub timestamps: bool,
+    /// Whether window scaling is offered and taken (RFC 7323, section 2).
+    pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
     /// When a peer's SYN is answered by a cookie rather than remembered.
@@ -85,6 +91,9 @@ impl Default for Config {
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            sack: true,
+            timestamps: true,
+            window_scaling: true,
             congestion: Algorithm::default(),
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,

@@ -1,7 +1,7 @@
 //! A passive half-open connection: SYN-RECEIVED by way of LISTEN, as a record of at most 128 bytes.
 
 use super::tcb::stamp_clock;
-use super::{Segment, SeqNum};
+use super::{Config, Segment, SeqNum};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -56,6 +56,16 @@ impl Offer {
             window_scale: options.window_scale,
             sack_permitted: options.sack_permitted,
             stamp: options.timestamps.map(|stamps| stamps.value),
+        }
+    }
+
+    /// What is left of it where `config` turns some off.
+    pub fn within(self, config: &Config) -> Self {
+        Self {
+            window_scale: self.window_scale.filter(|_| config.window_scaling),
+            sack_permitted: self.sack_permitted && config.sack,
+            stamp: self.stamp.filter(|_| config.timestamps),
+            ..self
         }
     }
 

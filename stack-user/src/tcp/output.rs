@@ -101,9 +101,10 @@ impl HalfOpen {
 }
 
 impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
+    /// connection's timestamp offset.
+    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
+        let stamp = stamp_clock(now).wrapping_add(offset);
         Bare {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
@@ -315,13 +316,14 @@ impl Tcb {
         }
         // An answer names only what the peer's SYN offered (RFC 7323, 2.2 and 3.2).
         let is_first = !flags.contains(Flags::ACK);
-        let scale = is_first || self.rcv.scale > 0;
+        let config = env.config;
+        let scale = (is_first && config.window_scaling) || self.rcv.scale > 0;
         Options {
             mss: Some(self.rcv.mss),
-            window_scale: scale.then_some(env.config.window_scale()),
-            sack_permitted: is_first || self.snd.sack,
-            timestamps: (is_first || self.stamps.is_on).then_some(stamps),
-            user_timeout: self.wire_timeout(env.config),
+            window_scale: scale.then_some(config.window_scale()),
+            sack_permitted: (is_first && config.sack) || self.snd.sack,
+            timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
+            user_timeout: self.wire_timeout(config),
             ..Options::NONE
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Accepted;
 use crate::tcp::tcb::Ack;
-use crate::tcp::{Cause, CloseReason, Env, Segment, State, Tcb};
+use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -31,7 +31,8 @@ impl Tcb {
         if !segment.has(Flags::SYN) {
             return Accepted::default();
         }
-        self.on_peer_syn(segment.seq, &segment.options, now);
+        let offer = Offer::of(&segment.options).within(env.config);
+        self.on_peer_syn(segment.seq, &offer.options(), now);
         self.snd.wnd = segment.window.into();
         self.snd.max_wnd = self.snd.wnd;
         self.snd.wl1 = segment.seq;
