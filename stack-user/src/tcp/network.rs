@@ -49,7 +49,7 @@ impl Tcb {
 
     /// Whether `seq` was sent and is not acknowledged (RFC 5927, section 4.1).
     pub fn is_in_flight(&self, seq: SeqNum) -> bool {
-        seq.is_within(self.snd.una, self.snd.max.since(self.snd.una))
+        seq.is_within(self.snd.una, self.snd.nxt.since(self.snd.una))
     }
 
     /// A segment was too long for a link on the way, whose MTU is `mtu` (RFC 1191; zero from routers
@@ -61,7 +61,7 @@ impl Tcb {
         let claimed = if mtu == 0 { plateau_below(now) } else { mtu };
         let mtu = claimed.max(MIN_MTU);
         // What was sent from `seq` on cannot have been longer than all that is out.
-        let longest = self.snd.max.since(seq) + u32::from(headers);
+        let longest = self.snd.nxt.since(seq) + u32::from(headers);
         if mtu >= now || longest <= u32::from(mtu) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
@@ -88,8 +88,7 @@ impl Tcb {
         env.counters.count(Counter::PathMtuReductions);
         self.snd.mss = mtu - self.headers();
         self.snd.proven = 0;
-        self.snd.nxt = self.snd.una;
-        self.owed.retransmit = false;
+        self.resend_longer_than(self.max_text(), env);
     }
 
     /// `acked` octets arrived; segments of that length, or of the longest, are known to fit.

@@ -125,7 +125,7 @@ impl Tcb {
                 self.switches.set(Switch::FixedWindow, true);
             }
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
-            Setting::Congestion(_) => {}
+            Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
     }

@@ -87,13 +87,24 @@ impl Bench {
 
     /// An open connection without timestamps and with the peer's window scale 0.
     fn open() -> Self {
-        Self::open_with(Config::default())
+        Self::open_as(Config::default(), Options { sack_permitted: true, ..Options::NONE })
     }
 
+    /// The same, with this configuration.
     fn open_with(config: Config) -> Self {
+        Self::open_as(config, Options { sack_permitted: true, ..Options::NONE })
+    }
+
+    /// The same, and the peer takes no SACK.
+    fn open_without_sack() -> Self {
+        Self::open_as(Config::default(), Options::NONE)
+    }
+
+    /// An open connection whose peer offers these options and its MSS.
+    fn open_as(config: Config, options: Options) -> Self {
         let mut bench = Self::opening_with(config);
         bench.sent();
-        let options = Options { mss: Some(MSS), sack_permitted: true, ..Options::NONE };
+        let options = Options { mss: Some(MSS), ..options };
         bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
         assert_eq!(bench.tcb.state(), State::Established);
         bench.sent();
@@ -170,7 +181,7 @@ impl Bench {
 
     /// The peer acknowledges everything, with this window field.
     fn acknowledge(&mut self, window: u16) {
-        let (seq, ack) = (self.tcb.rcv.nxt.0, self.tcb.snd.max.0);
+        let (seq, ack) = (self.tcb.rcv.nxt.0, self.tcb.snd.nxt.0);
         self.arrive(Segment { window, ..segment(seq, ack, ACK, &[]) });
     }
 
@@ -181,12 +192,12 @@ impl Bench {
 
     /// Waits until the connection ends, and counts the segments that it sends meanwhile.
     fn run_out(&mut self) -> (Vec<Sent>, u64) {
-        let (mut all, mut passed) = (Vec::new(), 0);
+        let (mut all, start) = (Vec::new(), self.now);
         while self.tcb.state() != State::Closed {
-            passed += self.wait();
+            self.wait();
             all.extend(self.sent());
         }
-        (all, passed)
+        (all, self.now.since(start).as_millis() as u64)
     }
 
     /// Goes to the next deadline and handles it; how many milliseconds passed.

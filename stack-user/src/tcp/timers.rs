@@ -61,10 +61,9 @@ impl Tcb {
 
     fn on_retransmit_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         let limit = self.user_timeout(env.config);
-        let flight = self.snd.max.since(self.snd.una);
         let is_window_closed = self.state().is_synchronized()
             && !self.snd.buffer.is_empty()
-            && (self.snd.wnd == 0 || flight == 0);
+            && (self.snd.wnd == 0 || self.flight.is_empty());
         if self.timers.silent_since == NEVER_SILENT {
             // What is out was sent a timeout ago; a closed window is first asked about now.
             let ago = if is_window_closed { Duration::ZERO } else { self.rtt.timeout() };
@@ -74,26 +73,31 @@ impl Tcb {
         if self.has_given_up(is_window_closed, (limit, silence), env.config) {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
-        let is_first = self.rtt.unanswered() == 0;
         self.rtt.back_off();
-        let wait = self.rtt.timeout();
-        let rest = limit.map_or(wait, |limit| limit.saturating_sub(silence).max(TICK));
-        self.timers.retransmit = now + wait.min(rest);
+        self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
-        } else if is_window_closed {
+            self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
+        } else if self.flight.is_empty() {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
             self.owed.probe = true;
         } else {
-            // RFC 6298 5.4 to 5.6: the earliest segment goes again; what follows it goes as the
-            // window allows.
-            env.counters.count(Counter::RetransmitTimeouts);
+            // Into a closed window the first segment goes all the same, as a probe.
             self.on_timeout_proves_mtu(env);
-            self.cc.on_timeout(flight, is_first, self.snd.max);
-            self.snd.nxt = self.snd.una;
-            self.owed.retransmit = false;
+            self.on_retransmission_timeout(env);
         }
+    }
+
+    /// When the peer is next held to be late: the retransmission timeout, or the end of the user
+    /// timeout where that comes first.
+    pub(super) fn next_timeout(&self, config: &Config, now: Instant) -> Instant {
+        let wait = self.rtt.timeout();
+        if self.timers.silent_since == NEVER_SILENT {
+            return now + wait;
+        }
+        let rest = |limit: Duration| limit.saturating_sub(self.silence(now)).max(TICK);
+        now + self.user_timeout(config).map_or(wait, |limit| wait.min(rest(limit)))
     }
 
     /// Whether the peer has had its time. The user timeout stands in for R2, shorter or longer; SYNs
@@ -186,7 +190,7 @@ impl Tcb {
         }
         let KeepAlive { idle, interval, count } = *self.keepalive_times(env.config);
         // RFC 9293 3.8.4 (MUST-26): only while nothing is outstanding; retransmission asks otherwise.
-        if self.snd.max != self.snd.una || self.has_unsent() {
+        if self.snd.nxt != self.snd.una || self.has_unsent() {
             self.timers.idle = now + idle;
             return;
         }

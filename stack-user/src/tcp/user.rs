@@ -1,5 +1,6 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
+use super::congestion::Algorithm;
 use super::own::Switch;
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
@@ -42,7 +43,8 @@ impl Tcb {
         if let Some(set) = self.own.as_ref().and_then(|own| own.send_buffer) {
             return set;
         }
-        let wanted = if pool.is_under_pressure() { 0 } else { self.cc.window().saturating_mul(2) };
+        let window = self.cc.window().cwnd().saturating_mul(self.max_text());
+        let wanted = if pool.is_under_pressure() { 0 } else { window.saturating_mul(2) };
         wanted.max(MIN_SEND_BUFFER).min(config.max_send_buffer)
     }
 
@@ -129,6 +131,16 @@ impl Tcb {
             State::Closed => self.timers.user = Instant::NEVER,
             _ => {}
         }
+    }
+
+    /// Chooses the congestion control; the window stays what it is.
+    pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        self.cc.choose(algorithm);
+    }
+
+    /// The congestion control.
+    pub fn congestion(&self) -> Algorithm {
+        self.cc.algorithm()
     }
 
     /// Text came while the user was closing for good, and it has taken no more of it: it is lost, and
@@ -231,8 +243,8 @@ impl Tcb {
 
     /// Octets that were queued and never sent.
     pub fn unsent(&self) -> usize {
-        match self.snd.max.is_before(self.text_end()) {
-            true => self.text_end().since(self.snd.max) as usize,
+        match self.snd.nxt.is_before(self.text_end()) {
+            true => self.text_end().since(self.snd.nxt) as usize,
             false => 0,
         }
     }

@@ -89,9 +89,9 @@ fn established_source_quench_is_ignored() {
     let mut bench = Bench::open();
     bench.send(b"text");
     bench.sent();
-    let window = bench.tcb.cc.window();
+    let window = bench.tcb.info(bench.now).cwnd;
     icmp(&mut bench, Error::SourceQuench, ISS + 1);
-    assert_eq!((bench.tcb.soft_error(), bench.tcb.cc.window()), (None, window));
+    assert_eq!((bench.tcb.soft_error(), bench.tcb.info(bench.now).cwnd), (None, window));
 }
 
 // RFC 1191 6.4 and RFC 5927 7.2: nothing as long is known to have arrived.
@@ -100,11 +100,11 @@ fn established_first_segments_too_long_shrink_and_go_again_at_once() {
     let mut bench = Bench::open();
     bench.send(&[1; 2 * MSS as usize]);
     bench.sent();
-    let window = bench.tcb.cc.window();
+    let window = bench.tcb.info(bench.now).cwnd;
     too_big(&mut bench, 1000, ISS + 1);
     let lengths: Vec<_> = bench.sent().iter().map(|s| (s.seq - ISS - 1, s.text.len())).collect();
-    assert_eq!(lengths, [(0, 960), (960, 960), (1920, 960), (2880, 40)]);
-    assert_eq!(bench.tcb.cc.window(), window, "no sign of congestion");
+    assert_eq!(lengths, [(0, 960), (960, 500), (1460, 960), (2420, 500)]);
+    assert_eq!(bench.tcb.info(bench.now).cwnd, window, "no sign of congestion");
     assert_eq!(bench.counters[Counter::PathMtuReductions], 1);
 }
 
