@@ -219,13 +219,30 @@ impl Tcb {
             if text == unsent {
                 self.switches.set(Switch::Pushed, false);
             }
-            return Some(self.text_plan(self.snd.nxt, text));
+            let mut plan = self.text_plan(self.snd.nxt, text);
+            if self.ends_burst(text, (unsent, usable, most), now) {
+                plan.flags = plan.flags.union(Flags::PSH);
+            }
+            return Some(plan);
         }
         // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293 3.8.6.1).
         if self.snd.max == una && self.timers.retransmit == Instant::NEVER {
             self.timers.retransmit = now + self.rtt.timeout();
         }
         None
+    }
+
+    /// Whether a segment is the last of several that leave at one instant: nothing is held back for
+    /// it, so the peer's user may have it. Linux sets PSH on what it sends as one large packet.
+    fn ends_burst(
+        &self,
+        text: u32,
+        (unsent, usable, most): (u32, u32, u32),
+        now: Instant,
+    ) -> bool {
+        let is_new = self.snd.nxt == self.snd.max && self.snd.sent_at == now;
+        let has_begun = self.snd.nxt != self.snd.una && is_new;
+        has_begun && (usable - text).min(unsent - text) < most
     }
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
