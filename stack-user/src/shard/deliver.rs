@@ -149,7 +149,9 @@ impl Shard {
         if core::mem::take(&mut conn.is_fin_pending) && !conn.tcb.is_text_lost() {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
-        if self.core.conns.get(index).is_some_and(|conn| conn.is_detached) {
+        // One that was lost ends as it says, which `deliver` knows.
+        let is_whole = |conn: &Conn| conn.is_detached && !conn.tcb.is_text_lost();
+        if self.core.conns.get(index).is_some_and(is_whole) {
             self.end(index, CloseReason::Closed);
         }
     }

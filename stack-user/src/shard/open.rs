@@ -1,12 +1,14 @@
 //! Opening connections that a peer asks for: its SYN, and the completion of its handshake. Our own
 //! SYN is `active`'s.
 
+use stack_ebpf::flow::stamp_clock;
+
 use super::demux::Arrival;
 use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
-use crate::tcp::{HalfOpen, Offer, SeqNum, State, Tcb, first_window, window_scale};
+use crate::tcp::{HalfOpen, Offer, SeqNum, State, SynCookies, Tcb, first_window, window_scale};
 use crate::time::{Duration, Instant};
 use crate::wire::{FourTuple, MacAddr};
 
@@ -39,8 +41,12 @@ impl Core {
             // Linux: with nobody to accept them, further handshakes are not begun.
             return self.counters.count(Counter::AcceptQueueFull);
         }
-        if !is_queue_full && !is_table_full {
-            self.open_passive(arrival, (listener, None), now);
+        let is_full = is_queue_full || is_table_full;
+        match self.config.tcp.syn_cookies {
+            SynCookies::Always => self.send_cookie(arrival, listener, now),
+            SynCookies::WhenFull if is_full => self.send_cookie(arrival, listener, now),
+            SynCookies::Never if is_full => {}
+            _ => self.open_passive(arrival, (listener, None), now),
         }
     }
 
@@ -100,7 +106,7 @@ impl Core {
             is_acknowledged: false,
             is_repeated: false,
             sent_at: now,
-            answers_from: 0,
+            answers_from: stamp_clock(now.as_nanos()),
         }
     }
 

@@ -101,9 +101,10 @@ impl HalfOpen {
 }
 
 impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
+    /// connection's timestamp offset.
+    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
+        let stamp = stamp_clock(now).wrapping_add(offset);
         Bare {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,

@@ -147,7 +147,7 @@ impl Stamps {
 
 /// The clock of timestamps: milliseconds.
 pub(super) fn stamp_clock(now: Instant) -> u32 {
-    now.as_millis() as u32
+    stack_ebpf::flow::stamp_clock(now.as_nanos())
 }
 
 /// What output has to send when it may.
@@ -331,6 +331,11 @@ impl Tcb {
     /// The connection's name.
     pub fn tuple(&self) -> &FourTuple {
         &self.tuple
+    }
+
+    /// What is added to the clock of milliseconds for its timestamps.
+    pub fn stamp_offset(&self) -> u32 {
+        self.stamps.offset
     }
 
     /// The connection's state.

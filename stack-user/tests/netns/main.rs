@@ -8,8 +8,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod capture;
+mod closing;
 mod harness;
 mod impair;
+mod impaired;
+mod kernel;
 mod life;
 mod modes;
 mod netlink;
@@ -18,12 +21,20 @@ mod ports;
 mod process;
 mod refusal;
 mod relay;
+mod scale;
+mod segment;
 mod server;
 mod steering;
 mod topology;
 mod transfer;
+mod watch;
 
 use std::io::Write;
+
+/// Whether the tests run in their full sizes (`cargo xtask test --long`).
+fn is_long() -> bool {
+    std::env::var_os("SLUICE_LONG").is_some()
+}
 
 /// Notes that a test did not run, and why; `cargo xtask test` counts these lines as skipped.
 fn skip(test: &str, reason: &str) {

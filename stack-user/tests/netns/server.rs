@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::process::Process;
-use crate::topology::{PATIENCE, Topology};
+use crate::process::{Process, piped};
+use crate::topology::{CLIENT, Namespace, PATIENCE, SERVER, Topology};
 
 /// A `sluice` that serves on the server's end of a topology.
 pub(crate) struct Sluice {
@@ -32,8 +32,13 @@ impl Sluice {
 
     /// Ends it as an operator does; it must succeed within its time of grace.
     pub(crate) fn stop(mut self) {
-        self.process.signal(Signal::SIGTERM);
+        self.ask_to_end();
         self.assert_ends_well();
+    }
+
+    /// Asks it to end, as an operator does.
+    pub(crate) fn ask_to_end(&self) {
+        self.process.signal(Signal::SIGTERM);
     }
 
     /// Waits for its end, which must be a success.
@@ -45,6 +50,16 @@ impl Sluice {
     /// Waits for its end; gives its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.process.wait(PATIENCE).code()
+    }
+
+    /// One of the counters that its status page shows to a client.
+    pub(crate) fn counter(&self, client: &Namespace, name: &str) -> u64 {
+        number(&stats(client), "counters", name)
+    }
+
+    /// How many connections are in a state, the one that asks included.
+    pub(crate) fn state(&self, client: &Namespace, name: &str) -> u64 {
+        number(&stats(client), "states", name)
     }
 
     /// What it has logged until now.
@@ -75,13 +90,98 @@ impl Sluice {
     }
 }
 
+/// The status page as JSON.
+fn stats(client: &Namespace) -> serde_json::Value {
+    let mut curl = client.command("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
+    piped(curl.arg(format!("http://{SERVER}/stats")), |out| {
+        serde_json::from_reader(out).expect("the page is JSON")
+    })
+}
+
+fn number(stats: &serde_json::Value, group: &str, name: &str) -> u64 {
+    let found = stats[group][name].as_u64();
+    found.unwrap_or_else(|| panic!("no {name} among the {group} in {stats}"))
+}
+
+/// A `sluice` that opens connections to port 9000 of the client's kernel.
+pub(crate) struct Opener(Sluice);
+
+impl Opener {
+    /// Starts `sluice client --iface veth0` with `options`, split at spaces, and waits for it to be
+    /// ready.
+    pub(crate) fn start(topology: &Topology, options: &str) -> Self {
+        let options = format!("--to {CLIENT}:{PEER_PORT} --summary json {options}");
+        let mut command = start_command("client", topology, "veth0", &options);
+        let process = Process::start(&mut command);
+        let ready = process.line("ready: ", PATIENCE);
+        Self(Sluice { process, ready })
+    }
+
+    /// Waits for its end and gives what it says of its connections.
+    pub(crate) fn finish(mut self, patience: Duration) -> Summary {
+        let line = self.0.process.line("{", patience);
+        let exit_code = self.0.process.wait(PATIENCE).code();
+        let json = serde_json::from_str(&line).expect("the summary is JSON");
+        Summary { json, exit_code, errors: self.0.errors() }
+    }
+
+    /// The running process.
+    pub(crate) fn sluice(&mut self) -> &mut Sluice {
+        &mut self.0
+    }
+}
+
+/// What `sluice client` said at its end.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    json: serde_json::Value,
+    exit_code: Option<i32>,
+    errors: String,
+}
+
+impl Summary {
+    /// The number at `path`, such as `outcomes.done`.
+    pub(crate) fn number(&self, path: &str) -> u64 {
+        let found = path.split('.').fold(&self.json, |value, key| &value[key]);
+        found.as_u64().unwrap_or_else(|| panic!("no number {path} in {}", self.json))
+    }
+
+    /// Panics unless `count` connections, and no others, ended as `outcome` says.
+    pub(crate) fn assert_all(&self, outcome: &str, count: u64) {
+        let outcomes = &self.json["outcomes"];
+        assert_eq!(self.number(&format!("outcomes.{outcome}")), count, "{outcomes}");
+        assert_eq!(self.number("connections"), count, "{outcomes}");
+        let wanted = if outcome == "done" { 0 } else { 1 };
+        assert_eq!(self.exit_code, Some(wanted), "{}", self.errors);
+    }
+
+    /// One line about the rate, as information.
+    pub(crate) fn print_rate(&self, what: &str) {
+        println!(
+            "{what}: {} connections in {:.2} s, {:.0}/s, at most {} at once (information only)",
+            self.json["connections"],
+            self.json["seconds"].as_f64().unwrap_or(0.0),
+            self.json["connections_per_second"].as_f64().unwrap_or(0.0),
+            self.json["at_once"],
+        );
+    }
+}
+
 /// `sluice run` in the server's namespace.
 pub(crate) fn command(topology: &Topology, interface: &str, options: &str) -> Command {
+    start_command("run", topology, interface, options)
+}
+
+fn start_command(action: &str, topology: &Topology, interface: &str, options: &str) -> Command {
     let mut command = topology.server.command(env!("CARGO_BIN_EXE_sluice"));
-    command.args(["run", "--iface", interface, "--program"]).arg(program());
+    command.args([action, "--iface", interface, "--program"]).arg(program());
     command.args(options.split_whitespace());
     command
 }
+
+/// Where the client's kernel listens for an [`Opener`].
+pub(crate) const PEER_PORT: u16 = 9000;
 
 /// The XDP program, which xtask puts into cargo's target folder, two levels above the binary.
 pub(crate) fn program() -> PathBuf {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::Backlog;
 
 use crate::impair::Impairment;
 use crate::process::{Process, quiet, wait_until};
@@ -112,6 +113,12 @@ impl Topology {
             namespace.ip(&format!("address add {address}/24 dev {name}"));
             namespace.ip("link set lo up");
             namespace.ip(&format!("link set {name} up"));
+        }
+        for (namespace, name, _) in ends {
+            // As on most machines; with bbr, where that is the default, a sender that met many
+            // losses at once may stay at some kilobits a second for minutes.
+            let route = "10.77.0.0/24 proto kernel scope link congctl cubic";
+            namespace.ip(&format!("route change {route} dev {name}"));
         }
         // veth hands frames over with half-made checksums; Sluice verifies them.
         client.quiet("ethtool -K veth1 tx off");
@@ -253,6 +260,16 @@ impl Namespace {
     /// The kernel's listener in this namespace.
     pub(crate) fn listen(&self, at: (Ipv4Addr, u16)) -> TcpListener {
         self.inside(|| TcpListener::bind(at)).unwrap_or_else(|error| panic!("bind {at:?}: {error}"))
+    }
+
+    /// As [`Namespace::listen`], for so many connections that nobody has accepted yet.
+    pub(crate) fn listen_with(&self, at: (Ipv4Addr, u16), backlog: i32) -> TcpListener {
+        let listener = self.listen(at);
+        self.write_sysctl("net/core/somaxconn", &backlog.to_string());
+        let backlog = Backlog::new(backlog).expect("a backlog");
+        // The last call counts.
+        nix::sys::socket::listen(&listener, backlog).expect("it listens already");
+        listener
     }
 
     /// Whether an XDP program is attached to `interface`.

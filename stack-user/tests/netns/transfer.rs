@@ -9,14 +9,19 @@ use crate::topology::{Namespace, PATIENCE, SERVER, Topology};
 
 /// The byte at `offset` of `/bytes/N`, computed as its documentation says.
 fn expected(offset: usize) -> u8 {
-    let hash = ((offset % 65_521) as u32).wrapping_mul(0x9E37_79B1);
+    let hash = ((offset % PERIOD) as u32).wrapping_mul(0x9E37_79B1);
     let hash = (hash ^ (hash >> 15)).wrapping_mul(0x85EB_CA77);
     (hash >> 24) as u8
 }
 
+/// The first `len` bytes of the pattern, which repeats after [`PERIOD`] bytes.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(expected).collect()
+}
+
 /// Reads `source` to its end and compares each byte with the pattern; gives the count.
-fn assert_pattern(source: &mut dyn Read) -> usize {
-    let period: Vec<u8> = (0..65_521).map(expected).collect();
+pub(crate) fn assert_pattern(source: &mut dyn Read) -> usize {
+    let period: Vec<u8> = pattern(PERIOD);
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = 0;
     loop {
@@ -48,11 +53,11 @@ pub(crate) fn fetch(client: &Namespace, address: impl std::fmt::Display, size: u
 }
 
 /// Writes `size` bytes of the pattern and compares what comes back meanwhile, to the end.
-fn echo(stream: &TcpStream, size: usize) {
+pub(crate) fn echo(stream: &TcpStream, size: usize) {
     let writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let chunk: Vec<u8> = (0..65_521).map(expected).collect();
+            let chunk: Vec<u8> = pattern(PERIOD);
             let mut left = size;
             while left > 0 {
                 let n = left.min(chunk.len());
@@ -74,6 +79,9 @@ pub(crate) fn assert_echoes(client: &Namespace, to: (std::net::Ipv4Addr, u16), t
     stream.read_to_end(&mut back).unwrap();
     assert!(back == text, "sent {} bytes, other {} bytes came back", text.len(), back.len());
 }
+
+/// Bytes after which the pattern repeats.
+pub(crate) const PERIOD: usize = 65_521;
 
 const MIB: usize = 1 << 20;
 

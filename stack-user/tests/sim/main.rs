@@ -4,7 +4,8 @@
 //! frames), `node` (a shard and its configuration), `network` (the event loop) and `peer` (the
 //! services that talk). The scenarios stand in the other files, by topic. A scenario with
 //! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many,
-//! `SLUICE_LONG=1` ten times as many as usual; `SLUICE_TRACE=1` prints every frame.
+//! `SLUICE_LONG=1` ten times as many as usual; `SLUICE_TRACE=1` prints every frame,
+//! `SLUICE_STATS=1` what the random runs were like.
 
 mod close;
 mod failure;

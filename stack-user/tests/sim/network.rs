@@ -141,17 +141,26 @@ impl Network {
             arrived[first.to].push(first.frame);
         }
         for (index, arrived) in arrived.iter().enumerate() {
-            if self.gone[index] {
-                continue;
-            }
-            for frame in self.nodes[index].turn(arrived, self.now) {
-                self.send(index, frame);
-            }
-            if self.is_checked && !self.nodes[index].shard.has_work() {
-                self.nodes[index].shard.assert_sound();
-            }
+            self.turn(index, arrived);
         }
         true
+    }
+
+    /// Gives a node a turn, for what was done to it from outside.
+    pub(crate) fn poke(&mut self, index: usize) {
+        self.turn(index, &[]);
+    }
+
+    fn turn(&mut self, index: usize, arrived: &[Vec<u8>]) {
+        if self.gone[index] {
+            return;
+        }
+        for frame in self.nodes[index].turn(arrived, self.now) {
+            self.send(index, frame);
+        }
+        if self.is_checked && !self.nodes[index].shard.has_work() {
+            self.nodes[index].shard.assert_sound();
+        }
     }
 
     fn next_event(&self) -> Option<Instant> {

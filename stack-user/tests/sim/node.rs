@@ -8,7 +8,7 @@ use sluice::service::Service;
 use sluice::shard::{
     BATCH, Command, FRAME_LEN, Limits, LocalAddr, Route, Secrets, Shard, ShardConfig, Transmit,
 };
-use sluice::tables::listeners::Listener;
+use sluice::tables::listeners::{Listener, ListenerId};
 use sluice::tcp::{self, State};
 use sluice::time::Instant;
 use sluice::wire::{Addr, MacAddr};
@@ -18,6 +18,8 @@ use crate::seed::Rng;
 /// A shard on the network.
 pub(crate) struct Node {
     pub(crate) shard: Shard,
+    /// A listener whose connections wait to be accepted, and how many of them still are.
+    pub(crate) on_call: Option<(ListenerId, usize)>,
     outbox: Outbox,
 }
 
@@ -45,7 +47,7 @@ impl Node {
     pub(crate) fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
         let len = FRAME_LEN.max(usize::from(config.mtu) + 128);
         let outbox = Outbox { frames: Vec::new(), frame: vec![0xa5; len], slots: 48 };
-        Self { shard: Shard::new(config, services), outbox }
+        Self { shard: Shard::new(config, services), on_call: None, outbox }
     }
 
     /// Opens a connection from service 0 to a port of the other node.
@@ -62,6 +64,11 @@ impl Node {
         }
         if self.shard.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.shard.on_timers(now);
+        }
+        if let Some((listener, left)) = &mut self.on_call {
+            while *left > 0 && self.shard.accept(*listener, now).is_some() {
+                *left -= 1;
+            }
         }
         self.shard.drain(&mut self.outbox, now);
         std::mem::take(&mut self.outbox.frames)

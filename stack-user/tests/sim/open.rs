@@ -1,6 +1,7 @@
 //! Opening a connection, with and without losses.
 
 use sluice::counters::Counter;
+use sluice::tables::listeners::{Accepts, Listener};
 use sluice::tcp::{CloseReason, State, Unreachable};
 use sluice::time::Duration;
 use sluice::wire::tcp::{Flags, Packet};
@@ -202,5 +203,21 @@ fn syn_sent_address_that_nobody_has_is_unreachable() {
     path.net.run_for(Duration::from_secs(30));
     assert_eq!(path.logs[0].failed(), [CloseReason::Unreachable(Unreachable::NextHop)]);
     assert_ne!(addr(9), addr(2));
+    path.assert_clean();
+}
+
+// As on Linux a connection that was reset before anybody accepted it is accepted, and then its end told.
+#[test]
+fn established_reset_before_accept_is_told_after_it() {
+    let mut plans = plans(3_000, 3_000);
+    plans[0].close = Close::AbortAfter(ms(200));
+    let mut path = Path::new(plans, Impairment::default(), 1);
+    let listener = Listener { accepts: Accepts::OnCall, ..Listener::new(None, PORT + 1, 0) };
+    let id = path.net.nodes[1].shard.listen(listener, path.net.now).expect("the port is free");
+    path.net.nodes[0].connect(2, PORT + 1, path.net.now);
+    path.net.run_for(ms(1_000));
+    assert!(path.logs[1].conns().is_empty());
+    assert!(path.net.nodes[1].shard.accept(id, path.net.now).is_some());
+    assert_eq!(path.logs[1].only().closed, Some(CloseReason::Reset));
     path.assert_clean();
 }

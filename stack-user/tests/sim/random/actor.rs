@@ -82,9 +82,12 @@ impl Actor {
             return self.end(conn);
         };
         mood.left = left;
-        match self.rng.below(8) {
+        let operation = self.rng.below(8);
+        match operation {
             0..3 => {
-                let burst = self.rng.scaled(1 << self.temper.burst_bits);
+                let most = 1 << self.temper.burst_bits;
+                let burst =
+                    if self.rng.chance(0.5) { self.rng.below(most) } else { self.rng.scaled(most) };
                 self.mood(conn).burst += burst;
                 self.pump(conn);
             }
@@ -97,7 +100,9 @@ impl Actor {
             7 if self.rng.chance(self.temper.abort) => return self.abort(conn),
             _ => {}
         }
-        let pause = self.rng.scaled(self.temper.pause.as_micros() as u64);
+        // A reader that stops does so for long enough to be felt.
+        let most = self.temper.pause.as_micros() as u64;
+        let pause = if operation == 3 { self.rng.below(most) } else { self.rng.scaled(most) };
         conn.set_timer(Some(Duration::from_micros(pause)));
     }
 
