@@ -200,6 +200,10 @@ impl Tcb {
             return Some(self.text_plan(una, sent.min(self.max_text_now())));
         }
         if self.owed.probe && self.snd.wnd == 0 && !self.snd.buffer.is_empty() {
+            if self.snd.max == una {
+                // As on Linux a probe carries no text: what lies before the window is answered too.
+                return Some(Plan { seq: una - 1, text: 0, flags: Flags::ACK });
+            }
             return Some(self.text_plan(una, 1));
         }
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
@@ -391,6 +395,10 @@ impl Tcb {
         let controls = plan.flags.contains(Flags::SYN) || plan.flags.contains(Flags::FIN);
         let end = plan.seq + plan.text + u32::from(controls);
         if end == plan.seq {
+            if self.owed.probe && plan.seq.is_before(self.snd.una) {
+                env.counters.count(Counter::WindowProbes);
+                (self.owed.probe, self.snd.is_probing) = (false, true);
+            }
             return;
         }
         env.counters.add(Counter::DataBytesOut, plan.text.into());
