@@ -147,7 +147,8 @@ impl World {
         match source.below(12) {
             0 => {
                 let remote = Host::any(source).addr();
-                let connect = Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
+                let connect =
+                    Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
                 self.shard.on_command(connect, now);
             }
             1 | 2 => self.open(source),
@@ -269,6 +270,7 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
             replies: 8,
             resets_per_second: 20,
             buffers: 1 << 20,
+            orphans: 2,
         },
         tcp,
     }
@@ -292,4 +294,4 @@ fn routes(has_gateway: bool) -> Arc<[Route]> {
 }
 
 const MOST_STEPS: usize = 1_000;
-const MOST_TURNS: usize = 100_000;
+const MOST_TURNS: usize = 10_000;
