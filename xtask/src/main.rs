@@ -6,6 +6,7 @@ mod ci;
 mod cmd;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lex;
 mod rfc;
 mod rooms;
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs the fuzz targets; needs a nightly compiler.
+    Fuzz(fuzz::Options),
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

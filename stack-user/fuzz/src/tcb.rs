@@ -205,7 +205,9 @@ impl World {
             _ => Flags::ACK,
         };
         let len = if source.bool() { source.scaled(13) as u32 } else { 0 };
-        let text: Vec<u8> = (0..len).map(|at| theirs(seq.wrapping_add(at))).collect();
+        // A SYN lies before the text.
+        let first = seq.wrapping_add(u32::from(flags.contains(Flags::SYN)));
+        let text: Vec<u8> = (0..len).map(|at| theirs(first.wrapping_add(at))).collect();
         let options = self.options(source);
         let window = source.u16();
         self.arrive(&Segment {
