@@ -1,5 +1,5 @@
-//! The contract between the XDP program and user space: map names, keys and values, and the
-//! decision that the program takes for each frame.
+//! The contract between the XDP program and user space: map names, keys and values, the decision that
+//! the program takes for each frame, and what both compute of a connection: SYN cookies, offsets.
 //!
 //! Owns every type that crosses the border. Knows neither aya nor the host's libraries: the program
 //! gives [`steer::classify`] its packet and its maps, a test gives it a slice and a table.
@@ -12,8 +12,11 @@ extern crate self as stack_ebpf;
 extern crate std;
 
 pub mod contract;
+pub mod cookie;
+pub mod flow;
 pub mod frame;
 pub mod impair;
+pub mod siphash;
 pub mod steer;
 pub mod verdict;
 

@@ -8,6 +8,7 @@ mod demo;
 mod ebpf;
 mod fuzz;
 mod lex;
+mod mutants;
 mod rfc;
 mod rooms;
 mod run;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Runs the fuzz targets; needs a nightly compiler.
     Fuzz(fuzz::Options),
+    /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
+    Mutants(mutants::Options),
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
+        Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),

@@ -9,7 +9,7 @@ use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb, Unreachable};
+use crate::tcp::{CloseReason, Setting, SettingError, Tcb, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -29,6 +29,8 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
+    /// What the connection begins with, besides the shard's configuration.
+    pub settings: Vec<Setting>,
     /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
@@ -50,6 +52,8 @@ pub enum OpenError {
     NoPort,
     /// A table is full.
     Full,
+    /// A setting is impossible.
+    Setting(SettingError),
 }
 
 impl OpenError {
@@ -72,6 +76,7 @@ impl fmt::Display for OpenError {
             Self::InUse => f.write_str("the addresses and ports are in use"),
             Self::NoPort => f.write_str("no local port is free towards this peer"),
             Self::Full => f.write_str("a table is full"),
+            Self::Setting(error) => error.fmt(f),
         }
     }
 }
@@ -97,8 +102,15 @@ impl Shard {
 
     /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
-        let (local, local_port) = (None, None);
-        let open = Open { local, local_port, remote, remote_port: port, service, user: 0 };
+        let open = Open {
+            local: None,
+            local_port: None,
+            remote,
+            remote_port: port,
+            service,
+            settings: Vec::new(),
+            user: 0,
+        };
         match self.open(&open, now) {
             Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
@@ -119,7 +131,12 @@ impl Core {
             return Err(OpenError::Full);
         }
         let mss = self.mss_for(&tuple.remote);
-        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
+        let mut env = self.env();
+        let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
+        if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
+            tcb.release(&mut env);
+            return Err(OpenError::Setting(error));
+        }
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
         let flow = FlowRef::new(FlowKind::Tcb, id.index);
@@ -172,7 +189,8 @@ mod tests {
 
     fn open() -> Open {
         let (local, local_port) = (None, None);
-        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, user: 9 }
+        let settings = Vec::new();
+        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
     #[test]

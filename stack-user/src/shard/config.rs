@@ -52,7 +52,7 @@ pub struct LocalAddr {
 pub struct Secrets {
     /// Of the flow table's hash.
     pub flow: [u8; 16],
-    /// Of initial sequence numbers (RFC 6528).
+    /// Of initial sequence numbers (RFC 6528), and of those that are SYN cookies.
     pub isn: [u8; 16],
     /// Of timestamp offsets.
     pub stamp: [u8; 16],

@@ -6,6 +6,7 @@
 use stack_ebpf::cookie::{self, Keys, MSS, Offered, Period};
 use stack_ebpf::siphash::Key;
 
+use super::Secrets;
 use super::demux::Arrival;
 use super::inner::{Core, flow_name};
 use super::open::Completion;
@@ -19,7 +20,7 @@ impl Core {
     /// Answers a SYN by a cookie.
     pub(super) fn send_cookie(&mut self, arrival: &Arrival<'_>, listener: u16, now: Instant) {
         let period = Period::at(now.as_nanos());
-        let keys = self.cookie_keys(period);
+        let keys = self.cookies.keys(&self.config.secrets, period);
         if let Some(listening) = self.listeners.at_mut(listener) {
             listening.cookies_until = Some(period.0.wrapping_add(1));
         }
@@ -42,7 +43,7 @@ impl Core {
         self.reply_bare(arrival.mac, arrival.tuple, bare);
     }
 
-    /// An acknowledgment that reached a listener: a connection, if it answers a cookie of ours, else a
+    /// An acknowledgment that reached a listener, or a half-open entry with another ISS: a connection, if it answers a cookie of ours, else a
     /// RST (RFC 9293, 3.10.7.2, second). A listener that sent no cookie lately does not look, so that
     /// nothing can be guessed there.
     pub(super) fn take_cookie(
@@ -61,6 +62,11 @@ impl Core {
             self.counters.count(Counter::CookiesFailed);
             return Completion::Refuse;
         };
+        if self.cookies.is_spent(arrival.hash, record.iss) {
+            // What is late of a connection that is over must not make another.
+            self.counters.count(Counter::CookiesFailed);
+            return Completion::Refuse;
+        }
         self.counters.count(Counter::CookiesReceived);
         if !self.has_room_for_conn(listener) {
             return match self.config.tcp.abort_on_overflow {
@@ -68,12 +74,17 @@ impl Core {
                 false => Completion::Drop,
             };
         }
+        if let Some(half_open) = self.find(arrival.hash, &arrival.tuple) {
+            // The same SYN came again when there was room for an entry.
+            self.remove_half_open(half_open.index());
+        }
         let Some(index) = self.establish(&record, now) else { return Completion::Drop };
         if self.flows.insert(arrival.hash, FlowRef::new(FlowKind::Tcb, index)).is_err() {
             self.counters.count(Counter::TableFull);
             self.withdraw(index, listener);
             return Completion::Drop;
         }
+        self.cookies.spend(arrival.hash, record.iss);
         self.counters.count(Counter::PassiveOpens);
         self.learn_way_back(&record.tuple, arrival.mac, now);
         Completion::Open(index)
@@ -86,7 +97,7 @@ impl Core {
         (listener, period): (u16, Period),
         now: Instant,
     ) -> Option<HalfOpen> {
-        let keys = self.cookie_keys(period);
+        let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
         let mss = cookie::decode(&keys, &flow_name(&arrival.tuple), irs.0, iss.0, period)?;
@@ -105,15 +116,6 @@ impl Core {
         Some(record)
     }
 
-    /// The keys for this period's cookies and the last one's.
-    fn cookie_keys(&mut self, period: Period) -> Keys {
-        if self.cookie_keys.0 != period.epoch() {
-            let keys = Keys::at(Key::new(self.config.secrets.isn), period);
-            self.cookie_keys = (period.epoch(), keys);
-        }
-        self.cookie_keys.1
-    }
-
     /// Takes back a connection that found no room in the flow table.
     fn withdraw(&mut self, index: u32, listener: u16) {
         if let Some(listening) = self.listeners.at_mut(listener) {
@@ -122,3 +124,50 @@ impl Core {
         self.forget(index);
     }
 }
+
+/// What a shard knows of its cookies.
+pub(super) struct Cookies {
+    /// Their keys, and the epoch that these are for.
+    keys: (u32, Keys),
+    /// Marks of cookies that made a connection. One that has room nowhere takes another's place, which
+    /// may then be used again: as everywhere else.
+    spent: Vec<u64>,
+}
+
+impl Cookies {
+    pub(super) fn new(secrets: &Secrets) -> Self {
+        let period = Period(0);
+        let keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        Self { keys, spent: Vec::new() }
+    }
+
+    /// The keys for this period's cookies and the last one's.
+    fn keys(&mut self, secrets: &Secrets, period: Period) -> Keys {
+        if self.keys.0 != period.epoch() {
+            self.keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        }
+        self.keys.1
+    }
+
+    /// Whether the cookie has made a connection before. While that lives nobody asks.
+    fn is_spent(&self, hash: u64, iss: SeqNum) -> bool {
+        self.spent.get(place(hash)) == Some(&mark(hash, iss))
+    }
+
+    fn spend(&mut self, hash: u64, iss: SeqNum) {
+        self.spent.resize(SPENT, 0);
+        self.spent[place(hash)] = mark(hash, iss);
+    }
+}
+
+/// Never zero.
+fn mark(hash: u64, iss: SeqNum) -> u64 {
+    (hash ^ u64::from(iss.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1
+}
+
+fn place(hash: u64) -> usize {
+    hash as usize % SPENT
+}
+
+/// Spent cookies that are known, at eight bytes each once the first was spent.
+const SPENT: usize = 1 << 14;

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
+use stack_ebpf::flow::{FlowName, sequence_clock};
+use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::cookies::Cookies;
 use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::Reply;
@@ -57,6 +60,7 @@ pub(super) struct Core {
     pub is_time_wait_armed: bool,
     /// RSTs sent in this second.
     pub resets: (u64, u32),
+    pub cookies: Cookies,
 }
 
 /// How far a shutdown is.
@@ -201,6 +205,7 @@ impl Core {
             generation: 0,
             is_time_wait_armed: false,
             resets: (0, 0),
+            cookies: Cookies::new(&config.secrets),
             config,
         }
     }
@@ -264,8 +269,8 @@ impl Core {
     /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
-        let clock = (now.as_nanos() / 4_000) as u32;
-        SeqNum(keyed_hash(&self.config.secrets.isn, tuple) as u32) + clock
+        let offset = flow_name(tuple).sequence_offset(&Key::new(self.config.secrets.isn));
+        SeqNum(offset) + sequence_clock(now.as_nanos()) as u32
     }
 
     /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC 9293,
@@ -286,7 +291,7 @@ impl Core {
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
     /// its lives (RFC 7323, section 5.4).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
-        keyed_hash(&self.config.secrets.stamp, tuple) as u32
+        flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
     }
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).
@@ -308,6 +313,12 @@ impl Core {
             }
         }
     }
+}
+
+/// A connection's name, as the XDP program knows it.
+pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {
+    let FourTuple { local, remote, local_port, remote_port } = *tuple;
+    FlowName { local: local.0, remote: remote.0, local_port, remote_port }
 }
 
 /// A keyed hash of a connection's name.

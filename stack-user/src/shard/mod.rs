@@ -7,6 +7,7 @@
 
 mod active;
 mod config;
+mod cookies;
 mod deliver;
 mod demux;
 mod handle;

@@ -6,8 +6,9 @@ use super::inner::Core;
 use super::open::Completion;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tables::listeners::Listening;
 use crate::tcp::{
-    HalfOpenVerdict, ListenVerdict, Segment, State, TimeWait, TimeWaitVerdict, on_listen,
+    HalfOpenVerdict, ListenVerdict, Segment, SeqNum, State, TimeWait, TimeWaitVerdict, on_listen,
 };
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -62,7 +63,10 @@ impl Shard {
                 self.core.counters.count(Counter::ChallengeAcksLimited);
             }
             HalfOpenVerdict::Refuse => {
-                self.core.refuse(mac, arrival.tuple, &arrival.segment, now);
+                // It may answer a cookie that was sent before there was room for this entry.
+                let listener = record.listener;
+                let completion = self.core.take_cookie(arrival, listener, now);
+                self.on_completion(completion, arrival, now);
             }
             HalfOpenVerdict::Remove => {
                 if arrival.segment.has(Flags::RST) {
@@ -96,27 +100,29 @@ impl Shard {
     }
 
     fn on_time_wait(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
-        let until = self.core.time_wait_end(now);
+        let whole = self.core.config.tcp.time_wait;
         let Some(record) = self.core.time_waits.get(index) else { return };
-        match record.on_segment(&arrival.segment) {
+        let verdict = record.on_segment(&arrival.segment, record.age(whole, now));
+        match verdict {
             TimeWaitVerdict::Drop => {}
             TimeWaitVerdict::Reuse { above } => {
-                if let Some(listener) = self.core.listener_for(arrival)
-                    && !self.core.half_open.is_full()
-                {
-                    self.core.time_waits.remove(index);
-                    let flow = FlowRef::new(FlowKind::TimeWait, index);
-                    self.core.flows.remove(arrival.hash, flow);
-                    self.core.counters.count(Counter::TimeWaitReuses);
-                    self.core.open_passive(arrival, (listener, Some(above)), now);
+                if let Some(listener) = self.core.listener_for(arrival) {
+                    self.core.reopen(index, arrival, (listener, above), now);
                 }
             }
-            verdict @ (TimeWaitVerdict::Acknowledge | TimeWaitVerdict::Restart) => {
-                let bare = record.ack(now);
-                if verdict == TimeWaitVerdict::Restart {
-                    self.core.time_waits.restart(index, until);
+            TimeWaitVerdict::Restart => {
+                self.core.time_waits.restart(index, now + whole);
+                self.core.acknowledge_old(index, arrival, now);
+            }
+            TimeWaitVerdict::Acknowledge | TimeWaitVerdict::Stale => {
+                if verdict == TimeWaitVerdict::Stale {
+                    self.core.counters.count(Counter::PawsDropped);
                 }
-                self.core.reply_bare(arrival.mac, arrival.tuple, bare);
+                if self.core.time_waits.may_answer(index, now) {
+                    self.core.acknowledge_old(index, arrival, now);
+                } else {
+                    self.core.counters.count(Counter::ChallengeAcksLimited);
+                }
             }
         }
     }
@@ -130,7 +136,8 @@ impl Shard {
         match on_listen(&arrival.segment) {
             ListenVerdict::Drop => self.core.counters.count(Counter::DropNoSocket),
             ListenVerdict::Refuse => {
-                self.core.refuse(arrival.mac, tuple, &arrival.segment, now);
+                let completion = self.core.take_cookie(arrival, listener, now);
+                self.on_completion(completion, arrival, now);
             }
             ListenVerdict::Open if self.core.shutdown.is_some() => {
                 self.core.counters.count(Counter::DropShutdown);
@@ -153,6 +160,43 @@ impl Core {
         is_deferred
     }
 
+    /// A new connection takes the name of one in TIME-WAIT (RFC 6191). As on Linux neither the SYN
+    /// queue nor a cookie stands between: the peer has proved to be one.
+    fn reopen(
+        &mut self,
+        index: u32,
+        arrival: &Arrival<'_>,
+        (listener, above): (u16, SeqNum),
+        now: Instant,
+    ) {
+        let is_overflowing =
+            self.listeners.at(listener).is_none_or(Listening::is_accept_queue_full);
+        if is_overflowing {
+            return self.counters.count(Counter::AcceptQueueFull);
+        }
+        if self.half_open.is_full() {
+            return self.counters.count(Counter::HalfOpenFull);
+        }
+        self.end_time_wait(index);
+        self.counters.count(Counter::TimeWaitReuses);
+        self.open_passive(arrival, (listener, Some(above)), now);
+    }
+
+    /// Forgets a TIME-WAIT record before its time.
+    pub(super) fn end_time_wait(&mut self, index: u32) {
+        if let Some(record) = self.time_waits.remove(index) {
+            let hash = self.hasher.hash(&record.tuple);
+            self.flows.remove(hash, FlowRef::new(FlowKind::TimeWait, index));
+        }
+    }
+
+    fn acknowledge_old(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
+        let offset = self.stamp_offset(&arrival.tuple);
+        let Some(record) = self.time_waits.get(index) else { return };
+        let bare = record.ack(offset, now);
+        self.reply_bare(arrival.mac, arrival.tuple, bare);
+    }
+
     /// The listener that a SYN reaches, unless the shard is shutting down.
     fn listener_for(&self, arrival: &Arrival<'_>) -> Option<u16> {
         let is_syn = arrival.segment.has(Flags::SYN) && !arrival.segment.has(Flags::ACK);
@@ -165,15 +209,15 @@ impl Core {
 
     /// A connection that reached TIME-WAIT becomes a record; its unread text stays with its service.
     fn enter_time_wait(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
-        let until = self.time_wait_end(now);
+        let whole = self.config.tcp.time_wait;
         let Some(conn) = self.conns.get_mut(index) else { return };
         if conn.tcb.state() != State::TimeWait || conn.is_detached {
             return;
         }
         conn.is_detached = true;
         conn.tcb.stop_timers();
-        let record = TimeWait::of(&conn.tcb, until);
-        let bare = record.ack(now);
+        let record = TimeWait::of(&conn.tcb, whole, now);
+        let bare = record.ack(conn.tcb.stamp_offset(), now);
         let old = FlowRef::new(FlowKind::Tcb, index);
         if arrival.segment.has(Flags::FIN) {
             self.reply_bare(arrival.mac, arrival.tuple, bare);
@@ -188,9 +232,5 @@ impl Core {
                 self.counters.count(Counter::TimeWaitOverflow);
             }
         }
-    }
-
-    fn time_wait_end(&self, now: Instant) -> Instant {
-        now + self.config.tcp.time_wait
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Listening {
     pub half_open: u32,
     /// Open connections that nobody has accepted, oldest first.
     pub queue: VecDeque<TcbId>,
+    /// The last period in which an acknowledgment may answer a SYN cookie.
+    pub cookies_until: Option<u32>,
     /// How often the SYN-ACK timer fires before an acknowledgment without data opens a connection.
     pub deferred_timeouts: u8,
     /// The receive window of its connections in octets, where a setting says it.
@@ -143,6 +145,7 @@ impl Listening {
         Self {
             half_open: 0,
             queue: VecDeque::new(),
+            cookies_until: None,
             deferred_timeouts: listener.deferred_timeouts(),
             receive_buffer,
             max_segment,

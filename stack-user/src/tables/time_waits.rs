@@ -71,6 +71,12 @@ impl TimeWaits {
         self.entries.get(index)?.record.as_ref()
     }
 
+    /// Whether the record at `index` may answer what does not fit now: see [`TimeWait::may_answer`].
+    pub fn may_answer(&mut self, index: u32, now: Instant) -> bool {
+        let entry = self.entries.get_mut(index).and_then(|entry| entry.record.as_mut());
+        entry.is_some_and(|record| record.may_answer(now))
+    }
+
     /// 2MSL begins anew for the record at `index`: it ends at `deadline`, which is not before the end
     /// of any other.
     pub fn restart(&mut self, index: u32, deadline: Instant) {

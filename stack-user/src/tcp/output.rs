@@ -90,7 +90,7 @@ impl HalfOpen {
             window: self.window,
             options: Options {
                 mss: Some(mss),
-                window_scale: offer.window_scale.map(|_| config.window_scale()),
+                window_scale: offer.window_scale.map(|_| self.scale),
                 sack_permitted: offer.sack_permitted,
                 timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
                 user_timeout: config.advertise_user_timeout.map(own::to_wire),
@@ -101,9 +101,10 @@ impl HalfOpen {
 }
 
 impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
+    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
+    /// connection's timestamp offset.
+    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
+        let stamp = stamp_clock(now).wrapping_add(offset);
         Bare {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
@@ -319,7 +320,7 @@ impl Tcb {
         let scale = (is_first && config.window_scaling) || self.rcv.scale > 0;
         Options {
             mss: Some(self.rcv.mss),
-            window_scale: scale.then_some(config.window_scale()),
+            window_scale: scale.then_some(self.rcv.scale),
             sack_permitted: (is_first && config.sack) || self.snd.sack,
             timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
             user_timeout: self.wire_timeout(config),

@@ -263,5 +263,6 @@ fn established_text_for_a_host_that_is_gone_ends_unreachable() {
 
 fn to_node_1() -> Open {
     let (local, local_port) = (None, None);
-    Open { local, local_port, remote: addr(2), remote_port: PORT, service: 0, user: 0 }
+    let settings = Vec::new();
+    Open { local, local_port, remote: addr(2), remote_port: PORT, service: 0, settings, user: 0 }
 }

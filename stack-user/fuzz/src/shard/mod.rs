@@ -181,6 +181,7 @@ impl World {
             remote: Host::any(source).addr(),
             remote_port: 7 + source.u16() % 4,
             service: source.u16() % 5,
+            settings: Vec::new(),
             user: 0,
         };
         let id = self.shard.open(&open, self.now);

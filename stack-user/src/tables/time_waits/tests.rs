@@ -18,7 +18,7 @@ fn record(port: u16, deadline: u64) -> TimeWait {
         rcv_nxt: SeqNum(0),
         recent: 0,
         has_stamps: false,
-        stamp_offset: 0,
+        answers_from: 0,
         deadline: Instant::from_millis(deadline),
         window: 0,
     }

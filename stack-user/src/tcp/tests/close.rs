@@ -1,6 +1,7 @@
 //! Closing: every order, half-close, abort, and the records that follow.
 
 use super::*;
+use crate::time::Duration;
 
 const FIN_ACK: Flags = Flags(0x11);
 
@@ -120,7 +121,7 @@ fn time_wait() -> TimeWait {
     bench.close();
     bench.sent();
     bench.arrive(segment(IRS + 1, ISS + 2, FIN_ACK, &[]));
-    TimeWait::of(&bench.tcb, Instant::from_millis(60_000))
+    TimeWait::of(&bench.tcb, Duration::from_secs(60), Instant::ZERO)
 }
 
 // RFC 9293 3.10.7.4 TIME-WAIT; RFC 1337; RFC 6191.
@@ -128,7 +129,8 @@ fn time_wait() -> TimeWait {
 fn time_wait_answers_old_segments_survives_rst_and_gives_way_to_a_newer_syn() {
     let record = time_wait();
     assert_eq!((record.snd_nxt, record.rcv_nxt), (SeqNum(ISS + 2), SeqNum(IRS + 2)));
-    let verdict = |seq, flags, text| record.on_segment(&segment(seq, ISS + 2, flags, text));
+    let verdict =
+        |seq, flags, text| record.on_segment(&segment(seq, ISS + 2, flags, text), Duration::ZERO);
     assert_eq!(verdict(IRS + 1, FIN_ACK, &[]), TimeWaitVerdict::Restart);
     assert_eq!(verdict(IRS + 2, RST, &[]), TimeWaitVerdict::Drop);
     assert_eq!(verdict(IRS + 2, ACK, &[]), TimeWaitVerdict::Drop);
@@ -143,7 +145,7 @@ fn time_wait_timestamps_decide_before_sequence_numbers() {
     let record = TimeWait { recent: 100, has_stamps: true, ..time_wait() };
     let verdict = |seq, value| {
         let options = Options { timestamps: Some(Timestamps { value, echo: 0 }), ..Options::NONE };
-        record.on_segment(&Segment { options, ..segment(seq, 0, SYN, &[]) })
+        record.on_segment(&Segment { options, ..segment(seq, 0, SYN, &[]) }, Duration::ZERO)
     };
     let reuse = TimeWaitVerdict::Reuse { above: SeqNum(ISS + 2) };
     assert_eq!(verdict(IRS - 1000, 101), reuse);
