@@ -10,7 +10,7 @@ use super::recovery::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
 use crate::wire::{FourTuple, checksum};
 
@@ -452,7 +452,7 @@ impl Tcb {
         }
         if let Kind::Again(again) = plan.kind {
             env.counters.add(Counter::DataBytesOut, plan.text.into());
-            self.snd.sent_at = now;
+            self.snd.sent_at = stamp_clock(now);
             self.on_sent_again(again, env, now);
         } else {
             self.on_new_sent(plan, env, now);
@@ -467,14 +467,15 @@ impl Tcb {
         } else {
             return;
         }
-        self.snd.sent_at = now;
+        self.snd.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
         if self.timers.retransmit == Instant::NEVER {
             self.timers.retransmit = now + self.rtt.timeout();
         }
     }
 
-    fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, _now: Instant) {
+    fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
+        self.rtt.on_syn_sent(now);
         self.owed.syn = false;
         if self.snd.nxt.is_after(plan.seq) {
             env.counters.count(Counter::Retransmits);
@@ -486,7 +487,8 @@ impl Tcb {
     fn on_text_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
         env.counters.add(Counter::DataBytesOut, plan.text.into());
         if self.flight.is_empty() {
-            self.cc.on_resumed(now.since(self.snd.sent_at), self.rtt.timeout());
+            let idle = stamp_clock(now).wrapping_sub(self.snd.sent_at);
+            self.cc.on_resumed(Duration::from_millis(idle.into()), self.rtt.timeout());
         }
         let mut marks = Marks::NONE;
         for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
