@@ -4,9 +4,9 @@
 //! front of it whatever they are.
 
 use super::congestion::Usage;
-use super::flight::{Marks, Sent};
+use super::flight::Marks;
 use super::own::{self, Switch};
-use super::recovery::Again;
+use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
@@ -296,35 +296,9 @@ impl Tcb {
         is_meant.then(|| up.since(plan.seq).min(0xffff) as u16)
     }
 
-    /// A segment of the flight, cut or joined to what a segment may be now.
+    /// A segment of the flight, again.
     fn plan_again(&mut self, again: Again, env: &mut Env<'_>) -> Option<Plan> {
-        let records = &mut env.pool.records;
-        let first = *records.at(again.index);
-        let edge = self.snd.una + self.snd.wnd;
-        let inside = if first.seq.is_before(edge) { edge.since(first.seq) } else { u32::MAX };
-        let most = self.max_text_now().min(inside) as u16;
-        if first.len > most && !self.flight.split(records, again.index, most) {
-            env.counters.count(Counter::FlightRecordsFull);
-            return None;
-        }
-        if first.len > most
-            && let Some(recovery) = &mut self.recovery
-        {
-            recovery.count(first.marks);
-        }
-        while let Some(next) = self.flight.after(records, again.index)
-            && self.can_join(*records.at(again.index), *records.at(next), most)
-            && let Some(second) = self.flight.join(records, again.index)
-        {
-            if let Some(recovery) = &mut self.recovery {
-                recovery.uncount(second.marks);
-                recovery.hint = None;
-                if !self.snd.sack {
-                    recovery.limit_duplicates(self.flight.len());
-                }
-            }
-        }
-        let sent = records.at(again.index);
+        let sent = self.fit_again(again, self.max_text_now(), env)?;
         let mut flags = Flags::ACK;
         for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
             if sent.marks.has(mark) {
@@ -332,14 +306,6 @@ impl Tcb {
             }
         }
         Some(Plan { seq: sent.seq, text: sent.len.into(), flags, kind: Kind::Again(again) })
-    }
-
-    /// Whether the segment after one that goes again may go with it: short ones need not be short
-    /// twice (RFC 9293, 3.8.6.2.1: the retransmission may be packed anew).
-    fn can_join(&self, first: Sent, second: Sent, most: u16) -> bool {
-        u32::from(first.len) + u32::from(second.len) <= u32::from(most)
-            && !second.marks.has(Marks::SACKED)
-            && !second.marks.has(Marks::RESENT)
     }
 
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {

@@ -2,6 +2,7 @@
 
 mod close;
 mod open;
+mod recovery;
 mod transfer;
 
 use super::pool::Pool;
