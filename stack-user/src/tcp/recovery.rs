@@ -342,7 +342,9 @@ impl Tcb {
             }
             let ssthresh = self.cc.window().ssthresh().unwrap_or(u32::MAX);
             let let_out = recovery.rate.on_delivered(report, ssthresh, pipe);
-            self.cc.set_window(pipe + let_out);
+            // RFC 6582 3.2 step 3: the hole that a partial acknowledgment names goes at once.
+            let is_partial = !self.snd.sack && report.is_progress;
+            self.cc.set_window(pipe + let_out.max(u32::from(is_partial)));
         } else if report.is_progress {
             self.cc.on_delivered(report.delivered, at);
         }
