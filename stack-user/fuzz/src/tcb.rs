@@ -134,9 +134,11 @@ impl World {
             7 => self.send(source),
             8 => self.consume(source),
             9 | 10 => self.wait(source),
-            11 if source.below(4) == 0 => self.env(|tcb, env| tcb.close(env)),
+            11 if source.below(4) == 0 => {
+                let now = self.now;
+                self.env(|tcb, env| tcb.close(env, now));
+            }
             12 if source.below(16) == 0 => self.env(|tcb, env| tcb.abort(env)),
-            13 => self.tcb.set_nodelay(source.bool()),
             14 => self.handshake(source),
             _ => self.now = self.now + Duration::from_micros(source.scaled(24)),
         }

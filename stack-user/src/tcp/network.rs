@@ -70,14 +70,14 @@ impl Tcb {
         } else if mtu - headers >= self.snd.proven {
             self.shrink_segments(mtu, env);
         } else {
-            self.own_mut().claimed_mtu = Some(mtu);
+            self.own_mut().claimed_mtu = Some((mtu, seq));
         }
     }
 
     /// A timeout: a smaller MTU that was claimed before may well be the reason.
     pub(super) fn on_timeout_proves_mtu(&mut self, env: &mut Env<'_>) {
         let claimed = self.own.as_mut().and_then(|own| own.claimed_mtu.take());
-        if let Some(mtu) = claimed.filter(|mtu| mtu - self.headers() < self.snd.mss) {
+        if let Some((mtu, _)) = claimed.filter(|(mtu, _)| mtu - self.headers() < self.snd.mss) {
             self.shrink_segments(mtu, env);
         }
     }
@@ -94,6 +94,10 @@ impl Tcb {
     /// `acked` octets arrived; segments of that length, or of the longest, are known to fit.
     pub(super) fn note_proven(&mut self, acked: u32) {
         self.snd.proven = self.snd.proven.max(acked.min(u32::from(self.snd.mss)) as u16);
+        let una = self.snd.una;
+        if let Some(own) = &mut self.own {
+            own.claimed_mtu = own.claimed_mtu.filter(|(_, seq)| !seq.is_before(una));
+        }
     }
 
     /// Octets of the headers in front of the text and the options.

@@ -130,7 +130,7 @@ impl Tcb {
         // RFC 6298 5.1 restarts nothing for a retransmission, but the timer is for the first
         // segment: it was sent now.
         if is_first {
-            self.timers.retransmit = now + self.rtt.timeout();
+            self.timers.retransmit = self.next_timeout(env.config, now);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::congestion::Algorithm;
 use super::own::Switch;
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
+use super::timers::NEVER_SILENT;
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
@@ -179,7 +180,7 @@ impl Tcb {
     /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where the
     /// user has closed for good, the peer does not answer.
     pub fn is_stuck(&self) -> bool {
-        let is_silent = self.timers.silent_since != 0 && !self.snd.buffer.is_empty();
+        let is_silent = self.timers.silent_since != NEVER_SILENT && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
     }
 

@@ -181,6 +181,7 @@ impl World {
             remote: Host::any(source).addr(),
             remote_port: 7 + source.u16() % 4,
             service: source.u16() % 5,
+            settings: Vec::new(),
             user: 0,
         };
         let id = self.shard.open(&open, self.now);
@@ -270,6 +271,7 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
             replies: 8,
             resets_per_second: 20,
             buffers: 1 << 20,
+            orphans: 2,
         },
         tcp,
     }
