@@ -244,14 +244,14 @@ impl Core {
     }
 
     /// Sees that the wheel looks at a connection by its deadline.
-    pub(super) fn arm(&mut self, index: u32) {
+    pub(super) fn arm(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get(index) else { return };
         let place = index as usize;
         if place >= self.alarms.len() {
             self.alarms.resize(place + 1, Alarm::default());
         }
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline());
+        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline(now));
     }
 
     /// Arms the wheel anew for something that has no earlier entry; returns the generation.
