@@ -11,6 +11,8 @@ impl Shard {
     /// Runs timers that are due, at most a bounded number of them.
     pub fn on_timers(&mut self, now: Instant) {
         if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
+            // Once: a RST may still wait for its next hop.
+            self.core.shutdown = Some(Instant::NEVER);
             self.abort_all(now);
         }
         self.core.publish_due(now);
@@ -37,7 +39,8 @@ impl Shard {
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
-        let shutdown = self.core.shutdown.filter(|_| !self.core.conns.is_empty());
+        let has_conns = !self.core.conns.is_empty();
+        let shutdown = self.core.shutdown.filter(|end| has_conns && *end != Instant::NEVER);
         let publish = self.core.publisher.next_deadline();
         [wheel, shutdown, publish].into_iter().flatten().min()
     }

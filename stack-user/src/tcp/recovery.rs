@@ -236,7 +236,7 @@ impl Tcb {
     /// sender that knows its segments.
     fn is_loss_certain(&self) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| {
-            recovery.lost > 0 || (recovery.sacked >= DUPLICATES && self.flight.len() > 0)
+            recovery.lost > 0 || (recovery.sacked >= DUPLICATES && !self.flight.is_empty())
         })
     }
 
