@@ -116,7 +116,7 @@ counters! {
     WindowProbes => "window_probes",
     /// Connections that entered TIME-WAIT.
     TimeWaits => "time_waits",
-    /// TIME-WAIT records taken over by a new SYN (RFC 6191).
+    /// TIME-WAIT records that gave way to a new SYN, a peer's (RFC 6191) or our own.
     TimeWaitReuses => "time_wait_reuses",
     /// Connections closed without TIME-WAIT because its table was full.
     TimeWaitOverflow => "time_wait_overflow",

@@ -8,8 +8,9 @@ use super::Shard;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb, Unreachable};
+use crate::tcp::{CloseReason, Setting, SettingError, Tcb, TimeWait, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -29,6 +30,8 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
+    /// What the connection begins with, besides the shard's configuration.
+    pub settings: Vec<Setting>,
     /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
@@ -50,6 +53,8 @@ pub enum OpenError {
     NoPort,
     /// A table is full.
     Full,
+    /// A setting is impossible.
+    Setting(SettingError),
 }
 
 impl OpenError {
@@ -72,6 +77,7 @@ impl fmt::Display for OpenError {
             Self::InUse => f.write_str("the addresses and ports are in use"),
             Self::NoPort => f.write_str("no local port is free towards this peer"),
             Self::Full => f.write_str("a table is full"),
+            Self::Setting(error) => error.fmt(f),
         }
     }
 }
@@ -97,8 +103,15 @@ impl Shard {
 
     /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
-        let (local, local_port) = (None, None);
-        let open = Open { local, local_port, remote, remote_port: port, service, user: 0 };
+        let open = Open {
+            local: None,
+            local_port: None,
+            remote,
+            remote_port: port,
+            service,
+            settings: Vec::new(),
+            user: 0,
+        };
         match self.open(&open, now) {
             Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
@@ -112,14 +125,24 @@ impl Core {
             return Err(OpenError::ShuttingDown);
         }
         self.next_hop(open.remote).ok_or(OpenError::NoRoute)?;
-        let tuple = self.choose_name(open)?;
-        let (iss, offset) = (self.isn(&tuple, now), self.stamp_offset(&tuple));
+        let (tuple, old) = self.choose_name(open, now)?;
         if self.conns.is_full() {
             self.counters.count(Counter::TableFull);
             return Err(OpenError::Full);
         }
+        let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
+        if let Some(index) = old {
+            self.end_time_wait(index);
+            self.counters.count(Counter::TimeWaitReuses);
+        }
+        let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
         let mss = self.mss_for(&tuple.remote);
-        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
+        let mut env = self.env();
+        let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
+        if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
+            tcb.release(&mut env);
+            return Err(OpenError::Setting(error));
+        }
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
         let flow = FlowRef::new(FlowKind::Tcb, id.index);
@@ -131,8 +154,13 @@ impl Core {
         Ok(id)
     }
 
-    /// The name of a connection to be opened: unused, with an address of ours.
-    fn choose_name(&mut self, open: &Open) -> Result<FourTuple, OpenError> {
+    /// The name of a connection to be opened, with an address of ours; and the TIME-WAIT record that
+    /// gives way to it, if one does.
+    fn choose_name(
+        &mut self,
+        open: &Open,
+        now: Instant,
+    ) -> Result<(FourTuple, Option<u32>), OpenError> {
         let Open { remote, remote_port, .. } = *open;
         let is_fit = |addr: &Addr| match open.local {
             Some(local) => *addr == local,
@@ -141,23 +169,56 @@ impl Core {
         let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let (flows, hasher, listeners) = (&self.flows, &self.hasher, &self.listeners);
-        let is_free = |local_port: u16| {
-            let tuple = FourTuple { local_port, ..tuple };
-            flows.find(hasher.hash(&tuple), |_| true).is_none()
-        };
-        // As on Linux a port that is listened on is not chosen, though it may be asked for.
-        let is_fit = |port: u16| is_free(port) && !listeners.has_port(port);
+        let named = |local_port| FourTuple { local_port, ..tuple };
         let local_port = match open.local_port {
-            Some(port) if is_free(port) => port,
-            Some(_) => return Err(OpenError::InUse),
+            Some(port) => port,
             None => {
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
-                self.ports.choose(start, is_fit).ok_or(OpenError::NoPort)?
+                let mut ports = core::mem::take(&mut self.ports);
+                let port = ports.choose(start, |port| self.fit(&named(port), now));
+                self.ports = ports;
+                port.ok_or(OpenError::NoPort)?
             }
         };
-        Ok(FourTuple { local_port, ..tuple })
+        match self.user_of(&named(local_port), now) {
+            NameUser::None => Ok((named(local_port), None)),
+            NameUser::OldEnough(index) => Ok((named(local_port), Some(index))),
+            NameUser::Other => Err(OpenError::InUse),
+        }
     }
+
+    /// Whether the port of this name may be chosen. As on Linux one that is listened on is not, though
+    /// it may be asked for.
+    fn fit(&self, tuple: &FourTuple, now: Instant) -> Fit {
+        if self.listeners.has_port(tuple.local_port) {
+            return Fit::Taken;
+        }
+        match self.user_of(tuple, now) {
+            NameUser::None => Fit::Free,
+            NameUser::OldEnough(_) => Fit::Spare,
+            NameUser::Other => Fit::Taken,
+        }
+    }
+
+    fn user_of(&self, tuple: &FourTuple, now: Instant) -> NameUser {
+        let Some(flow) = self.find(self.hasher.hash(tuple), tuple) else { return NameUser::None };
+        let whole = self.config.tcp.time_wait;
+        let is_old = |record: &TimeWait| record.may_be_reopened(record.age(whole, now));
+        match flow.kind() {
+            FlowKind::TimeWait if self.time_waits.get(flow.index()).is_some_and(is_old) => {
+                NameUser::OldEnough(flow.index())
+            }
+            _ => NameUser::Other,
+        }
+    }
+}
+
+/// What uses the name of a connection.
+enum NameUser {
+    None,
+    /// A TIME-WAIT record that may give way, at this index.
+    OldEnough(u32),
+    Other,
 }
 
 #[cfg(test)]
@@ -172,7 +233,8 @@ mod tests {
 
     fn open() -> Open {
         let (local, local_port) = (None, None);
-        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, user: 9 }
+        let settings = Vec::new();
+        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
     #[test]

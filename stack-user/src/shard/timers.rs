@@ -11,8 +11,6 @@ impl Shard {
     /// Runs timers that are due, at most a bounded number of them.
     pub fn on_timers(&mut self, now: Instant) {
         if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
-            // Once: a RST may still wait for its next hop.
-            self.core.shutdown = Some(Instant::NEVER);
             self.abort_all(now);
         }
         self.core.publish_due(now);
@@ -39,8 +37,8 @@ impl Shard {
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
-        let has_conns = !self.core.conns.is_empty();
-        let shutdown = self.core.shutdown.filter(|end| has_conns && *end != Instant::NEVER);
+        let shutdown =
+            self.core.shutdown.filter(|at| *at != Instant::NEVER && !self.core.conns.is_empty());
         let publish = self.core.publisher.next_deadline();
         [wheel, shutdown, publish].into_iter().flatten().min()
     }
@@ -73,6 +71,8 @@ impl Shard {
     }
 
     fn abort_all(&mut self, now: Instant) {
+        // Once: a RST may have to wait for its next hop, which has a time of its own.
+        self.core.shutdown = Some(Instant::NEVER);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.tcb.abort(&mut env);

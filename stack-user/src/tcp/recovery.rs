@@ -109,6 +109,16 @@ impl Recovery {
         self.waiting -= u32::from(is_waiting(marks));
     }
 
+    /// Without SACK a duplicate stands for a segment that is out, and never for a hole: there are
+    /// not more of them than there can be of those. `out` segments are.
+    pub fn limit_duplicates(&mut self, out: u32) {
+        self.sacked = self.sacked.min(self.most_duplicates(out));
+    }
+
+    fn most_duplicates(&self, out: u32) -> u32 {
+        out.saturating_sub(self.lost.max(1))
+    }
+
     /// The counts gain a segment with these marks.
     pub fn count(&mut self, marks: Marks) {
         let is = |mark| u32::from(marks.has(mark));
@@ -198,14 +208,12 @@ impl Tcb {
                 recovery.sacked = 0;
             }
         }
-        // The hole itself is not among them.
-        let most = out.saturating_sub(recovery.lost.max(1));
         let is_repeat = recovery.phase == CaState::Loss && !nxt.is_after(recovery.end);
-        if report.is_duplicate && !is_repeat && recovery.sacked < most {
+        if report.is_duplicate && !is_repeat && recovery.sacked < recovery.most_duplicates(out) {
             recovery.sacked += 1;
             report.delivered += 1;
         }
-        recovery.sacked = recovery.sacked.min(most);
+        recovery.limit_duplicates(out);
     }
 
     /// RFC 6675 5 (A) and RFC 6582 3.2 step 3: a phase ends when all that was sent at its begin is
@@ -390,6 +398,9 @@ impl Tcb {
             at = self.flight.after(&env.pool.records, index);
         }
         recovery.hint = None;
+        if !self.snd.sack {
+            recovery.limit_duplicates(self.flight.len());
+        }
         if recovery.waiting > 0 && recovery.phase != CaState::Loss {
             recovery.phase = CaState::Loss;
             recovery.end = self.snd.nxt;
