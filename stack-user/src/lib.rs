@@ -18,3 +18,5 @@ pub mod control;
 #[cfg(feature = "xdp")]
 pub mod datapath;
 pub mod observe;
+#[cfg(feature = "packetdrill")]
+pub mod packetdrill;

@@ -7,6 +7,7 @@ mod cmd;
 mod demo;
 mod ebpf;
 mod lex;
+mod mutants;
 mod rfc;
 mod rooms;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
+    Mutants(mutants::Options),
     /// Finds or installs what building needs.
     Setup {
         /// Also what only developers need: cargo-fuzz and the like.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Ci => ci::ci(),
+        Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {

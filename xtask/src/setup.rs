@@ -171,6 +171,14 @@ fn install_linker(route: Route) -> Result<()> {
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
+/// Compiles a tool of developers into `root`.
+pub(crate) fn install_tool(name: &str, version: &str, root: &PathBuf) -> Result<()> {
+    let build = root.join("build");
+    eprintln!("setup: {name} {version} is compiled under {}", root.display());
+    step(cargo_install(name, Some((root, &build))).args(["--version", version, "--locked"]))?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+}
+
 /// A prefix whose `lib` holds the LLVM library inside rustup's rustc, also under the name that is
 /// linked for.
 fn nightly_llvm(route: Route) -> Result<PathBuf> {

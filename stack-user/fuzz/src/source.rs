@@ -43,7 +43,7 @@ impl<'a> Source<'a> {
     /// A number from 0 to 2^`bits` whose size is as random as its digits.
     pub fn scaled(&mut self, bits: u32) -> u64 {
         let shift = u32::from(self.u8()) % (bits + 1);
-        u64::from(self.u32()) & ((1 << shift) - 1)
+        u64::from(self.u32()) & ((1u64 << shift) - 1)
     }
 
     /// `None`, or what `make` makes.

@@ -303,10 +303,11 @@ impl From<CloseReason> for Outcome {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Closed => Self::Closed,
-            CloseReason::Aborted | CloseReason::Lingering => Self::Aborted,
+            CloseReason::Aborted => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
-            CloseReason::TimedOut => Self::TimedOut,
+            // A client sets no time to linger.
+            CloseReason::TimedOut | CloseReason::Lingering => Self::TimedOut,
             CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }

@@ -10,7 +10,7 @@ use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Tcb, TimeWait, Unreachable};
+use crate::tcp::{CloseReason, Setting, SettingError, Tcb, TimeWait, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -30,6 +30,8 @@ pub struct Open {
     pub remote_port: u16,
     /// The index of the service.
     pub service: u16,
+    /// What the connection begins with, besides the shard's configuration.
+    pub settings: Vec<Setting>,
     /// The service's word ([`Connection::user`](crate::service::Connection::user)).
     pub user: u64,
 }
@@ -51,6 +53,8 @@ pub enum OpenError {
     NoPort,
     /// A table is full.
     Full,
+    /// A setting is impossible.
+    Setting(SettingError),
 }
 
 impl OpenError {
@@ -73,6 +77,7 @@ impl fmt::Display for OpenError {
             Self::InUse => f.write_str("the addresses and ports are in use"),
             Self::NoPort => f.write_str("no local port is free towards this peer"),
             Self::Full => f.write_str("a table is full"),
+            Self::Setting(error) => error.fmt(f),
         }
     }
 }
@@ -98,8 +103,15 @@ impl Shard {
 
     /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
-        let (local, local_port) = (None, None);
-        let open = Open { local, local_port, remote, remote_port: port, service, user: 0 };
+        let open = Open {
+            local: None,
+            local_port: None,
+            remote,
+            remote_port: port,
+            service,
+            settings: Vec::new(),
+            user: 0,
+        };
         match self.open(&open, now) {
             Ok(_) | Err(OpenError::UnknownService(_) | OpenError::ShuttingDown) => {}
             Err(error) => self.services[usize::from(service)].on_closed(0, error.reason()),
@@ -119,13 +131,18 @@ impl Core {
             return Err(OpenError::Full);
         }
         let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
+        let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
+        let mss = self.mss_for(&tuple.remote);
+        let mut env = self.env();
+        let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
+        if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
+            tcb.release(&mut env);
+            return Err(OpenError::Setting(error));
+        }
         if let Some(index) = old {
             self.end_time_wait(index);
             self.counters.count(Counter::TimeWaitReuses);
         }
-        let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
-        let mss = self.mss_for(&tuple.remote);
-        let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut self.env());
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
         let flow = FlowRef::new(FlowKind::Tcb, id.index);
@@ -216,7 +233,8 @@ mod tests {
 
     fn open() -> Open {
         let (local, local_port) = (None, None);
-        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, user: 9 }
+        let settings = Vec::new();
+        Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Core {
             record.offer.window_scale = window_scale;
             record.offer.sack_permitted = sack_permitted;
         }
+        record.offer = record.offer.within(&self.config.tcp);
         Some(record)
     }
 

@@ -8,7 +8,7 @@ use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
-use crate::tcp::{HalfOpen, Offer, SeqNum, State, SynCookies, Tcb};
+use crate::tcp::{HalfOpen, Offer, SeqNum, State, SynCookies, Tcb, first_window, window_scale};
 use crate::time::{Duration, Instant};
 use crate::wire::{FourTuple, MacAddr};
 
@@ -89,13 +89,18 @@ impl Core {
     ) -> HalfOpen {
         let asked = self.listeners.at(listener).and_then(|listening| listening.receive_buffer);
         let window = asked.unwrap_or(self.config.tcp.receive_window);
+        let offer = Offer::of(&arrival.segment.options).within(&self.config.tcp);
+        let asked_mss = self.listeners.at(listener).and_then(|listening| listening.max_segment);
+        let mss = self.mss_for(&arrival.tuple.remote).min(asked_mss.unwrap_or(u16::MAX));
+        let text = u32::from(mss) - if offer.stamp.is_some() { 12 } else { 0 };
         HalfOpen {
             tuple: arrival.tuple,
             iss: SeqNum(0),
             irs: arrival.segment.seq,
-            offer: Offer::of(&arrival.segment.options).within(&self.config.tcp),
+            offer,
             stamp_offset: self.stamp_offset(&arrival.tuple),
-            window: window.min(0xffff) as u16,
+            window: first_window(window, text).min(0xffff) as u16,
+            scale: asked.map_or(self.config.tcp.window_scale(), window_scale),
             listener,
             timeouts: 0,
             is_acknowledged: false,
@@ -196,7 +201,10 @@ impl Core {
         let mss = self.mss_of(record);
         let listening = self.listeners.at(record.listener)?;
         let listener = listening.listener.clone();
-        let tcb = Tcb::accept(record, mss, &mut self.env(), now);
+        let mut env = self.env();
+        let mut tcb = Tcb::accept(record, mss, &mut env, now);
+        let begun = tcb.begin_with(&listener.settings, &mut env, now);
+        debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
         let admission = match listener.accepts {
             Accepts::AtOnce => Admission::Admitted,
             Accepts::OnCall => Admission::Queued,

@@ -131,18 +131,29 @@ impl Config {
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,
     /// section 2.3: at most 14).
     pub(crate) fn window_scale(&self) -> u8 {
-        (0..14).find(|scale| self.max_receive_window >> scale <= 0xffff).unwrap_or(14)
+        window_scale(self.max_receive_window)
     }
+}
+
+/// The least scale that can express a window of `octets` (RFC 7323, section 2.3: at most 14).
+pub(crate) fn window_scale(octets: u32) -> u8 {
+    (0..14).find(|scale| octets >> scale <= 0xffff).unwrap_or(14)
+}
+
+/// The first window of a connection whose buffer has room for `octets`: whole segments, as Linux
+/// offers them. A buffer of 65,535, the most that a SYN can say, is offered as it is.
+pub(crate) fn first_window(octets: u32, mss: u32) -> u32 {
+    if octets == 0xffff || octets < mss || mss == 0 { octets } else { octets - octets % mss }
 }
 
 /// RFC 7323, section 2.3: the largest window that the largest shift can express.
 const MAX_BUFFER: u64 = 1 << 30;
 /// RFC 9293, 3.8.6.3 (MUST-40): less than half a second.
 const DELAYED_ACK: Bounds = Bounds::new("delayed acknowledgment", 0, 499, "ms");
-const SYN_RETRIES: Bounds = Bounds::new("SYN retries", 1, 127, "");
+pub(super) const SYN_RETRIES: Bounds = Bounds::new("SYN retries", 1, 127, "");
 const SYN_ACK_RETRIES: Bounds = Bounds::new("SYN-ACK retries", 0, 127, "");
 const RETRIES: Bounds = Bounds::new("retries", 1, 127, "");
 const ORPHAN_RETRIES: Bounds = Bounds::new("orphan retries", 1, 127, "");
 const DAY: u64 = 24 * 3_600_000;
-const FIN_WAIT_2: Bounds = Bounds::new("FIN-WAIT-2", 1, DAY, "ms");
+pub(super) const FIN_WAIT_2: Bounds = Bounds::new("FIN-WAIT-2", 1, DAY, "ms");
 const TIME_WAIT: Bounds = Bounds::new("TIME-WAIT", 1, DAY, "ms");

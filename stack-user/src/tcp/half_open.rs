@@ -21,6 +21,8 @@ pub struct HalfOpen {
     pub stamp_offset: u32,
     /// The window of our SYN-ACK in octets.
     pub window: u16,
+    /// The window scale that our SYN-ACK offers, where the peer did.
+    pub scale: u8,
     /// The listener it belongs to.
     pub listener: u16,
     /// How often the timer of our SYN-ACK fired.

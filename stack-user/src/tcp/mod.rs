@@ -31,6 +31,7 @@ mod timers;
 mod user;
 
 pub use config::{Config, SynCookies};
+pub(crate) use config::{first_window, window_scale};
 pub use half_open::{HalfOpen, HalfOpenTimeout, HalfOpenVerdict, Offer};
 pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};

@@ -67,6 +67,10 @@ pub(super) struct Own {
     pub linger: Option<Option<Duration>>,
     /// The most octets that may be queued for sending.
     pub send_buffer: Option<u32>,
+    /// How often a SYN is sent again.
+    pub syn_retries: Option<u8>,
+    /// How long FIN-WAIT-2 lasts once the user has closed for good.
+    pub fin_wait_2: Option<Duration>,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
@@ -124,6 +128,8 @@ impl Tcb {
                 self.switches.set(Switch::FixedWindow, true);
             }
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
+            Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
+            Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
             Setting::Congestion(_) => {}
         }
         Ok(())
@@ -167,6 +173,16 @@ impl Tcb {
     pub(super) fn advertised_timeout(&self, config: &Config) -> Option<Duration> {
         let own = self.own.as_ref().and_then(|own| own.advertised);
         own.unwrap_or(config.advertise_user_timeout)
+    }
+
+    /// How often our SYN is sent again.
+    pub(super) fn syn_retries(&self, config: &Config) -> u8 {
+        self.own.as_ref().and_then(|own| own.syn_retries).unwrap_or(config.syn_retries)
+    }
+
+    /// How long FIN-WAIT-2 lasts once the user has closed for good.
+    pub(super) fn fin_wait_2(&self, config: &Config) -> Duration {
+        self.own.as_ref().and_then(|own| own.fin_wait_2).unwrap_or(config.fin_wait_2)
     }
 
     /// What a close does while data is unacknowledged.

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::Config;
+use super::config::{FIN_WAIT_2, SYN_RETRIES};
 use super::congestion::Algorithm;
 use crate::time::Duration;
 
@@ -42,6 +43,11 @@ pub enum Setting {
     ReceiveBuffer(u32),
     /// The most octets that may be queued for sending.
     SendBuffer(u32),
+    /// How often a SYN is sent again before the open fails (Linux's TCP_SYNCNT).
+    SynRetries(u8),
+    /// How long FIN-WAIT-2 lasts once the user has closed for good; `None` for what the configuration
+    /// says (Linux's TCP_LINGER2).
+    FinWait2(Option<Duration>),
     /// How the congestion window grows and falls.
     Congestion(Algorithm),
 }
@@ -148,6 +154,8 @@ impl Setting {
             Self::ReceiveBuffer(octets) => {
                 RECEIVE_BUFFER.up_to(config.max_receive_window).check(octets.into())
             }
+            Self::SynRetries(count) => SYN_RETRIES.check(count.into()),
+            Self::FinWait2(time) => FIN_WAIT_2.check_some(time),
             Self::SendBuffer(octets) => {
                 SEND_BUFFER.up_to(config.max_send_buffer).check(octets.into())
             }

@@ -4,16 +4,18 @@
 
 use super::pool::Pool;
 use super::tcb::{Ack, Fin};
-use super::{State, Tcb};
+use super::{SeqNum, State, Tcb};
 use crate::time::Instant;
 
-/// Chunks of the pool that one connection holds.
+/// Chunks of the pool that one connection holds, and where it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Chunks that are the senders'.
     pub sending: usize,
     /// All others.
     pub receiving: usize,
+    /// SND.UNA.
+    pub una: SeqNum,
 }
 
 impl Tcb {
@@ -37,6 +39,7 @@ impl Tcb {
         Held {
             sending: self.snd.buffer.chunks(pool),
             receiving: self.rcv.unread.chunks(pool) + self.rcv.early.chunks(pool),
+            una: self.snd.una,
         }
     }
 

@@ -1,12 +1,15 @@
 //! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
 
+use super::config::{first_window, window_scale};
 use super::congestion::NewReno;
-use super::own::{Own, Switches};
+use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Reassembly;
 use super::rtt::Rtt;
 use super::timers::Timers;
-use super::{Cause, Census, CloseReason, Config, HalfOpen, SeqNum, State, Unreachable};
+use super::{
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
+};
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
 use crate::wire::FourTuple;
@@ -245,6 +248,7 @@ impl Tcb {
         (tcb.snd.nxt, tcb.snd.max) = (half.iss + 1, half.iss + 1);
         (tcb.snd.pushed, tcb.snd.short) = (half.iss, half.iss);
         tcb.stamps.offset = half.stamp_offset;
+        tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         tcb.rcv.acked = tcb.rcv.nxt;
@@ -253,6 +257,26 @@ impl Tcb {
         }
         tcb.enter(State::SynReceived, Cause::Syn, env);
         tcb
+    }
+
+    /// Settings that a new connection begins with: of an active open, before its first SYN; of a
+    /// passive one, with the scale that its SYN-ACK offered.
+    ///
+    /// # Errors
+    /// The first [`SettingError`]; the connection is of no use then.
+    pub fn begin_with(
+        &mut self,
+        settings: &[Setting],
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Result<(), SettingError> {
+        settings.iter().try_for_each(|setting| self.configure(*setting, env, now))?;
+        if self.state == State::SynSent && self.switches.has(Switch::FixedWindow) {
+            self.rcv.scale = window_scale(self.rcv.limit);
+        }
+        let text = u32::from(self.rcv.mss) - if self.stamps.is_on { 12 } else { 0 };
+        self.rcv.limit = first_window(self.rcv.limit, text);
+        Ok(())
     }
 
     fn blank(tuple: FourTuple, mss: u16, config: &Config) -> Self {

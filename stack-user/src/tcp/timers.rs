@@ -116,7 +116,7 @@ impl Tcb {
             }
         }
         let retries = match self.state() {
-            State::SynSent | State::SynReceived => config.syn_retries,
+            State::SynSent | State::SynReceived => self.syn_retries(config),
             _ if self.is_orphan() => config.orphan_retries,
             _ => config.retries,
         };

@@ -122,7 +122,7 @@ impl Tcb {
             // Nothing is left that anybody could wait for.
             State::FinWait2 => {
                 self.timers.user = Instant::NEVER;
-                self.timers.idle = now + env.config.fin_wait_2;
+                self.timers.idle = now + self.fin_wait_2(env.config);
                 self.release_lingering(env.config);
             }
             State::Closed => self.timers.user = Instant::NEVER,

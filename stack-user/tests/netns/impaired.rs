@@ -10,7 +10,7 @@ use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, Middle, Options, PATIENCE, SERVER, Topology};
 
 /// What is moved each way by each connection.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 1 << 20;
 
 /// Two connections at once, one each way, with Sluice as server, then as client.
 fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
@@ -22,7 +22,7 @@ fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
     let sluice = Sluice::start(&topology, "--listen 7=echo --listen 80=http");
     topology.impairment().set(rates, seed);
     let download = Course {
-        request: b"GET /bytes/4194304 HTTP/1.0\r\n\r\n",
+        request: b"GET /bytes/1048576 HTTP/1.0\r\n\r\n",
         receive: BYTES,
         head: true,
         end: End::Second,

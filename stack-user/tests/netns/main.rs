@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capture;
+mod closing;
 mod harness;
 mod impair;
 mod impaired;
@@ -21,10 +22,12 @@ mod process;
 mod refusal;
 mod relay;
 mod scale;
+mod segment;
 mod server;
 mod steering;
 mod topology;
 mod transfer;
+mod watch;
 
 use std::io::Write;
 

@@ -71,7 +71,7 @@ pub(crate) struct Carried {
     /// Frames that the kernel did not take.
     pub(crate) refused: AtomicU64,
     /// Frames that are held now.
-    pub(crate) held: AtomicU64,
+    held: AtomicU64,
 }
 
 /// A running relay; ends when dropped.
@@ -129,16 +129,19 @@ impl Relay {
         self.wishes().filter = None;
     }
 
-    /// Sends what is held, in the order in which it came, and looks at frames no longer.
+    /// Sends what is held, in the order in which it came.
     pub(crate) fn release(&self) {
-        let mut wishes = self.wishes();
-        wishes.filter = None;
-        wishes.releases = true;
+        self.wishes().releases = true;
     }
 
     /// Sends a frame that nobody sent.
     pub(crate) fn inject(&self, way: Way, frame: Vec<u8>) {
         self.wishes().injected.push((way, frame));
+    }
+
+    /// How many frames are held.
+    pub(crate) fn held(&self) -> u64 {
+        self.shared.carried.held.load(Ordering::Relaxed)
     }
 
     /// What the relay has done so far.

@@ -11,7 +11,7 @@ use crate::topology::{CLIENT, PATIENCE, SERVER, Topology};
 
 /// `full` connections with `--long`, else a twentieth.
 fn share(full: usize) -> usize {
-    if crate::is_long() { full } else { full / 500 }
+    if crate::is_long() { full } else { full / 20 }
 }
 
 /// A request that makes the server of HTTP close first.

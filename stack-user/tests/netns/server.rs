@@ -32,8 +32,13 @@ impl Sluice {
 
     /// Ends it as an operator does; it must succeed within its time of grace.
     pub(crate) fn stop(mut self) {
-        self.process.signal(Signal::SIGTERM);
+        self.ask_to_end();
         self.assert_ends_well();
+    }
+
+    /// Asks it to end, as an operator does.
+    pub(crate) fn ask_to_end(&self) {
+        self.process.signal(Signal::SIGTERM);
     }
 
     /// Waits for its end, which must be a success.
@@ -49,13 +54,12 @@ impl Sluice {
 
     /// One of the counters that its status page shows to a client.
     pub(crate) fn counter(&self, client: &Namespace, name: &str) -> u64 {
-        let mut curl = client.command("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
-        let stats: serde_json::Value = piped(curl.arg(format!("http://{SERVER}/stats")), |out| {
-            serde_json::from_reader(out).expect("the page is JSON")
-        });
-        let found = &stats["counters"][name];
-        found.as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+        number(&stats(client), "counters", name)
+    }
+
+    /// How many connections are in a state, the one that asks included.
+    pub(crate) fn state(&self, client: &Namespace, name: &str) -> u64 {
+        number(&stats(client), "states", name)
     }
 
     /// What it has logged until now.
@@ -84,6 +88,20 @@ impl Sluice {
         // Linux shows 100 ticks a second to user space on every platform that we run on.
         Duration::from_millis(ticks * 10).as_secs_f64()
     }
+}
+
+/// The status page as JSON.
+fn stats(client: &Namespace) -> serde_json::Value {
+    let mut curl = client.command("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
+    piped(curl.arg(format!("http://{SERVER}/stats")), |out| {
+        serde_json::from_reader(out).expect("the page is JSON")
+    })
+}
+
+fn number(stats: &serde_json::Value, group: &str, name: &str) -> u64 {
+    let found = stats[group][name].as_u64();
+    found.unwrap_or_else(|| panic!("no {name} among the {group} in {stats}"))
 }
 
 /// A `sluice` that opens connections to port 9000 of the client's kernel.

@@ -114,6 +114,12 @@ impl Topology {
             namespace.ip("link set lo up");
             namespace.ip(&format!("link set {name} up"));
         }
+        for (namespace, name, _) in ends {
+            // As on most machines; with bbr, where that is the default, a sender that met many
+            // losses at once may stay at some kilobits a second for minutes.
+            let route = "10.77.0.0/24 proto kernel scope link congctl cubic";
+            namespace.ip(&format!("route change {route} dev {name}"));
+        }
         // veth hands frames over with half-made checksums; Sluice verifies them.
         client.quiet("ethtool -K veth1 tx off");
         let mut topology =

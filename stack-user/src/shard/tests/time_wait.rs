@@ -157,7 +157,15 @@ fn time_wait_full_table_ends_the_connection_at_once() {
 
 fn open(port: Option<u16>) -> Open {
     let local = Some(addr(1));
-    Open { local, local_port: port, remote: addr(2), remote_port: 1000, service: 0, user: 0 }
+    Open {
+        local,
+        local_port: port,
+        remote: addr(2),
+        remote_port: 1000,
+        service: 0,
+        settings: Vec::new(),
+        user: 0,
+    }
 }
 
 // Linux's tcp_tw_reuse: our own open takes the name a second later, if timestamps tell the two apart.

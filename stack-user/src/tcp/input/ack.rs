@@ -141,7 +141,7 @@ impl Tcb {
                 self.enter(State::FinWait2, Cause::Ack, env);
                 // A user that still reads may do so for as long as the peer sends.
                 if self.is_orphan() {
-                    self.timers.idle = now + env.config.fin_wait_2;
+                    self.timers.idle = now + self.fin_wait_2(env.config);
                     self.release_lingering(env.config);
                 }
             }

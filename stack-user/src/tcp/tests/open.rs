@@ -20,6 +20,7 @@ fn half_open() -> HalfOpen {
         offer: Offer::of(&offer()),
         stamp_offset: 77,
         window: 0xffff,
+        scale: 7,
         listener: 0,
         timeouts: 0,
         is_acknowledged: false,

@@ -200,6 +200,7 @@ impl Run {
             remote: addr(2 - from as u8),
             remote_port: ports[1 - from],
             service: 0,
+            settings: Vec::new(),
             user: 0,
         };
         if node.shard.open(&open, now).is_ok() {

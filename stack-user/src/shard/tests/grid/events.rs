@@ -2,6 +2,8 @@
 
 use super::rig::{ACK, FIN, RST, Rig, SYN, Seg};
 use super::rows::Row;
+use crate::service::Connection;
+use crate::tcp::{KeepAlive, Setting};
 use crate::time::Duration;
 use crate::wire::tcp::Flags;
 
@@ -27,6 +29,7 @@ const fn timer(name: &'static str, arises: fn(Row) -> bool, run: fn(&mut Rig)) -
 /// All of them: calls of the user, segments, ICMP errors, timers.
 pub(super) const EVENTS: &[Event] = &[
     event("OPEN active", |rig| rig.open()),
+    event("OPEN passive", |rig| rig.listen()),
     event("SEND", |rig| rig.send()),
     event("CLOSE", |rig| rig.close()),
     event("CLOSE twice", |rig| {
@@ -37,12 +40,42 @@ pub(super) const EVENTS: &[Event] = &[
         rig.close();
         rig.send();
     }),
-    event("ABORT", |rig| {
-        rig.call(|conn| {
-            conn.abort();
-            String::new()
-        })
+    event("SEND, urgent", |rig| rig.call(|conn| format!("took {}", conn.send_urgent(&[7; 10])))),
+    event("RECEIVE", |rig| rig.call(|conn| format!("read {}", conn.read(&mut [0; 20])))),
+    event("RECEIVE, text unread", |rig| {
+        leave_unread(rig);
+        rig.call(|conn| format!("read {}", conn.read(&mut [0; 20])));
     }),
+    event("CLOSE for good", |rig| user(rig, |conn| conn.close())),
+    event("CLOSE for good, text unread", |rig| {
+        leave_unread(rig);
+        user(rig, |conn| conn.close());
+    }),
+    event("CLOSE for good, text unread and FIN", |rig| {
+        leave_unread(rig);
+        rig.rcv += 10;
+        rig.arrive(rig.holding(ACK | FIN));
+        rig.begin();
+        user(rig, |conn| conn.close());
+    }),
+    event("CLOSE for good, then text", |rig| {
+        user(rig, |conn| conn.close());
+        rig.arrive(text(rig, ACK));
+    }),
+    event("CLOSE for good, linger 0", |rig| {
+        set(rig, Setting::Linger(Some(Duration::ZERO)));
+        user(rig, |conn| conn.close());
+    }),
+    event("CLOSE for good, linger 5 s, silence", |rig| {
+        set(rig, Setting::Linger(Some(Duration::from_secs(5))));
+        user(rig, |conn| conn.close());
+        rig.wait(Duration::from_millis(5_500));
+    }),
+    event("CLOSE of reading, then text", |rig| {
+        user(rig, |conn| conn.shutdown_read());
+        rig.arrive(text(rig, ACK));
+    }),
+    event("ABORT", |rig| user(rig, |conn| conn.abort())),
     event("STATUS", |rig| rig.call(|conn| format!("{:?}", conn.info().state))),
     event("SYN in the window", |rig| at(rig, rig.segment(SYN), 10)),
     event("SYN outside the window", |rig| at(rig, rig.segment(SYN), BEFORE)),
@@ -166,7 +199,35 @@ pub(super) const EVENTS: &[Event] = &[
         rig.begin();
         rig.wait(Duration::from_millis(100));
     }),
-    timer("FIN-WAIT-2 timer", |row| row == Row::FinWait2, |rig| rig.wait(Duration::from_secs(61))),
+    timer("keepalive timer, no answer", Row::is_idle, |rig| {
+        set(rig, keepalive());
+        rig.wait(Duration::from_secs(100));
+    }),
+    timer("keepalive timer, each probe answered", Row::is_idle, |rig| {
+        set(rig, keepalive());
+        for _ in 0..9 {
+            rig.wait(Duration::from_millis(10_500));
+            rig.arrive(rig.segment(ACK));
+        }
+    }),
+    timer("user timeout", has_something_out, |rig| {
+        set(rig, Setting::UserTimeout(Some(Duration::from_secs(5))));
+        send_something(rig);
+        rig.wait(Duration::from_secs(100));
+    }),
+    timer("R2: silence, the user has closed", has_something_out, |rig| {
+        user(rig, |conn| conn.close());
+        rig.begin();
+        rig.wait(Duration::from_secs(2_000));
+    }),
+    timer(
+        "FIN-WAIT-2 timer",
+        |row| row == Row::FinWait2,
+        |rig| {
+            user(rig, |conn| conn.close());
+            rig.wait(Duration::from_secs(61));
+        },
+    ),
     timer("2MSL timer", |row| row == Row::TimeWait, |rig| rig.wait(Duration::from_secs(21))),
     timer(
         "2MSL timer, FIN repeated in between",
@@ -183,6 +244,34 @@ pub(super) const EVENTS: &[Event] = &[
         |rig| rig.wait(Duration::from_secs(3_600)),
     ),
 ];
+
+/// The user calls something that returns nothing.
+fn user(rig: &mut Rig, run: fn(&mut dyn Connection)) {
+    rig.call(|conn| {
+        run(conn);
+        String::new()
+    });
+}
+
+/// The user changes a setting: preparation.
+fn set(rig: &mut Rig, setting: Setting) {
+    rig.call(|conn| {
+        conn.configure(setting).map_or_else(|error| error.to_string(), |()| String::new())
+    });
+    rig.begin();
+}
+
+fn keepalive() -> Setting {
+    let (idle, interval) = (Duration::from_secs(10), Duration::from_secs(2));
+    Setting::KeepAlive(Some(KeepAlive { idle, interval, count: 3 }))
+}
+
+/// Text comes that the user leaves where it is: preparation.
+fn leave_unread(rig: &mut Rig) {
+    rig.leaves_text();
+    rig.arrive(text(rig, ACK));
+    rig.begin();
+}
 
 /// A segment before every window.
 const BEFORE: i32 = -200_000;

@@ -1,5 +1,6 @@
 //! A shard with one connection, and a peer that says what it is told to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::{FRAME_LEN, Wire, addr, config};
@@ -48,6 +49,7 @@ pub(super) struct Rig {
     pub row: Row,
     shard: Shard,
     log: Arc<Mutex<Vec<String>>>,
+    leaves: Arc<AtomicBool>,
     now: Instant,
     start: Instant,
     id: Option<ConnId>,
@@ -62,12 +64,16 @@ pub(super) struct Rig {
     told: Vec<(u64, String)>,
 }
 
-/// Notes each call; consumes everything and closes nothing by itself.
-struct Watch(Arc<Mutex<Vec<String>>>);
+/// Notes each call; closes nothing by itself.
+struct Watch {
+    log: Arc<Mutex<Vec<String>>>,
+    /// Whether it leaves text where it is, rather than consuming all.
+    leaves: Arc<AtomicBool>,
+}
 
 impl Watch {
     fn note(&self, what: impl Into<String>) {
-        self.0.lock().expect("no panic before").push(what.into());
+        self.log.lock().expect("no panic before").push(what.into());
     }
 }
 
@@ -81,6 +87,9 @@ impl Service for Watch {
     }
 
     fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
+        if self.leaves.load(Ordering::Relaxed) {
+            return 0;
+        }
         self.note(format!("data {}", data.len()));
         data.len()
     }
@@ -91,6 +100,10 @@ impl Service for Watch {
 
     fn on_peer_fin(&mut self, _conn: &mut dyn Connection) {
         self.note("fin");
+    }
+
+    fn on_urgent(&mut self, conn: &mut dyn Connection) {
+        self.note(format!("urgent {:?}", conn.urgent_ahead()));
     }
 
     fn on_closed(&mut self, _user: u64, reason: CloseReason) {
@@ -105,8 +118,8 @@ impl Rig {
             true => vec![Listener::new(None, PORT, 0)],
             false => Vec::new(),
         };
-        let log = Arc::default();
-        let watch = Watch(Arc::clone(&log));
+        let (log, leaves) = (Arc::default(), Arc::default());
+        let watch = Watch { log: Arc::clone(&log), leaves: Arc::clone(&leaves) };
         let mut config = config(1, listeners);
         // The kernel's tables answer for the next hop: no ARP among what is sent.
         config.addrs = vec![LocalAddr { addr: addr(1), is_owned: false }];
@@ -115,6 +128,7 @@ impl Rig {
             row,
             shard: Shard::new(config, vec![Box::new(watch)]),
             log,
+            leaves,
             now: Instant::from_millis(10_000),
             start: Instant::from_millis(10_000),
             id: None,
@@ -189,6 +203,7 @@ impl Rig {
             remote: addr(2),
             remote_port: PEER_PORT,
             service: 0,
+            settings: Vec::new(),
             user: 0,
         };
         match self.shard.open(&open, self.now) {
@@ -199,6 +214,18 @@ impl Rig {
             Err(error) => self.tell(format!("error: {error}")),
         }
         self.drain();
+    }
+
+    /// OPEN, passive.
+    pub(super) fn listen(&mut self) {
+        let opened = self.shard.listen(Listener::new(None, PORT, 0), self.now);
+        self.tell(opened.map_or_else(|error| format!("error: {error}"), |_| "listening".into()));
+        self.drain();
+    }
+
+    /// From now on the user leaves text where it is.
+    pub(super) fn leaves_text(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
     }
 
     /// A call of the connection's user; what it returns is told.

@@ -71,6 +71,11 @@ impl Row {
         syn || matches!(self, Self::FinWait1 | Self::Closing | Self::LastAck)
     }
 
+    /// Whether it may stay as it is for ever.
+    pub(super) fn is_idle(self) -> bool {
+        matches!(self, Self::Established | Self::FinWait2 | Self::CloseWait)
+    }
+
     /// Whether the peer may send text.
     pub(super) fn receives(self) -> bool {
         matches!(self, Self::Established | Self::FinWait1 | Self::FinWait2)
