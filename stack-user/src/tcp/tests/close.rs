@@ -148,7 +148,7 @@ fn time_wait_timestamp_of_24_days_is_not_compared() {
     let record = TimeWait { recent: 100, has_stamps: true, ..time_wait() };
     let options = Options { timestamps: Some(Timestamps { value: 99, echo: 0 }), ..Options::NONE };
     let fin = Segment { options, ..segment(IRS + 1, ISS + 2, FIN_ACK, &[]) };
-    let days = |days| Duration::from_secs(days * 24 * 3600);
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!(record.on_segment(&fin, days(23)), TimeWaitVerdict::Stale);
     assert_eq!(record.on_segment(&fin, days(24)), TimeWaitVerdict::Restart);
     let syn = Segment { options, ..segment(IRS - 1000, 0, SYN, &[]) };
