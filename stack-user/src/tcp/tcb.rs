@@ -332,6 +332,7 @@ impl Tcb {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
+        self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
         self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
         match options.window_scale {
@@ -427,6 +428,11 @@ impl Tcb {
     /// Whether [`Tcb::poll_event`] has something.
     pub fn has_events(&self) -> bool {
         self.events != Events::default()
+    }
+
+    /// Whether the peer is owed an acknowledgment, which may wait.
+    pub fn owes_ack(&self) -> bool {
+        self.owed.ack != Ack::None
     }
 
     /// Whether nothing is left: CLOSED, told, and no RST owed.
