@@ -166,7 +166,7 @@ impl Tcb {
     fn plan(&mut self, now: Instant) -> Option<Plan> {
         let bare = |seq, flags| Some(Plan { seq, text: 0, flags });
         if self.owed.rst {
-            return bare(self.snd.max, Flags::RST.union(Flags::ACK));
+            return bare(self.acceptable_seq(), Flags::RST.union(Flags::ACK));
         }
         match self.state() {
             State::Closed | State::Listen => return None,
@@ -187,9 +187,20 @@ impl Tcb {
             return bare(self.snd.una - 1, Flags::ACK);
         }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
-            return bare(self.snd.max, Flags::ACK);
+            return bare(self.acceptable_seq(), Flags::ACK);
         }
         None
+    }
+
+    /// The sequence number of a segment without text: SND.NXT, unless that lies beyond a window that
+    /// closed or shrank. There the peer would drop it with what it acknowledges (RFC 9293, 3.10.7.4):
+    /// it may not have taken the octet of a probe, nor a FIN. A window that only seems to shrink, by
+    /// less than the peer's scale can say, does not count.
+    fn acceptable_seq(&self) -> SeqNum {
+        let edge = self.snd.una + self.snd.wnd;
+        let is_beyond = self.snd.max.is_after(edge)
+            && (self.snd.wnd == 0 || self.snd.max.since(edge) >= 1 << self.snd.scale);
+        if is_beyond { edge } else { self.snd.max }
     }
 
     fn plan_text(&mut self, now: Instant) -> Option<Plan> {
