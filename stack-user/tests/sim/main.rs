@@ -19,6 +19,7 @@ mod open;
 mod path;
 mod peer;
 mod random;
+mod recovery;
 mod seed;
 mod served;
 mod transfer;
