@@ -13,6 +13,7 @@ mod impairment;
 mod keepalive;
 mod linger;
 mod link;
+mod listen;
 mod loss;
 mod network;
 mod node;
