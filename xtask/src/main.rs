@@ -8,6 +8,7 @@ mod demo;
 mod ebpf;
 mod lex;
 mod mutants;
+mod packetdrill;
 mod rfc;
 mod rooms;
 mod run;
@@ -51,6 +52,9 @@ enum Command {
     },
     /// Builds the XDP program and prints where it lies.
     BuildEbpf,
+    /// Builds the library for packet scripts; the last line is its path, for packetdrill's
+    /// --so_filename.
+    PacketdrillLib,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +65,10 @@ fn main() -> ExitCode {
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
+        Command::PacketdrillLib => packetdrill::library().map(|library| {
+            println!("{}", library.display());
+            ExitCode::SUCCESS
+        }),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());
             ExitCode::SUCCESS
