@@ -6,6 +6,7 @@
 
 use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Unreachable};
 use crate::counters::Counter;
+use crate::time::Instant;
 use crate::wire::icmp;
 
 impl Tcb {
@@ -30,12 +31,16 @@ impl Tcb {
 
     /// No route leads to the peer, or the next hop does not answer: the end of an open, and a hint to
     /// a connection that had answers before.
-    pub fn on_no_next_hop(&mut self, env: &mut Env<'_>) {
+    pub fn on_no_next_hop(&mut self, env: &mut Env<'_>, now: Instant) {
         let what = Unreachable::NextHop;
         // A RST has nobody that would repeat it.
         self.owed.rst = false;
         if self.state().is_synchronized() {
             self.soft_error = Some(what);
+            // What never went out has no timer yet: it is tried again, and not for ever.
+            if self.has_unsent() && self.timers.retransmit == Instant::NEVER {
+                self.timers.retransmit = now + self.rtt.timeout();
+            }
         } else {
             self.close_with(CloseReason::Unreachable(what), Cause::Timeout, env);
         }

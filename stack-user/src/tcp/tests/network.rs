@@ -179,7 +179,8 @@ fn established_claim_about_a_short_segment_is_ignored() {
 fn closed_rst_without_a_next_hop_is_dropped() {
     let mut bench = Bench::open();
     bench.env(|tcb, env| tcb.abort(env));
-    bench.env(|tcb, env| tcb.on_no_next_hop(env));
+    let now = bench.now;
+    bench.env(|tcb, env| tcb.on_no_next_hop(env, now));
     bench.ended();
     assert!(bench.tcb.is_over());
 }

@@ -39,8 +39,7 @@ fn established_repeated_last_segment_carries_psh_again_though_more_is_queued() {
     assert_eq!((pushed(&sent), sent[0].text.len()), (vec![true], 100));
 }
 
-// As on Linux: a stream without pauses says it once in half a window, and where a burst ends (six
-// segments here).
+// As on Linux: a stream says it once in half a window, and where a burst ends.
 #[test]
 fn established_endless_stream_carries_psh_each_half_window() {
     let mut bench = Bench::open();
