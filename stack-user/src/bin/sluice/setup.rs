@@ -20,7 +20,6 @@ use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
-use sluice::tcp;
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -256,12 +255,6 @@ fn shard_config(
     index: u16,
     secrets: Secrets,
 ) -> Result<ShardConfig> {
-    let mut tcp = tcp::Config::default();
-    tcp.time_wait = options.time_wait.unwrap_or(tcp.time_wait);
-    let mut limits = Limits::default();
-    if let Some(most) = options.max_connections {
-        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
-    }
     let local_ports = match plan.local_ports {
         Some(range) => range.part(index, plan.queues).ok_or_else(|| anyhow!("too few ports"))?,
         // No active open will ask.
@@ -287,8 +280,6 @@ fn shard_config(
         verify_checksums: !options.trust_checksums,
         secrets,
         limits: limits(plan, options),
-        tcp,
-        limits,
         tcp: plan.tcp.clone(),
     })
 }
