@@ -4,8 +4,10 @@
 
 mod ci;
 mod cmd;
+mod deep;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lex;
 mod mutants;
 mod rfc;
@@ -41,6 +43,16 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Explores the interleavings of the tables' owner and readers with loom.
+    Loom,
+    /// Runs the tests with AddressSanitizer, which takes a nightly compiler.
+    Asan {
+        /// Also the rooms of the feature `xdp` and the tests that need root.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Runs the fuzz targets; needs a nightly compiler.
+    Fuzz(fuzz::Options),
     /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
     Mutants(mutants::Options),
     /// Finds or installs what building needs.
@@ -60,6 +72,9 @@ fn main() -> ExitCode {
         Command::Ci => ci::ci(),
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
+        Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
+        Command::Asan { all } => deep::asan(all),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

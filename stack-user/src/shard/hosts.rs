@@ -167,7 +167,7 @@ impl Shard {
         for index in waiting {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.is_waiting = false;
-                conn.tcb.on_no_next_hop(&mut env);
+                conn.tcb.on_no_next_hop(&mut env, now);
             }
             self.settle(index, now);
         }

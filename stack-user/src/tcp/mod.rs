@@ -7,6 +7,7 @@
 
 mod config;
 pub mod congestion;
+mod flight;
 mod half_open;
 mod info;
 mod input;
@@ -16,7 +17,10 @@ mod own;
 pub mod pool;
 mod reason;
 mod reassembly;
+mod recovery;
+mod repair;
 mod rtt;
+mod sack;
 mod segment;
 mod seq;
 mod settings;
@@ -28,6 +32,7 @@ mod tcb;
 mod tests;
 mod time_wait;
 mod timers;
+mod timing;
 mod user;
 
 pub use config::{Config, SynCookies};
@@ -40,7 +45,7 @@ pub use reason::{CloseReason, Severity, Unreachable};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
-pub use sound::Held;
+pub use sound::{Held, Outlet};
 pub use state::{Cause, Census, State};
 pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};

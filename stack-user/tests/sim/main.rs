@@ -11,6 +11,7 @@ mod close;
 mod failure;
 mod impairment;
 mod link;
+mod listen;
 mod loss;
 mod network;
 mod node;
