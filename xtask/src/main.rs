@@ -4,6 +4,7 @@
 
 mod ci;
 mod cmd;
+mod deep;
 mod demo;
 mod ebpf;
 mod fuzz;
@@ -44,6 +45,14 @@ enum Command {
     },
     /// Runs the fuzz targets; needs a nightly compiler.
     Fuzz(fuzz::Options),
+    /// Explores the interleavings of the tables' owner and readers with loom.
+    Loom,
+    /// Runs the tests with AddressSanitizer, which takes a nightly compiler.
+    Asan {
+        /// Also the rooms of the feature `xdp` and the tests that need root.
+        #[arg(long)]
+        all: bool,
+    },
     /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
     Mutants(mutants::Options),
     /// Finds or installs what building needs.
@@ -64,6 +73,8 @@ fn main() -> ExitCode {
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::fuzz(&options),
+        Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
+        Command::Asan { all } => deep::asan(all),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

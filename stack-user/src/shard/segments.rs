@@ -57,7 +57,7 @@ impl Shard {
                 record.on_repeated_syn(&arrival.segment);
                 let timeout = record.timeout();
                 self.core.repeat_syn_ack(index, now);
-                self.core.arm_half_open(index, timeout, now);
+                self.core.put_off_half_open(index, timeout, now);
             }
             HalfOpenVerdict::Acknowledge | HalfOpenVerdict::Repeat => {
                 self.core.counters.count(Counter::ChallengeAcksLimited);
@@ -216,10 +216,12 @@ impl Core {
         }
         conn.is_detached = true;
         conn.tcb.stop_timers();
+        let is_owed = conn.tcb.owes_ack();
         let record = TimeWait::of(&conn.tcb, whole, now);
         let bare = record.ack(conn.tcb.stamp_offset(), now);
         let old = FlowRef::new(FlowKind::Tcb, index);
-        if arrival.segment.has(Flags::FIN) {
+        // From CLOSING: the FIN may have come earlier in this batch and not be acknowledged yet.
+        if arrival.segment.has(Flags::FIN) || is_owed {
             self.reply_bare(arrival.mac, arrival.tuple, bare);
         }
         match self.time_waits.insert(record) {

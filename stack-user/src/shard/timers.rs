@@ -1,7 +1,7 @@
 //! What is due: connections, half-open entries, TIME-WAIT, next hops, the end of a shutdown.
 
 use super::Shard;
-use super::inner::{Core, Shutdown, TimerKey};
+use super::inner::{Core, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::HalfOpenTimeout;
@@ -10,8 +10,7 @@ use crate::time::Instant;
 impl Shard {
     /// Runs timers that are due, at most a bounded number of them.
     pub fn on_timers(&mut self, now: Instant) {
-        if self.core.shutdown.is_some_and(|shutdown| shutdown.is_due(now)) {
-            self.core.shutdown = Some(Shutdown::Over);
+        if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
             self.abort_all(now);
         }
         self.core.publish_due(now);
@@ -38,17 +37,14 @@ impl Shard {
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
-        let shutdown = match self.core.shutdown {
-            Some(Shutdown::Until(deadline)) if !self.core.conns.is_empty() => Some(deadline),
-            _ => None,
-        };
+        let shutdown =
+            self.core.shutdown.filter(|at| *at != Instant::NEVER && !self.core.conns.is_empty());
         let publish = self.core.publisher.next_deadline();
         [wheel, shutdown, publish].into_iter().flatten().min()
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
-        let alarm = self.core.alarms.get_mut(index as usize);
-        if !alarm.is_some_and(|alarm| alarm.take(generation)) {
+        if !self.core.alarms.at(index).take(generation) {
             return;
         }
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
@@ -62,7 +58,7 @@ impl Shard {
 
     /// Takes new connections no longer, closes all with FIN, and resets the rest at `deadline`.
     pub(super) fn shut_down(&mut self, deadline: Instant, now: Instant) {
-        self.core.shutdown = Some(Shutdown::Until(deadline));
+        self.core.shutdown = Some(deadline);
         self.refuse_all_queued(now);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
@@ -74,6 +70,8 @@ impl Shard {
     }
 
     fn abort_all(&mut self, now: Instant) {
+        // Once: a RST may have to wait for its next hop, which has a time of its own.
+        self.core.shutdown = Some(Instant::NEVER);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.tcb.abort(&mut env);
@@ -90,9 +88,12 @@ impl Shard {
 impl Core {
     fn on_half_open_timer(&mut self, index: u32, generation: u32, now: Instant) {
         let retries = self.config.tcp.syn_ack_retries;
-        let Some(entry) = self.half_open.get_mut(index) else { return };
-        if entry.generation != generation {
+        if !self.half_open_alarms.at(index).take(generation) {
             return;
+        }
+        let Some(entry) = self.half_open.get_mut(index) else { return };
+        if entry.due > now {
+            return self.arm_half_open(index);
         }
         let listening = self.listeners.at(entry.record.listener);
         let deferred = listening.map_or(0, |listening| listening.deferred_timeouts);
@@ -101,9 +102,9 @@ impl Core {
                 self.counters.count(Counter::FailedOpens);
                 self.remove_half_open(index);
             }
-            HalfOpenTimeout::Wait(after) => self.arm_half_open(index, after, now),
+            HalfOpenTimeout::Wait(after) => self.put_off_half_open(index, after, now),
             HalfOpenTimeout::Repeat(after) => {
-                self.arm_half_open(index, after, now);
+                self.put_off_half_open(index, after, now);
                 self.repeat_syn_ack(index, now);
             }
         }

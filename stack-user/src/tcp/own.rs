@@ -75,8 +75,9 @@ pub(super) struct Own {
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
     pub rcv_up: Option<SeqNum>,
-    /// A smaller path MTU that an ICMP message claimed and that waits for proof.
-    pub claimed_mtu: Option<u16>,
+    /// A smaller path MTU that an ICMP message claimed of the segment that began at this number, and
+    /// that waits for proof.
+    pub claimed_mtu: Option<(u16, SeqNum)>,
 }
 
 impl Tcb {
@@ -130,7 +131,7 @@ impl Tcb {
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
-            Setting::Congestion(_) => {}
+            Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
     }

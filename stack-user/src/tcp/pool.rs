@@ -1,7 +1,10 @@
-//! The shard's pool of buffer chunks, and byte queues made of them.
+//! The shard's pool of buffer chunks, and byte queues made of them; beside them the records of what
+//! is in flight.
 //!
 //! Everything that a connection buffers, in either direction, lies in chunks of one bounded pool.
 //! Memory is taken from the system in blocks as it is first needed and stays with the pool.
+
+use super::flight::Records;
 
 /// Bytes in a chunk.
 pub const CHUNK: usize = 4096;
@@ -16,6 +19,8 @@ pub struct Pool {
     /// Of the chunks in use, how many hold what is sent.
     sending: u32,
     limit: u32,
+    /// The records of segments in flight.
+    pub(super) records: Records,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +35,9 @@ impl Pool {
     /// A pool of at most `bytes`, rounded up to whole chunks and to a mebibyte.
     pub fn new(bytes: usize) -> Self {
         let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(8 * RESERVE);
-        Self { blocks: Vec::new(), links: Vec::new(), free: NONE, used: 0, sending: 0, limit }
+        let records = Records::new(limit.saturating_mul(RECORDS_PER_CHUNK));
+        let (blocks, links) = (Vec::new(), Vec::new());
+        Self { blocks, links, free: NONE, used: 0, sending: 0, limit, records }
     }
 
     /// Bytes of the chunks in use.
@@ -116,6 +123,23 @@ impl Pool {
     fn held(&self, index: u32) -> &[u8] {
         let Link { start, end, .. } = self.links[index as usize];
         &self.chunk(index)[start as usize..end as usize]
+    }
+}
+
+impl Pool {
+    /// Copies all that one chunk holds behind what another holds, which has room for it.
+    fn copy(&mut self, from: u32, to: u32) {
+        let Link { start, end, .. } = self.links[from as usize];
+        let at = |index: u32| (index as usize / BLOCK, index as usize % BLOCK * CHUNK);
+        let ((source, from_at), (target, to_at)) = (at(from), at(to));
+        let bytes = from_at + usize::from(start)..from_at + usize::from(end);
+        let place = to_at + usize::from(self.links[to as usize].end);
+        if source == target {
+            self.blocks[source].copy_within(bytes, place);
+        } else if let Ok([source, target]) = self.blocks.get_disjoint_mut([source, target]) {
+            target[place..place + bytes.len()].copy_from_slice(&source[bytes]);
+        }
+        self.links[to as usize].end += end - start;
     }
 }
 
@@ -215,9 +239,19 @@ impl Chain {
         self.tail = NONE;
     }
 
-    /// Moves all of `other` behind the last byte.
-    pub fn concat(&mut self, pool: &mut Pool, other: Chain) {
+    /// Moves all of `other` behind the last byte. What fits in the last chunk is copied there, or a
+    /// peer that sends octet by octet, the last one first, would take a chunk for each.
+    pub fn concat(&mut self, pool: &mut Pool, mut other: Chain) {
         debug_assert_eq!(self.is_sending, other.is_sending);
+        while other.head != NONE && self.tail != NONE {
+            let len = pool.held(other.head).len();
+            if len > self.room_in_tail(pool) {
+                break;
+            }
+            pool.copy(other.head, self.tail);
+            self.len += len as u32;
+            other.consume(pool, len);
+        }
         if other.head == NONE {
             return;
         }
@@ -296,6 +330,9 @@ impl Cursor {
 const NONE: u32 = u32::MAX;
 /// Chunks in a block taken from the system: 256 KiB.
 const BLOCK: usize = 64;
+/// Segments in flight for each chunk that the pool may have: a sixteenth of its memory, and enough
+/// for segments of 256 octets.
+const RECORDS_PER_CHUNK: u32 = 16;
 /// Chunks for a segment that was accepted, and what it releases.
 const RESERVE: u32 = 32;
 
@@ -371,6 +408,37 @@ mod tests {
         a.concat(&mut pool, b);
         a.append(&mut pool, &data[5000..]);
         assert_eq!(a.into_vec(&mut pool), data);
+    }
+
+    #[test]
+    fn concat_of_octets_fills_chunks_before_it_takes_more() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(2 * CHUNK);
+        let mut chain = Chain::default();
+        for octet in data.chunks(1).rev() {
+            let mut front = Chain::default();
+            front.append(&mut pool, octet);
+            front.concat(&mut pool, chain);
+            chain = front;
+            assert!(pool.used() <= 3 * CHUNK);
+        }
+        assert_eq!(chain.into_vec(&mut pool), data);
+        assert_eq!(pool.used(), 0);
+    }
+
+    // Chunks of different blocks.
+    #[test]
+    fn concat_copies_between_blocks() {
+        let mut pool = Pool::new(4 << 20);
+        let data = bytes(100);
+        let (mut a, mut b, mut rest) = (Chain::default(), Chain::default(), Chain::default());
+        a.append(&mut pool, &data[..60]);
+        rest.append(&mut pool, &bytes(BLOCK * CHUNK));
+        b.append(&mut pool, &data[60..]);
+        a.concat(&mut pool, b);
+        assert_eq!(a.into_vec(&mut pool), data);
+        rest.clear(&mut pool);
+        assert_eq!(pool.used(), 0);
     }
 
     #[test]

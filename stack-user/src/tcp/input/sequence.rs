@@ -39,10 +39,10 @@ impl Tcb {
         Step::Continue
     }
 
-    /// RFC 7323 5.3 R1, and 5.5: a TS.Recent of 24 days is worth nothing. Once timestamps are agreed
-    /// a segment without them is dropped (RFC 7323, 3.2).
+    /// RFC 7323 5.3 R1, and 5.5: a TS.Recent of 24 days is worth nothing. A segment without
+    /// timestamps passes, as on Linux (RFC 7323, 3.2, would drop it).
     fn passes_paws(&self, segment: &Segment<'_>, now: Instant) -> bool {
-        let Some(stamps) = segment.options.timestamps else { return false };
+        let Some(stamps) = segment.options.timestamps else { return true };
         let is_older = (stamps.value.wrapping_sub(self.stamps.recent) as i32) < 0;
         let age = stamp_clock(now).wrapping_sub(self.stamps.recent_at);
         !is_older || age > PAWS_DAYS_24
@@ -73,9 +73,11 @@ impl Tcb {
 
     /// An ACK for what lay outside the window, so that a peer that lost its place finds it again.
     /// Those without text are limited: two ends that disagree would answer each other for ever
-    /// (RFC 5961, section 10).
+    /// (RFC 5961, section 10), and so are SYNs, whatever their numbers (RFC 5961, section 4.2).
     fn owe_out_of_window_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) {
-        if segment.len() > 0 {
+        if segment.len() > 0 && !segment.has(Flags::SYN) {
+            let end = segment.end().min(self.rcv.nxt);
+            self.note_duplicate(segment.seq, end, env);
             self.owe_extra_ack();
         } else {
             self.owe_challenge(env, now);
