@@ -43,8 +43,6 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Runs the fuzz targets; needs a nightly compiler.
-    Fuzz(fuzz::Options),
     /// Explores the interleavings of the tables' owner and readers with loom.
     Loom,
     /// Runs the tests with AddressSanitizer, which takes a nightly compiler.
@@ -53,6 +51,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Runs the fuzz targets; needs a nightly compiler.
+    Fuzz(fuzz::Options),
     /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
     Mutants(mutants::Options),
     /// Finds or installs what building needs.
@@ -72,9 +72,9 @@ fn main() -> ExitCode {
         Command::Ci => ci::ci(),
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
-        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
         Command::Asan { all } => deep::asan(all),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());
