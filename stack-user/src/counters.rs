@@ -126,6 +126,8 @@ counters! {
     PoolExhausted => "pool_exhausted",
     /// Replies without state (RST, ARP, echo) dropped because their queue was full.
     RepliesDropped => "replies_dropped",
+    /// Questions for the kernel that found their queue full: they are asked again.
+    RequestsDropped => "requests_dropped",
     /// ARP requests answered.
     ArpAnswered => "arp_answered",
     /// ARP requests sent.

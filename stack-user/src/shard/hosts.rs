@@ -144,8 +144,9 @@ impl Core {
         }
         let (Some(sender_ip), Some(target_ip)) = (local.as_v4(), addr.as_v4()) else { return };
         if !is_owned {
-            if self.requests.len() < self.config.limits.replies {
-                self.requests.push_back(Request::Resolve(addr));
+            match self.requests.len() < self.config.limits.replies {
+                true => self.requests.push_back(Request::Resolve(addr)),
+                false => self.counters.count(Counter::RequestsDropped),
             }
             return;
         }

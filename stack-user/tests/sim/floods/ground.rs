@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sluice::counters::Counter;
-use sluice::service::{Discard, Service};
+use sluice::service::{Chargen, Connection, Discard, Service};
 use sluice::shard::ShardConfig;
 use sluice::tables::listeners::{Accepts, Listener, ListenerId};
 use sluice::tcp::CloseReason;
@@ -19,10 +19,23 @@ use crate::peer::{Log, Peer, plans};
 
 /// The port on the second node that takes what comes.
 pub(super) const DISCARD: u16 = 9;
+/// The port on the second node whose service reads nothing.
+pub(super) const HOARD: u16 = 12;
+/// The port on the second node whose service sends without end.
+pub(super) const CHARGEN: u16 = 19;
 /// The port on the second node whose connections wait to be accepted.
 pub(super) const ON_CALL: u16 = 10;
 /// A port on the second node where nobody listens.
 pub(super) const NOBODY: u16 = 11;
+
+/// A service that never reads.
+struct Hoard;
+
+impl Service for Hoard {
+    fn on_data(&mut self, _conn: &mut dyn Connection, _data: &[u8]) -> usize {
+        0
+    }
+}
 
 /// Two nodes and an attacker.
 pub(super) struct Ground {
@@ -39,8 +52,12 @@ impl Ground {
         let ((peer_0, log_0), (peer_1, log_1)) = (Peer::new(plans[0]), Peer::new(plans[1]));
         let mut attacked = config(2, 1);
         attacked.listeners.push(Listener::new(None, DISCARD, 1));
+        attacked.listeners.push(Listener::new(None, HOARD, 2));
+        attacked.listeners.push(Listener::new(None, CHARGEN, 3));
+        attacked.limits.neighbours = 256;
         adjust(&mut attacked);
-        let services: Vec<Box<dyn Service>> = vec![Box::new(peer_1), Box::new(Discard)];
+        let services: Vec<Box<dyn Service>> =
+            vec![Box::new(peer_1), Box::new(Discard), Box::new(Hoard), Box::new(Chargen)];
         let mut node = Node::new(attacked, services);
         let listener = Listener { accepts: Accepts::OnCall, backlog: BACKLOG, ..on_call() };
         let on_call = node.shard.listen(listener, Instant::ZERO).expect("the port is free");
@@ -91,7 +108,7 @@ impl Ground {
 
     /// A whole handshake with a port; the attacker's side of the connection.
     pub(super) fn open(&mut self, from: Stranger, port: u16) -> Option<Spoken> {
-        let mut spoken = Spoken { from, port, seq: 1_000, ack: 0 };
+        let mut spoken = Spoken { from, port, seq: 1_000, ack: 0, window: 0xffff };
         let answers = self.attack(&[spoken.segment(Flags::SYN, &[])]);
         let syn_ack = answers.iter().find(|answer| answer.flags.contains(Flags::SYN))?;
         (spoken.seq, spoken.ack) = (1_001, syn_ack.seq.wrapping_add(1));
@@ -129,6 +146,7 @@ pub(super) struct Spoken {
     pub(super) port: u16,
     pub(super) seq: u32,
     pub(super) ack: u32,
+    pub(super) window: u16,
 }
 
 impl Spoken {
@@ -143,7 +161,7 @@ impl Spoken {
             seq,
             ack: self.ack,
             flags,
-            window: 0xffff,
+            window: self.window,
             checksum: 0,
             urgent: 0,
         };
@@ -187,6 +205,7 @@ fn frame(dst: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
 pub(super) struct Answer {
     pub(super) flags: Flags,
     pub(super) seq: u32,
+    pub(super) ack: u32,
 }
 
 impl Answer {
@@ -197,7 +216,7 @@ impl Answer {
         }
         let packet = ipv4::Packet::parse(frame.payload).expect("a packet");
         let segment = Packet::parse(packet.payload).expect("a segment");
-        Some(Self { flags: segment.flags, seq: segment.seq })
+        Some(Self { flags: segment.flags, seq: segment.seq, ack: segment.ack })
     }
 }
 

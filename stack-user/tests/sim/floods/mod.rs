@@ -6,18 +6,21 @@ mod ground;
 use std::net::Ipv4Addr;
 
 use sluice::counters::Counter;
+use sluice::shard::{LocalAddr, Open};
 use sluice::tcp::{State, SynCookies};
 use sluice::time::Duration;
 use sluice::wire::tcp::Flags;
 
-use self::ground::{BACKLOG, DISCARD, Ground, NOBODY, ON_CALL, Spoken, Stranger, arp_request};
+use self::ground::arp_request;
+use self::ground::{BACKLOG, CHARGEN, DISCARD, Ground, HOARD, NOBODY, ON_CALL, Spoken, Stranger};
+use crate::node::addr;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 fn syn(n: u32, port: u16) -> Vec<u8> {
-    Spoken { from: Stranger::nth(n), port, seq: n, ack: 0 }.segment(Flags::SYN, &[])
+    Spoken { from: Stranger::nth(n), port, seq: n, ack: 0, window: 0xffff }.segment(Flags::SYN, &[])
 }
 
 #[test]
@@ -205,3 +208,115 @@ fn octets_in_reverse_take_little_more_room_than_they_have() {
     assert!(used <= 8 * 4_096, "{used} octets are kept for 8000");
     ground.serve();
 }
+
+/// Opens that many connections.
+fn open_all(ground: &mut Ground, count: u32, port: u16) -> Vec<Spoken> {
+    (0..count).map(|n| ground.open(Stranger::nth(n), port).expect("there is room")).collect()
+}
+
+fn reset_all(ground: &mut Ground, spoken: &[Spoken]) {
+    let resets: Vec<_> = spoken.iter().map(|one| one.segment(Flags::RST, &[])).collect();
+    ground.attack(&resets);
+}
+
+// Early text may take a quarter of the pool, text that nobody reads half of it.
+#[test]
+fn pool_of_receivers_is_bounded_by_its_marks() {
+    let mut ground = Ground::new(|config| config.limits.buffers = POOL);
+    let mut spoken = open_all(&mut ground, 32, HOARD);
+    for one in &mut spoken {
+        let text = [7; 1_460];
+        let flood: Vec<_> =
+            (1..40).map(|n| one.segment_at(one.seq + n * 1_460, Flags::ACK, &text)).collect();
+        ground.attack(&flood);
+        let used = ground.victim().shard.buffered();
+        assert!(used <= POOL / 4 + SLACK, "{used} octets of early text");
+    }
+    assert!(ground.count(Counter::OutOfOrderDropped) > 0);
+    for one in &mut spoken {
+        for _ in 0..40 {
+            let segment = one.segment(Flags::ACK, &[7; 1_460]);
+            let answers = ground.attack(&[segment]);
+            one.seq = answers.last().map_or(one.seq + 1_460, |answer| answer.ack);
+        }
+        let used = ground.victim().shard.buffered();
+        assert!(used <= POOL / 2 + SLACK, "{used} octets of unread text");
+    }
+    assert!(ground.count(Counter::PoolExhausted) > 0);
+    reset_all(&mut ground, &spoken);
+    ground.net.run_for(secs(1_200));
+    ground.serve();
+}
+
+// Peers whose windows are closed hold what is to be sent: they are reset when there is no room left.
+#[test]
+fn pool_of_senders_is_bounded_and_taken_back_from_closed_windows() {
+    let mut ground = Ground::new(|config| {
+        config.limits.buffers = POOL;
+        config.tcp.retries = 100;
+    });
+    let spoken = open_all(&mut ground, 32, CHARGEN);
+    for one in &spoken {
+        let closed = Spoken { window: 0, ..*one };
+        ground.attack(&[closed.segment(Flags::ACK, &[])]);
+    }
+    assert!(ground.victim().shard.buffered() <= POOL / 2 + SLACK);
+    ground.net.run_for(secs(120));
+    assert!(ground.count(Counter::AbortsOnMemory) > 0);
+    // Those that wait take the room that the first leave, and have their minute too.
+    ground.net.run_for(secs(300));
+    assert!(ground.count(Counter::AbortsOnMemory) >= 24);
+    ground.serve();
+}
+
+// Connections that were closed for good, and whose peers never say anything more.
+#[test]
+fn orphans_are_bounded() {
+    let mut ground = Ground::new(|config| config.limits.orphans = 10);
+    let spoken = open_all(&mut ground, 50, DISCARD);
+    for one in &spoken {
+        // The service answers the FIN by closing for good; its own FIN is never acknowledged.
+        ground.attack(&[one.segment(Flags::FIN.union(Flags::ACK), &[])]);
+        let orphans = ground.victim().shard.orphans();
+        assert!(orphans <= 10, "{orphans}");
+    }
+    assert_eq!(ground.count(Counter::AbortsOnMemory), 40);
+    ground.net.run_for(secs(1_200));
+    assert_eq!(ground.victim().shard.orphans(), 0);
+    ground.serve();
+}
+
+#[test]
+fn requests_to_the_kernel_are_bounded() {
+    let shared = addr(3);
+    let mut ground = Ground::new(|config| {
+        config.limits.replies = 16;
+        config.addrs.push(LocalAddr { addr: shared, is_owned: false });
+    });
+    let now = ground.net.now;
+    for n in 20..80 {
+        let open = Open {
+            local: Some(shared),
+            local_port: None,
+            remote: addr(n),
+            remote_port: DISCARD,
+            service: 1,
+            settings: Vec::new(),
+            user: 0,
+        };
+        ground.victim().shard.open(&open, now).expect("there is room");
+        ground.net.poke(1);
+    }
+    let mut asked = 0;
+    while ground.victim().shard.poll_request().is_some() {
+        asked += 1;
+    }
+    assert_eq!((asked, ground.count(Counter::RequestsDropped)), (16, 60 - 16));
+    ground.net.run_for(secs(10));
+    ground.serve();
+}
+
+/// The least pool.
+const POOL: usize = 1 << 20;
+/// What one segment may take beyond a mark.
+const SLACK: usize = 32 * 4_096;
