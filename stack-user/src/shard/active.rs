@@ -131,10 +131,6 @@ impl Core {
             return Err(OpenError::Full);
         }
         let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
-        if let Some(index) = old {
-            self.end_time_wait(index);
-            self.counters.count(Counter::TimeWaitReuses);
-        }
         let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
         let mss = self.mss_for(&tuple.remote);
         let mut env = self.env();
@@ -142,6 +138,10 @@ impl Core {
         if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
             tcb.release(&mut env);
             return Err(OpenError::Setting(error));
+        }
+        if let Some(index) = old {
+            self.end_time_wait(index);
+            self.counters.count(Counter::TimeWaitReuses);
         }
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;

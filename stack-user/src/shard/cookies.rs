@@ -58,6 +58,13 @@ impl Core {
         if !is_recent || self.shutdown.is_some() || arrival.segment.has(Flags::SYN) {
             return Completion::Refuse;
         }
+        if !self.has_room_for_conn(listener) {
+            // What follows a final ACK that was dropped does not show its cookie: none of it is reset.
+            return match self.config.tcp.abort_on_overflow {
+                true => Completion::Refuse,
+                false => Completion::Drop,
+            };
+        }
         let Some(record) = self.read_cookie(arrival, (listener, period), now) else {
             self.counters.count(Counter::CookiesFailed);
             return Completion::Refuse;
@@ -68,12 +75,6 @@ impl Core {
             return Completion::Refuse;
         }
         self.counters.count(Counter::CookiesReceived);
-        if !self.has_room_for_conn(listener) {
-            return match self.config.tcp.abort_on_overflow {
-                true => Completion::Refuse,
-                false => Completion::Drop,
-            };
-        }
         if let Some(half_open) = self.find(arrival.hash, &arrival.tuple) {
             // The same SYN came again when there was room for an entry.
             self.remove_half_open(half_open.index());
@@ -113,6 +114,7 @@ impl Core {
             record.offer.window_scale = window_scale;
             record.offer.sack_permitted = sack_permitted;
         }
+        record.offer = record.offer.within(&self.config.tcp);
         Some(record)
     }
 

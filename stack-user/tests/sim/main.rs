@@ -12,6 +12,7 @@ mod failure;
 mod floods;
 mod impairment;
 mod link;
+mod listen;
 mod loss;
 mod network;
 mod node;
