@@ -4,7 +4,7 @@
 use stack_ebpf::flow::stamp_clock;
 
 use super::demux::Arrival;
-use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
+use super::inner::{Admission, Conn, Core, HalfOpenEntry};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
@@ -63,7 +63,7 @@ impl Core {
             ..self.half_open_for(arrival, listener, now)
         };
         let first_timeout = record.timeout();
-        let entry = HalfOpenEntry { record, mac: arrival.mac, generation: 0 };
+        let entry = HalfOpenEntry { record, mac: arrival.mac, due: now + first_timeout };
         let Some(id) = self.half_open.insert(entry) else {
             return self.counters.count(Counter::HalfOpenFull);
         };
@@ -76,7 +76,7 @@ impl Core {
             listening.half_open += 1;
         }
         self.counters.count(Counter::PassiveOpens);
-        self.arm_half_open(id.index, first_timeout, now);
+        self.arm_half_open(id.index);
         self.send_syn_ack(id.index, now);
     }
 
@@ -110,12 +110,11 @@ impl Core {
         }
     }
 
-    /// Arms the wheel for the SYN-ACK of a half-open entry; the entry before is void.
-    pub(super) fn arm_half_open(&mut self, index: u32, after: Duration, now: Instant) {
-        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index));
-        let generation = self.arm_new(key, now + after);
+    /// The SYN-ACK of a half-open entry is looked at after this time, and not before.
+    pub(super) fn put_off_half_open(&mut self, index: u32, after: Duration, now: Instant) {
         if let Some(entry) = self.half_open.get_mut(index) {
-            entry.generation = generation;
+            entry.due = now + after;
+            self.arm_half_open(index);
         }
     }
 
@@ -238,6 +237,7 @@ impl Core {
         }
         let conn = self.conns.remove(index)?;
         self.forget_orphan((conn.is_orphan, conn.stuck));
+        self.release_hop(conn.next_hop);
         Some(conn)
     }
 }

@@ -9,6 +9,7 @@
 
 mod close;
 mod failure;
+mod floods;
 mod impairment;
 mod keepalive;
 mod linger;
