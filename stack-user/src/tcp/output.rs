@@ -190,7 +190,7 @@ impl Tcb {
     fn plan(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
         let bare = |seq, flags| Some(Plan::bare(seq, flags));
         if self.owed.rst {
-            return bare(self.snd.nxt, Flags::RST.union(Flags::ACK));
+            return bare(self.acceptable_seq(), Flags::RST.union(Flags::ACK));
         }
         match self.state() {
             State::Closed | State::Listen => return None,
@@ -212,9 +212,20 @@ impl Tcb {
             return Some(Plan { kind: Kind::KeepAlive, ..probe });
         }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
-            return bare(self.snd.nxt, Flags::ACK);
+            return bare(self.acceptable_seq(), Flags::ACK);
         }
         None
+    }
+
+    /// The sequence number of a segment without text: SND.NXT, unless that lies beyond a window that
+    /// closed or shrank. There the peer would drop it with what it acknowledges (RFC 9293, 3.10.7.4):
+    /// it may not have taken the octet of a probe, nor a FIN. A window that only seems to shrink, by
+    /// less than the peer's scale can say, does not count.
+    fn acceptable_seq(&self) -> SeqNum {
+        let edge = self.snd.una + self.snd.wnd;
+        let is_beyond = self.snd.nxt.is_after(edge)
+            && (self.snd.wnd == 0 || self.snd.nxt.since(edge) >= 1 << self.snd.scale);
+        if is_beyond { edge } else { self.snd.nxt }
     }
 
     fn plan_text(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
@@ -241,7 +252,7 @@ impl Tcb {
         } else {
             self.switches.set(Switch::Pushed, false);
         }
-        let again = self.next_doubtful(env)?;
+        let again = self.next_doubtful(env, now)?;
         self.plan_again(again, env)
     }
 
