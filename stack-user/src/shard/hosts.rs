@@ -1,6 +1,6 @@
 //! Hosts on the link and on the way: ARP, ICMP, next hops.
 
-use super::inner::{Core, TimerKey};
+use super::inner::{Core, Hop, Mark, TimerKey};
 use super::replies::Body;
 use super::{Request, Shard};
 use crate::counters::Counter;
@@ -69,7 +69,7 @@ impl Core {
     fn wake(&mut self, waiting: Vec<TcbId>) {
         for id in waiting {
             if let Some(conn) = self.conns.get_mut_by_id(id) {
-                conn.is_waiting = false;
+                conn.marks.set(Mark::Waiting, false);
                 self.mark_dirty(id.index);
             }
         }
@@ -78,8 +78,8 @@ impl Core {
     /// Where a connection's segments go next, once that is found in the table.
     fn hop_of(&mut self, index: u32) -> Option<u32> {
         let conn = self.conns.get(index)?;
-        if conn.next_hop.is_some() {
-            return conn.next_hop;
+        if let Some(hop) = conn.next_hop {
+            return Some(hop.index());
         }
         let addr = self.next_hop(conn.tcb.tuple().remote)?;
         let hop = self.neighbours.intern(addr);
@@ -87,7 +87,7 @@ impl Core {
             Some(hop) => self.neighbours.at(hop).users += 1,
             None => self.counters.count(Counter::NeighboursFull),
         }
-        self.conns.get_mut(index)?.next_hop = hop;
+        self.conns.get_mut(index)?.next_hop = hop.map(Hop::new);
         hop
     }
 
@@ -104,11 +104,13 @@ impl Core {
         let conns = &self.conns;
         let waiting = &mut self.neighbours.at(hop).waiting;
         if waiting.len() == waiting.capacity() {
-            waiting.retain(|id| conns.get_by_id(*id).is_some_and(|conn| conn.is_waiting));
+            waiting.retain(|id| {
+                conns.get_by_id(*id).is_some_and(|conn| conn.marks.has(Mark::Waiting))
+            });
         }
         waiting.push(id);
         if let Some(conn) = self.conns.get_mut(index) {
-            conn.is_waiting = true;
+            conn.marks.set(Mark::Waiting, true);
         }
     }
 
@@ -200,7 +202,7 @@ impl Shard {
                 continue;
             }
             if let Some((conn, mut env)) = self.core.conn_env(id.index) {
-                conn.is_waiting = false;
+                conn.marks.set(Mark::Waiting, false);
                 conn.tcb.on_no_next_hop(&mut env, now);
             }
             self.settle(id.index, now);

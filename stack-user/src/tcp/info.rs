@@ -3,6 +3,7 @@
 //! Windows and flights are counted in segments, as there; times since something happened are
 //! measured to the call.
 
+use super::own::Switch;
 use super::recovery::DUPLICATES;
 use super::tcb::stamp_clock;
 use super::{State, Tcb};
@@ -125,7 +126,7 @@ impl Tcb {
             retransmits: if is_probing { 0 } else { timeouts },
             probes: if is_probing { timeouts } else { 0 },
             backoff: self.rtt.backoff(),
-            has_timestamps: self.stamps.is_on,
+            has_timestamps: self.switches.has(Switch::Stamps),
             has_sack: snd.sack,
             has_window_scale: rcv.scale > 0 || snd.scale > 0,
             snd_wscale: snd.scale,

@@ -364,7 +364,7 @@ impl Tcb {
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         if !flags.contains(Flags::SYN) {
-            let timestamps = self.stamps.is_on.then_some(stamps);
+            let timestamps = self.switches.has(Switch::Stamps).then_some(stamps);
             if flags.contains(Flags::RST) {
                 return Options { timestamps, ..Options::NONE };
             }
@@ -383,7 +383,8 @@ impl Tcb {
             mss: Some(self.rcv.mss),
             window_scale: scale.then_some(self.rcv.scale),
             sack_permitted: (is_first && config.sack) || self.snd.sack,
-            timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
+            timestamps: ((is_first && config.timestamps) || self.switches.has(Switch::Stamps))
+                .then_some(stamps),
             user_timeout: self.wire_timeout(config),
             ..Options::NONE
         }

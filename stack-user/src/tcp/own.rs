@@ -29,6 +29,8 @@ pub(super) enum Switch {
     FixedWindow = 1 << 7,
     /// What is held back goes out now, whatever holds it.
     Pushed = 1 << 8,
+    /// Timestamps are agreed (RFC 7323).
+    Stamps = 1 << 9,
 }
 
 /// Yes-or-no state of a connection, a bit each.

@@ -6,6 +6,7 @@
 //! of the peer's can only mark what was sent.
 
 use super::flight::Marks;
+use super::own::Switch;
 use super::recovery::Report;
 use super::{Env, Segment, SeqNum, Tcb};
 use crate::counters::Counter;
@@ -149,7 +150,7 @@ impl Tcb {
             sack.push(left.0, right.0);
         }
         let mut blocks = [(0, 0); 4];
-        let most = if self.stamps.is_on { 3 } else { 4 };
+        let most = if self.switches.has(Switch::Stamps) { 3 } else { 4 };
         let room = most - sack.len();
         let count = self.rcv.early.sack_blocks(&mut blocks[..room]);
         for (left, right) in &blocks[..count] {

@@ -2,7 +2,7 @@
 
 use super::config::{first_window, window_scale};
 use super::congestion::Congestion;
-use super::flight::Flight;
+use super::flight::{Flight, Micros};
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
@@ -117,10 +117,12 @@ pub(super) struct ReceiveSpace {
     pub acked: SeqNum,
     /// IRS.
     pub irs: SeqNum,
-    /// The number of the peer's FIN, once it was seen.
-    pub fin: Option<SeqNum>,
+    /// The number of the peer's FIN, once `has_fin`.
+    fin: SeqNum,
     /// Text that the user has not consumed.
     pub unread: Chain,
+    /// The peer's FIN was seen.
+    has_fin: bool,
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
     pub early: Early,
@@ -132,7 +134,7 @@ pub(super) struct ReceiveSpace {
     pub limit: u32,
     /// Text received since `measured_at`.
     pub measured: u32,
-    pub measured_at: Instant,
+    pub measured_at: Micros,
     /// Rcv.Wind.Shift.
     pub scale: u8,
     /// The MSS that we offer in octets.
@@ -143,10 +145,21 @@ pub(super) struct ReceiveSpace {
     pub quick: u8,
 }
 
+impl ReceiveSpace {
+    /// The number of the peer's FIN, once it was seen.
+    pub fn fin(&self) -> Option<SeqNum> {
+        self.has_fin.then_some(self.fin)
+    }
+
+    /// The peer's FIN has this number.
+    pub fn set_fin(&mut self, number: SeqNum) {
+        (self.fin, self.has_fin) = (number, true);
+    }
+}
+
 /// The timestamps option (RFC 7323, section 4).
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
-    pub is_on: bool,
     /// TS.Recent.
     pub recent: u32,
     /// When TS.Recent was taken, in milliseconds.
@@ -199,7 +212,8 @@ pub(super) enum Ack {
 /// it (CVE-2016-5696).
 #[derive(Debug, Default)]
 pub(super) struct Challenge {
-    pub second: u32,
+    /// The lower bits of the second.
+    pub second: u16,
     pub sent: u8,
 }
 
@@ -288,7 +302,7 @@ impl Tcb {
         if self.state == State::SynSent && self.switches.has(Switch::FixedWindow) {
             self.rcv.scale = window_scale(self.rcv.limit);
         }
-        let text = u32::from(self.rcv.mss) - if self.stamps.is_on { 12 } else { 0 };
+        let text = u32::from(self.rcv.mss) - if self.switches.has(Switch::Stamps) { 12 } else { 0 };
         self.rcv.limit = first_window(self.rcv.limit, text);
         Ok(())
     }
@@ -341,11 +355,11 @@ impl Tcb {
         }
         self.snd.sack = options.sack_permitted;
         if let Some(stamps) = options.timestamps {
-            self.stamps.is_on = true;
+            self.switches.set(Switch::Stamps, true);
             self.stamps.recent = stamps.value;
             self.stamps.recent_at = stamp_clock(now);
         }
-        self.rcv.measured_at = now;
+        self.rcv.measured_at = now.into();
     }
 
     /// The connection's name.
@@ -462,13 +476,13 @@ impl Tcb {
     /// The most text of a segment: the MSS less the options that every segment carries (RFC 6691's
     /// rule, now RFC 9293, 3.7.1).
     pub(super) fn max_text(&self) -> u32 {
-        u32::from(self.snd.mss) - if self.stamps.is_on { 12 } else { 0 }
+        u32::from(self.snd.mss) - if self.switches.has(Switch::Stamps) { 12 } else { 0 }
     }
 
     /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
     /// section 7).
     pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
-        let second = (now.as_millis() / 1000) as u32;
+        let second = (now.as_millis() / 1000) as u16;
         if self.challenge.second != second {
             self.challenge = Challenge { second, sent: 0 };
         }
