@@ -368,7 +368,7 @@ impl Core {
 
 // With 4 bytes of generation, 12 of its alarm, 64 of its published record, 11 of the flow table, and 12
 // for an entry of the wheel, an idle connection stays below 480 bytes.
-const _: () = assert!(size_of::<Conn>() <= 376);
+const _: () = assert!(size_of::<Conn>() <= 368);
 
 /// A connection's name, as the XDP program knows it.
 pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {

@@ -41,6 +41,8 @@ pub struct Tcb {
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
     pub(super) challenge: Challenge,
+    /// Keepalive probes since the peer was last heard.
+    pub(super) probes: u8,
     pub(super) switches: Switches,
     /// An ICMP error that may pass, told as the reason should the connection time out.
     pub(super) soft_error: Option<Unreachable>,
@@ -209,12 +211,21 @@ pub(super) enum Ack {
 }
 
 /// The budget of challenge ACKs: per connection, so that no other connection can be observed through
-/// it (CVE-2016-5696).
-#[derive(Debug, Default)]
-pub(super) struct Challenge {
-    /// The lower bits of the second.
-    pub second: u16,
-    pub sent: u8,
+/// it (CVE-2016-5696). Twelve bits of the second, and how many were sent in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Challenge(u16);
+
+impl Challenge {
+    /// Counts one more; `false` where this second has had its share.
+    fn take(&mut self, now: Instant) -> bool {
+        let second = ((now.as_millis() / 1000) as u16) << SENT_BITS;
+        if self.0 >> SENT_BITS << SENT_BITS != second {
+            self.0 = second;
+        }
+        let is_left = self.0 - second < CHALLENGES_PER_SECOND;
+        self.0 += u16::from(is_left);
+        is_left
+    }
 }
 
 /// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
@@ -332,6 +343,7 @@ impl Tcb {
             total_retrans: 0,
             ack_at: 0,
             challenge: Challenge::default(),
+            probes: 0,
             switches: Switches::of(config),
             soft_error: None,
             own: None,
@@ -482,15 +494,10 @@ impl Tcb {
     /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
     /// section 7).
     pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
-        let second = (now.as_millis() / 1000) as u16;
-        if self.challenge.second != second {
-            self.challenge = Challenge { second, sent: 0 };
-        }
-        if self.challenge.sent == CHALLENGES_PER_SECOND {
+        if !self.challenge.take(now) {
             env.counters.count(Counter::ChallengeAcksLimited);
             return;
         }
-        self.challenge.sent += 1;
         env.counters.count(Counter::ChallengeAcks);
         self.owe_extra_ack();
     }
@@ -507,4 +514,6 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.
 pub(super) const QUICK_ACKS: u8 = 16;
-const CHALLENGES_PER_SECOND: u8 = 10;
+const CHALLENGES_PER_SECOND: u16 = 10;
+/// Bits that hold as many.
+const SENT_BITS: u32 = 4;
