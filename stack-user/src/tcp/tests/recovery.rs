@@ -89,7 +89,7 @@ fn established_first_duplicates_let_new_segments_out() {
     }
 }
 
-// RFC 6675 5, RFC 6937: recovery begins with the third, the window falls to seven tenths, and from
+// RFC 6675 5, RFC 6937 (CM-4.c): recovery begins with the third, the window falls to seven tenths, and from
 // there each segment delivered lets one out.
 #[test]
 fn recovery_of_one_segment_sends_one_for_each_delivered() {
@@ -338,7 +338,7 @@ fn established_part_of_a_segment_is_not_sacked() {
     assert_eq!(info(&bench).sacked, 0);
 }
 
-// RFC 2883 4.1: a duplicate of what was acknowledged is reported once, before all else.
+// RFC 2883 4.1 (CM-4.d): a duplicate of what was acknowledged is reported once, before all else.
 #[test]
 fn established_duplicate_text_is_reported_by_d_sack() {
     let mut bench = Bench::open();
@@ -497,11 +497,12 @@ fn established_idle_connection_begins_with_the_initial_window() {
     assert_eq!((goes(&mut bench).len(), info(&bench).cwnd), (10, 10));
 }
 
-// What lies outside of a window that the peer has taken back is not sent again, but the first
-// segment is, which asks for the window.
+// RFC 9293 3.8.6 (MUST-34, MUST-35, SHLD-15, SHLD-16, SHLD-17): of what lies outside of a window that
+// the peer has taken back the first segment alone goes again, which asks for the window; nothing new
+// goes, and what the window takes back in is repaired as usual.
 #[test]
 fn loss_into_a_closed_window_repeats_the_first_segment_alone() {
-    let mut bench = with_sack(10);
+    let mut bench = with_sack(12);
     bench.arrive(Segment { window: 0, ..segment(IRS + 1, at(2), ACK, &[]) });
     for _ in 0..3 {
         bench.wait();
