@@ -427,6 +427,25 @@ fn syn_sent_lost_syns_cost_the_timeout_and_then_the_window() {
     }
 }
 
+// The octets of TCP_INFO go on counting where sequence numbers begin anew.
+#[test]
+fn established_octets_are_counted_past_the_wrap() {
+    let mut bench = Bench::open();
+    let near = u32::MAX - 5;
+    (bench.tcb.snd.una, bench.tcb.snd.nxt) = (SeqNum(near), SeqNum(near));
+    bench.tcb.snd.short = SeqNum(near);
+    (bench.tcb.rcv.nxt, bench.tcb.rcv.acked) = (SeqNum(near), SeqNum(near));
+    bench.tcb.rcv.edge = SeqNum(near) + 1000;
+    bench.send(&[1; 10]);
+    assert_eq!(bench.sent().len(), 1);
+    bench.tcb.snd.wl1 = SeqNum(near);
+    bench.arrive(segment(near, 4, FIN.union(ACK), &[2; 20]));
+    let told = info(&bench);
+    let before = |start: u32| u64::from(near - start - 1);
+    assert_eq!(told.bytes_acked, before(ISS) + 10);
+    assert_eq!(told.bytes_received, before(IRS) + 20);
+}
+
 // The figures of TCP_INFO are segments, however short these are.
 #[test]
 fn established_short_segments_are_counted_one_by_one() {
