@@ -269,6 +269,7 @@ impl Tcb {
         if self.window_left() == 0 {
             return None;
         }
+        // RFC 9293 3.8.6 (SHLD-15): nothing new beyond the window, wherever it went.
         let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);

@@ -88,6 +88,8 @@ pub(super) struct SendSpace {
     pub syn_retries: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
+    /// How often UNA went past zero.
+    pub wraps: u16,
     /// The user closed before the handshake was over.
     pub closes_when_open: bool,
     /// SACK was negotiated.
@@ -124,6 +126,8 @@ pub(super) struct ReceiveSpace {
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
     pub early: Early,
+    /// How often NXT went past zero.
+    pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, in milliseconds.
@@ -141,6 +145,14 @@ pub(super) struct ReceiveSpace {
     pub full: u16,
     /// Acknowledgments that still go out at once, while the peer's window opens.
     pub quick: u8,
+}
+
+impl ReceiveSpace {
+    /// RCV.NXT moves over `octets`.
+    pub fn advance(&mut self, octets: u32) {
+        self.wraps += u16::from(self.nxt.0.checked_add(octets).is_none());
+        self.nxt += octets;
+    }
 }
 
 /// The timestamps option (RFC 7323, section 4).
