@@ -9,6 +9,7 @@
 
 mod close;
 mod failure;
+mod floods;
 mod impairment;
 mod keepalive;
 mod linger;
@@ -21,6 +22,7 @@ mod open;
 mod path;
 mod peer;
 mod random;
+mod recovery;
 mod seed;
 mod served;
 mod timeout;
