@@ -6,7 +6,7 @@ use super::inner::{Admission, Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Events};
+use crate::tcp::{CloseReason, Events, Trouble};
 use crate::time::Instant;
 
 impl Shard {
@@ -59,6 +59,12 @@ impl Shard {
         }
         if events.timer {
             self.call(index, now, |service, conn| service.on_timer(conn));
+        }
+        if let Some(trouble) = events.trouble {
+            if trouble == Trouble::Unanswered {
+                self.core.doubt_next_hop(index, now);
+            }
+            self.call(index, now, |service, conn| service.on_trouble(conn, trouble));
         }
         if events.urgent {
             self.call_holding(index, held, now, |service, conn| service.on_urgent(conn));

@@ -2,9 +2,11 @@
 
 use super::congestion::Algorithm;
 use super::settings::{
-    ADVERTISED, Bounds, ConfigError, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    ADVERTISED, Bounds, ConfigError, HOP_LIMIT, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    check_traffic_class,
 };
 use crate::time::Duration;
+use crate::wire::ipv4::Delivery;
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,11 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// The Differentiated Services field of new connections' packets, in the upper six bits, as
+    /// [`Setting::TrafficClass`](super::Setting::TrafficClass).
+    pub traffic_class: u8,
+    /// The hops that packets may travel: the TTL.
+    pub hop_limit: u8,
     /// Whether SACK is offered and taken (RFC 2018).
     pub sack: bool,
     /// Whether timestamps are offered and taken (RFC 7323, section 3).
@@ -91,6 +98,8 @@ impl Default for Config {
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            traffic_class: 0,
+            hop_limit: Delivery::default().hop_limit,
             sack: true,
             timestamps: true,
             window_scaling: true,
@@ -102,6 +111,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How packets without a connection of their own are carried.
+    pub(crate) fn delivery(&self) -> Delivery {
+        Delivery { traffic_class: self.traffic_class, hop_limit: self.hop_limit }
+    }
+
     /// Whether every value is possible. Whoever makes a shard asks first.
     ///
     /// # Errors
@@ -124,6 +138,8 @@ impl Config {
             USER_TIMEOUT.check_some(self.user_timeout),
             ADVERTISED.check_some(self.advertise_user_timeout),
             LINGER.check_some(self.linger),
+            check_traffic_class(self.traffic_class),
+            HOP_LIMIT.check(self.hop_limit.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
     }

@@ -10,7 +10,8 @@ use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::timers::Timers;
 use super::{
-    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Trouble,
+    Unreachable,
 };
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
@@ -228,6 +229,8 @@ pub struct Events {
     pub timer: bool,
     /// The peer's urgent pointer advanced.
     pub urgent: bool,
+    /// Something is wrong, and the connection goes on.
+    pub trouble: Option<Trouble>,
     /// The user closed and waits no longer for the end: the connection goes on without it.
     pub released: Option<CloseReason>,
     /// The connection is over.

@@ -2,7 +2,7 @@
 
 use super::own::Switch;
 use super::tcb::{Ack, Fin};
-use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb};
+use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb, Trouble};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
 
@@ -74,6 +74,11 @@ impl Tcb {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
         self.rtt.back_off();
+        if self.rtt.unanswered() == R1 {
+            // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and
+            // so is whoever knows the next hop.
+            self.events.trouble = Some(Trouble::Unanswered);
+        }
         self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
@@ -252,5 +257,7 @@ fn millis_before(now: Instant, ago: Duration) -> u32 {
 /// No answer is due, or none has been waited for in vain.
 pub(super) const NEVER_SILENT: u32 = u32::MAX;
 
+/// R1 of RFC 9293, 3.8.3: timeouts in a row after which the path is in doubt.
+const R1: u8 = 3;
 /// The wheel's tick: no deadline is nearer.
 const TICK: Duration = Duration::from_millis(1);

@@ -43,6 +43,8 @@ pub(super) struct Hears {
     pub flags: Flags,
     pub window: u16,
     pub options: Options,
+    /// The traffic class and the TTL of the packet.
+    pub carried: (u8, u8),
 }
 
 /// The shard.
@@ -130,15 +132,26 @@ impl Raw {
     /// A shard without listeners, at an address that it shares with the kernel: no ARP is among what
     /// is sent.
     pub(super) fn new(adjust: impl FnOnce(&mut ShardConfig)) -> Self {
+        let told = Arc::default();
+        let watch = Watch(Arc::clone(&told));
+        Self { told, ..Self::with(Box::new(watch), adjust) }
+    }
+
+    /// With a service of the test's own, which listens on [`PORT`].
+    pub(super) fn serving(service: Box<dyn Service>) -> Self {
+        let mut raw = Self::with(service, |_| {});
+        raw.shard.listen(Listener::new(None, PORT, 0), raw.now).expect("the port is free");
+        raw
+    }
+
+    fn with(service: Box<dyn Service>, adjust: impl FnOnce(&mut ShardConfig)) -> Self {
         let mut config = config(1, Vec::new());
         config.addrs = vec![LocalAddr { addr: addr(1), is_owned: false }];
         config.limits.connections = 4_096;
         config.limits.half_open = 4_096;
         adjust(&mut config);
-        let told = Arc::default();
-        let watch = Watch(Arc::clone(&told));
-        let shard = Shard::new(config, vec![Box::new(watch)]);
-        Self { shard, now: Instant::from_millis(1_000_000), told }
+        let shard = Shard::new(config, vec![service]);
+        Self { shard, now: Instant::from_millis(1_000_000), told: Arc::default() }
     }
 
     /// As [`Raw::new`], with a listener on [`PORT`].
@@ -278,6 +291,7 @@ fn parsed(frame: &[u8]) -> Hears {
         flags: segment.flags,
         window: segment.window,
         options: segment.options,
+        carried: (frame.payload[1], frame.payload[8]),
     }
 }
 

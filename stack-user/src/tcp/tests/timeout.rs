@@ -101,6 +101,26 @@ fn syn_sent_user_timeout_ends_the_open() {
     assert_eq!((passed, bench.ended()), (5_000, Some(CloseReason::TimedOut)));
 }
 
+// RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-20, MUST-22): at R1, three timeouts, the user is told, of a
+// SYN as of data, and the connection goes on until R2.
+#[test]
+fn any_state_third_timeout_in_a_row_is_told() {
+    let mut established = Bench::open();
+    established.send(b"text");
+    for mut bench in [established, Bench::opening()] {
+        bench.sent();
+        let told: Vec<_> = (0..5)
+            .map(|_| {
+                bench.wait();
+                bench.sent();
+                bench.tcb.poll_event().trouble
+            })
+            .collect();
+        assert_eq!(told, [None, None, Some(Trouble::Unanswered), None, None]);
+        assert_eq!(bench.run_out().0.is_empty(), false);
+    }
+}
+
 // RFC 5482 3.1: on the SYN, and on the first segment that is none.
 #[test]
 fn syn_sent_user_timeout_is_told_on_the_syn_and_once_after() {
