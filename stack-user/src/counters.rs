@@ -124,7 +124,8 @@ counters! {
     TableFull => "table_full",
     /// Received data dropped unacknowledged because the buffer pool was exhausted.
     PoolExhausted => "pool_exhausted",
-    /// Replies without state (RST, ARP, echo) dropped because their queue was full.
+    /// Replies without state (RST, SYN-ACK, ARP, echo) and questions to the kernel dropped because their
+    /// queue was full.
     RepliesDropped => "replies_dropped",
     /// ARP requests answered.
     ArpAnswered => "arp_answered",
@@ -152,6 +153,8 @@ counters! {
     AbortsOnMemory => "aborts_on_memory",
     /// Connections closed for good whose peer stopped answering.
     AbortsOnTimeout => "aborts_on_timeout",
+    /// Next hops that found no room in their table.
+    NeighboursFull => "neighbours_full",
     /// Next hops that could not be resolved.
     NeighbourFailed => "neighbour_failed",
     /// Dropped: not a frame for an address of ours.

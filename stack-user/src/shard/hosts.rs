@@ -26,7 +26,10 @@ impl Core {
         }
         // A probe has no sender address yet (RFC 5227, 2.1.1): there is nothing to learn.
         if !packet.sender_ip.is_unspecified() {
-            let waiting = self.neighbours.learn(sender, packet.sender_mac, is_ours, now);
+            if is_ours {
+                self.enter(sender);
+            }
+            let waiting = self.neighbours.learn(sender, packet.sender_mac, false, now);
             self.wake(waiting);
         }
         if is_ours && packet.op == Op::Request && answers {
@@ -52,14 +55,21 @@ impl Core {
 
     /// The sender of a segment that completed a handshake is the way back to it.
     pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
-        let is_known = self
-            .neighbours
-            .intern(next_hop)
-            .is_some_and(|index| self.neighbours.at(index).mac.is_some());
+        let entered = self.enter(next_hop);
+        let is_known = entered.is_some_and(|index| self.neighbours.at(index).mac.is_some());
         if !is_known {
             let waiting = self.neighbours.learn(next_hop, mac, true, now);
             self.wake(waiting);
         }
+    }
+
+    /// The index of a next hop, which enters the table unless that is full.
+    fn enter(&mut self, addr: Addr) -> Option<u32> {
+        let index = self.neighbours.intern(addr);
+        if index.is_none() {
+            self.counters.count(Counter::NeighboursFull);
+        }
+        index
     }
 
     fn wake(&mut self, waiting: Vec<u32>) {
@@ -79,7 +89,7 @@ impl Core {
         let hop = match conn.next_hop {
             Some(hop) => hop,
             None => {
-                let hop = self.next_hop(remote).and_then(|addr| self.neighbours.intern(addr))?;
+                let hop = self.next_hop(remote).and_then(|addr| self.enter(addr))?;
                 self.conns.get_mut(index)?.next_hop = Some(hop);
                 hop
             }
@@ -116,6 +126,8 @@ impl Core {
         if !is_owned {
             if self.requests.len() < self.config.limits.replies {
                 self.requests.push_back(Request::Resolve(addr));
+            } else {
+                self.counters.count(Counter::RepliesDropped);
             }
             return;
         }
