@@ -7,6 +7,7 @@
 
 mod config;
 pub mod congestion;
+mod deadline;
 mod flight;
 mod half_open;
 mod info;

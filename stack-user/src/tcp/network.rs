@@ -4,6 +4,7 @@
 //! such a message, so that it has to quote a sequence number that is out, ends no connection that is
 //! open, and shrinks no segment below what is known to arrive until a timeout proves it right.
 
+use super::deadline::Deadline;
 use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Trouble, Unreachable};
 use crate::counters::Counter;
 use crate::time::Instant;
@@ -39,8 +40,8 @@ impl Tcb {
         if self.state().is_synchronized() {
             self.soft_error = Some(what);
             // What never went out has no timer yet: it is tried again, and not for ever.
-            if self.has_unsent() && self.timers.retransmit == Instant::NEVER {
-                self.timers.retransmit = now + self.rtt.timeout();
+            if self.has_unsent() && !self.timers.retransmit.is_armed() {
+                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
             }
         } else {
             self.close_with(CloseReason::Unreachable(what), Cause::Timeout, env);

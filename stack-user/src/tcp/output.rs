@@ -4,6 +4,7 @@
 //! front of it whatever they are.
 
 use super::congestion::Usage;
+use super::deadline::Deadline;
 use super::flight::Marks;
 use super::own::{self, Switch};
 use super::repair::Again;
@@ -245,8 +246,8 @@ impl Tcb {
             }
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
             // 3.8.6.1).
-            if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
-                self.timers.retransmit = now + self.rtt.timeout();
+            if self.flight.is_empty() && !self.timers.retransmit.is_armed() {
+                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
             }
         } else {
             self.switches.set(Switch::Pushed, false);
@@ -464,8 +465,8 @@ impl Tcb {
         }
         self.snd.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
-        if self.timers.retransmit == Instant::NEVER {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -520,7 +521,7 @@ impl Tcb {
             self.owed.extra_acks -= 1;
         }
         self.owed.ack = Ack::None;
-        self.timers.delayed_ack = Instant::NEVER;
+        self.timers.delayed_ack = Deadline::NEVER;
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }

@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::counters::Counter;
+use crate::tcp::deadline::Deadline;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -112,11 +113,11 @@ impl Tcb {
         self.rtt.on_answer();
         self.time_round_trip(segment, &report.timing, now);
         self.timers.retransmit = if self.flight.is_empty() {
-            Instant::NEVER
+            Deadline::NEVER
         } else if self.is_renege_suspected(env) {
-            now + self.renege_grace()
+            Deadline::after(self.renege_grace(), now)
         } else {
-            now + self.rtt.timeout()
+            Deadline::after(self.rtt.timeout(), now)
         };
     }
 
@@ -152,12 +153,12 @@ impl Tcb {
         if self.snd.wnd > 0 {
             self.rtt.on_window_opened();
             self.on_progress();
-            self.timers.retransmit = Instant::NEVER;
+            self.timers.retransmit = Deadline::NEVER;
             return;
         }
         self.rtt.on_answer();
-        if self.timers.retransmit == Instant::NEVER && self.has_unsent() {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() && self.has_unsent() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -171,7 +172,7 @@ impl Tcb {
                 self.enter(State::FinWait2, Cause::Ack, env);
                 // A user that still reads may do so for as long as the peer sends.
                 if self.is_orphan() {
-                    self.timers.idle = now + self.fin_wait_2(env.config);
+                    self.timers.idle = Deadline::after(self.fin_wait_2(env.config), now);
                     self.release_lingering(env.config);
                 }
             }

@@ -1,8 +1,8 @@
 //! Eighth: the FIN bit (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use crate::tcp::tcb::{Ack, Fin};
 use crate::tcp::{Cause, Env, Segment, State, Tcb};
-use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
 impl Tcb {
@@ -29,7 +29,7 @@ impl Tcb {
             }
             State::FinWait1 => self.enter(State::Closing, Cause::Fin, env),
             State::FinWait2 => {
-                self.timers.idle = Instant::NEVER;
+                self.timers.idle = Deadline::NEVER;
                 self.enter(State::TimeWait, Cause::Fin, env);
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! Seventh: the segment text (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use core::ops::Range;
 
 use crate::counters::Counter;
@@ -124,7 +125,7 @@ impl Tcb {
             self.owed.ack = Ack::Now;
         } else if self.owed.ack == Ack::None {
             self.owed.ack = Ack::Delayed;
-            self.timers.delayed_ack = now + env.config.delayed_ack;
+            self.timers.delayed_ack = Deadline::after(env.config.delayed_ack, now);
         }
     }
 
