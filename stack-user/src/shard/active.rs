@@ -100,7 +100,8 @@ impl Shard {
         opened
     }
 
-    /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
+    /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by
+    /// `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
         let open = Open {
             local: None,
@@ -150,6 +151,8 @@ impl Core {
 
     /// The name of a connection to be opened: unused, with an address of ours.
     fn choose_name(&mut self, open: &Open) -> Result<FourTuple, OpenError> {
+        // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
+        // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
         let is_fit = |addr: &Addr| match open.local {
             Some(local) => *addr == local,
@@ -193,6 +196,7 @@ mod tests {
         Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
+    // RFC 9293 3.9.1.1 (MUST-43, MUST-44, MUST-45).
     #[test]
     fn closed_open_with_a_port_uses_it_and_refuses_it_twice() {
         let mut shard = shard();

@@ -148,6 +148,7 @@ fn established_echo_of_megabytes_comes_back_and_leaves_nothing() {
     assert_eq!(a.counters()[Counter::TimeWaits], 1);
 }
 
+// CM-7.e.
 #[test]
 fn syn_sent_port_without_listener_is_refused() {
     let seen = Arc::new(Mutex::new(Seen::default()));

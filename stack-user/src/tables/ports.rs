@@ -38,6 +38,7 @@ impl Ports {
 mod tests {
     use super::*;
 
+    // CM-2.a.
     #[test]
     fn every_port_is_found_and_none_twice_until_all_are_taken() {
         let mut ports = Ports::new(1000..=1009);

@@ -17,9 +17,10 @@ pub struct Config {
     pub max_send_buffer: u32,
     /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms).
     pub delayed_ack: Duration,
-    /// How often a SYN is sent again before the open fails.
+    /// How often a SYN is sent again before the open fails (RFC 9293 3.8.3: MUST-23, CM-2.c,
+    /// CM-2.e).
     pub syn_retries: u8,
-    /// How often a SYN-ACK is sent again before the half-open entry goes.
+    /// How often a SYN-ACK is sent again before the half-open entry goes (CM-2.d, CM-2.e).
     pub syn_ack_retries: u8,
     /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
     pub retries: u8,

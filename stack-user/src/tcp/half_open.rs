@@ -106,6 +106,7 @@ impl HalfOpen {
         let next = self.irs + 1;
         let is_repeat = segment.has(Flags::SYN) && !segment.has(Flags::ACK);
         if is_repeat && !segment.has(Flags::RST) && segment.seq == self.irs {
+            // CM-10.d: from the same entry, so with the same ISN.
             return HalfOpenVerdict::Repeat;
         }
         let is_reset = segment.has(Flags::RST);
@@ -117,6 +118,8 @@ impl HalfOpen {
         }
         if is_reset {
             // RFC 5961 3.2: exact, or a challenge.
+            // RFC 9293 3.5 (MUST-11), CM-1.i: what came from LISTEN goes back to it, and no user
+            // hears of it.
             let is_exact = segment.seq == next;
             return if is_exact { HalfOpenVerdict::Remove } else { HalfOpenVerdict::Acknowledge };
         }
@@ -128,6 +131,7 @@ impl HalfOpen {
             return HalfOpenVerdict::Drop;
         }
         // SND.UNA < SEG.ACK =< SND.NXT, which here is one number.
+        // CM-10.a: text on it goes on to the connection.
         if segment.ack == self.iss + 1 { HalfOpenVerdict::Open } else { HalfOpenVerdict::Refuse }
     }
 
@@ -144,8 +148,8 @@ impl HalfOpen {
             || (len > 0 && (segment.end() - 1).is_within(next, window))
     }
 
-    /// Whether an answer to what does not fit, or to a repeated SYN, may go now. One goes every half
-    /// second, so that two ends that disagree, or a peer that repeats itself, cost little.
+    /// Whether an answer to what does not fit, or to a repeated SYN, may go now. One goes every
+    /// half second, so that two ends that disagree, or a peer that repeats itself, cost little.
     pub fn may_answer(&mut self, now: Instant) -> bool {
         let now = stamp_clock(now);
         let is_due = (now.wrapping_sub(self.answers_from) as i32) >= 0;
@@ -184,6 +188,7 @@ impl HalfOpen {
     pub fn on_timeout(&mut self, retries: u8, deferred: u8) -> HalfOpenTimeout {
         let waits_for_data = self.is_acknowledged && self.timeouts < deferred;
         if self.timeouts >= retries && !waits_for_data {
+            // CM-10.b.
             return HalfOpenTimeout::Expire;
         }
         // A peer that has answered is asked again only at the end of the wait for its data.
@@ -212,4 +217,5 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Between two answers to what does not fit, in milliseconds: Linux's tcp_invalid_ratelimit.
 pub(super) const ANSWER_EVERY: u32 = 500;
+// CM-3.f.
 const _: () = assert!(size_of::<HalfOpen>() <= 96);

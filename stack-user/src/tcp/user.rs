@@ -64,6 +64,7 @@ impl Tcb {
     /// on. A second call changes nothing.
     pub fn shutdown_write(&mut self, env: &mut Env<'_>) {
         match self.state() {
+            // RFC 9293 3.10.4, CM-1.d, CM-1.f: what is queued goes first, and reading goes on.
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
             State::SynReceived => self.snd.closes_when_open = true,
             State::Established => {
@@ -110,6 +111,7 @@ impl Tcb {
             env.counters.count(Counter::AbortsOnLinger);
             return self.abort(env);
         }
+        // RFC 9293 3.6.1 (SHLD-3, MAY-1), CM-5.f.
         if self.has_unread() {
             env.counters.count(Counter::AbortsOnClose);
             return self.abort(env);
@@ -130,8 +132,8 @@ impl Tcb {
         }
     }
 
-    /// Text came while the user was closing for good, and it has taken no more of it: it is lost, and
-    /// the peer gets to know (RFC 2525, 2.17).
+    /// Text came while the user was closing for good, and it has taken no more of it: it is lost,
+    /// and the peer gets to know (RFC 2525, 2.17).
     pub fn lose_unread(&mut self, env: &mut Env<'_>) {
         if !self.is_forsaken() || !self.has_unread() {
             return;
@@ -164,8 +166,8 @@ impl Tcb {
         self.switches.has(Switch::Closed)
     }
 
-    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where the
-    /// user has closed for good, the peer does not answer.
+    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where
+    /// the user has closed for good, the peer does not answer.
     pub fn is_stuck(&self) -> bool {
         let is_silent = self.timers.silent_since != 0 && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
@@ -178,6 +180,7 @@ impl Tcb {
 
     /// As [`Tcb::abort`], for a reason of ours.
     pub fn abort_with(&mut self, reason: CloseReason, env: &mut Env<'_>) {
+        // CM-5.g.
         let tells_peer = match self.state() {
             State::SynReceived
             | State::Established
@@ -241,9 +244,9 @@ impl Tcb {
         self.snd.buffer.len()
     }
 
-    /// How many octets lie between the user and the end of the peer's urgent data: zero at the mark,
-    /// `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken from the
-    /// receive buffer and not consumed.
+    /// How many octets lie between the user and the end of the peer's urgent data: zero at the
+    /// mark, `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken
+    /// from the receive buffer and not consumed.
     pub fn urgent_ahead(&self, held: usize) -> Option<u32> {
         let up = self.own.as_ref()?.rcv_up?;
         let at = self.rcv.nxt - (self.unread() + held) as u32;

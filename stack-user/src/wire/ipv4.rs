@@ -40,6 +40,7 @@ impl<'a> Packet<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let (packet, header, header_len) = parse_header(bytes)?;
         let total_len = usize::from(header.total_len.get());
+        // RFC 9293 3.9.2 (MUST-50): options of IP are passed over.
         let payload = packet.get(header_len..total_len).ok_or(DropReason::DropIpHeader)?;
         let sum = match header_len {
             // Nearly every header; of known length, it is summed three times as fast.
@@ -144,8 +145,8 @@ pub fn emit_header(
 }
 
 /// Whether no packet may come from this address: "this" network, loopback, multicast, reserved and
-/// broadcast (RFC 1122 3.2.1.3, RFC 6890; RFC 9293 MUST-57), or not IPv4 at all. A broadcast
-/// address of the own network is for the caller to know.
+/// broadcast (RFC 1122 3.2.1.3, RFC 6890; RFC 9293 3.9.2.3: MUST-57, MUST-63, CM-7.k), or not IPv4
+/// at all. A broadcast address of the own network is for the caller to know.
 #[inline]
 pub fn is_martian_source(addr: &Addr) -> bool {
     let [first, ..] = octets(addr);

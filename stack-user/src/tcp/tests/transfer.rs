@@ -2,7 +2,7 @@
 
 use super::*;
 
-// RFC 9293 3.10.7.4, seventh; RFC 2018 4.
+// RFC 9293 3.10.7.4 (SHLD-31, MAY-13), CM-4.c. RFC 9293 3.10.7.4, seventh; RFC 2018 4.
 #[test]
 fn established_gap_is_reported_by_sack_and_filled_in_order() {
     let mut bench = Bench::open();
@@ -27,7 +27,8 @@ fn established_overlapping_segment_is_trimmed() {
     assert_eq!(bench.got, b"abcde");
 }
 
-// RFC 9293 3.8.6.3 (MUST-58, MUST-59): delayed by less than 0.5 s, and every second full segment.
+// RFC 9293 3.8.6.3 (MUST-40, MUST-58, MUST-59, SHLD-18, SHLD-19): delayed by less than 0.5 s, and
+// every second full segment.
 #[test]
 fn established_text_is_acknowledged_every_second_segment_or_after_40_ms() {
     let mut bench = Bench::open();
@@ -124,7 +125,8 @@ fn established_zero_window_is_probed_as_long_as_the_peer_answers() {
     assert_eq!(bench.counters[Counter::WindowProbes], 20);
 }
 
-// RFC 9293 3.8.6 (SHLD-14): the window is not shrunk, and 3.8.6.2.2 (MUST-39): nor opened by crumbs.
+// RFC 9293 3.8.6 (SHLD-14): the window is not shrunk, and 3.8.6.2.2 (MUST-39): nor opened by
+// crumbs.
 #[test]
 fn established_unread_text_closes_the_window_and_consumption_opens_it_in_steps() {
     let mut bench = Bench::open();
@@ -162,7 +164,7 @@ fn established_unread_text_closes_the_window_and_consumption_opens_it_in_steps()
     assert_eq!(bench.sent()[0].window, 2101);
 }
 
-// RFC 5961 3, 4 and 5.
+// RFC 9293 3.10.7.4 (MAY-12), CM-7.a, CM-7.b, CM-7.c, CM-7.d, CM-7.h. RFC 5961 3, 4 and 5.
 #[test]
 fn established_blind_rst_syn_and_ack_are_challenged_within_the_budget() {
     let mut bench = Bench::open();
@@ -182,6 +184,7 @@ fn established_blind_rst_syn_and_ack_are_challenged_within_the_budget() {
     assert_eq!(bench.tcb.state(), State::Established);
 }
 
+// CM-7.b.
 #[test]
 fn established_rst_outside_the_window_is_ignored_and_exact_one_resets() {
     let mut bench = Bench::open();
@@ -191,7 +194,7 @@ fn established_rst_outside_the_window_is_ignored_and_exact_one_resets() {
     assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::Reset));
 }
 
-// RFC 7323 5.3 R1, 4.3 and 3.2.
+// CM-4.e. RFC 7323 5.3 R1, 4.3 and 3.2.
 #[test]
 fn established_old_timestamp_is_acknowledged_and_dropped() {
     let mut bench = Bench::opening();

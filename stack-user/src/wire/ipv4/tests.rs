@@ -44,6 +44,7 @@ fn parse_trailing_padding_is_cut_off() {
     assert_eq!((parsed.protocol, parsed.ttl, parsed.tos, parsed.ident), (6, 64, 0, 0));
 }
 
+// RFC 9293 3.9.2 (MUST-50): whatever they are, TCP comes behind them.
 #[test]
 fn parse_options_are_skipped() {
     let bytes = changed(&[7; 10], |bytes| bytes[0] = 0x46);
@@ -86,6 +87,7 @@ fn parse_any_flipped_bit_of_the_header_is_dropped() {
     }
 }
 
+// CM-7.k: RFC 9293 3.9.2.3 (MUST-63).
 #[test]
 fn martian_ranges_are_known() {
     // RFC 1122 3.2.1.3; RFC 9293 3.9.2.3 (MUST-57).
