@@ -1,6 +1,6 @@
-//! A whole shard, fed with frames: valid handshakes, what follows them, what nearly follows them,
-//! and anything at all; with timers, commands and a user between. No frame in any order panics,
-//! loops, or leaves anything behind.
+//! A whole shard, fed with frames: valid handshakes, what follows them, what nearly follows them, and
+//! anything at all; with timers, commands and a user between. No frame in any order panics, loops, or
+//! leaves anything behind.
 
 mod frames;
 mod puppet;
@@ -147,8 +147,7 @@ impl World {
         match source.below(12) {
             0 => {
                 let remote = Host::any(source).addr();
-                let connect =
-                    Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
+                let connect = Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
                 self.shard.on_command(connect, now);
             }
             1 | 2 => self.open(source),
