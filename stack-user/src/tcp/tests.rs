@@ -3,6 +3,7 @@
 mod close;
 mod open;
 mod transfer;
+mod window;
 
 use super::pool::Pool;
 use super::*;
