@@ -82,6 +82,16 @@ counters! {
     RetransmitTimeouts => "retransmit_timeouts",
     /// Fast retransmissions entered after duplicate ACKs.
     FastRetransmits => "fast_retransmits",
+    /// Segments not sent because the records of what is in flight were exhausted.
+    FlightRecordsFull => "flight_records_full",
+    /// Duplicates of ours that a peer reported by D-SACK (RFC 2883).
+    DsacksIn => "dsacks_in",
+    /// Duplicates of a peer that we reported by D-SACK (RFC 2883).
+    DsacksOut => "dsacks_out",
+    /// SACK blocks received that report nothing that is in flight.
+    SackBlocksIgnored => "sack_blocks_ignored",
+    /// Peers that dropped what they had reported by SACK (RFC 2018, section 8).
+    SackReneges => "sack_reneges",
     /// Duplicate ACKs received.
     DuplicateAcksIn => "duplicate_acks_in",
     /// Segments that arrived out of order and were kept.
@@ -106,7 +116,7 @@ counters! {
     WindowProbes => "window_probes",
     /// Connections that entered TIME-WAIT.
     TimeWaits => "time_waits",
-    /// TIME-WAIT records taken over by a new SYN (RFC 6191).
+    /// TIME-WAIT records that gave way to a new SYN, a peer's (RFC 6191) or our own.
     TimeWaitReuses => "time_wait_reuses",
     /// Connections closed without TIME-WAIT because its table was full.
     TimeWaitOverflow => "time_wait_overflow",

@@ -2,7 +2,7 @@
 //!
 //! The core reads no clock; every `on_*` and `poll_*` takes `now` as its last argument.
 
-use core::ops::Add;
+use core::ops::{Add, Sub};
 pub use core::time::Duration;
 
 /// A point in time, in nanoseconds since the caller's origin.
@@ -53,6 +53,16 @@ impl Add<Duration> for Instant {
     fn add(self, after: Duration) -> Self {
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates at [`Instant::ZERO`].
+    fn sub(self, before: Duration) -> Self {
+        let nanos = u64::try_from(before.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
     }
 }
 

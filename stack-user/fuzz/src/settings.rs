@@ -67,8 +67,7 @@ fn any_config(source: &mut Source<'_>) -> Config {
         user_timeout: source.option(time),
         advertise_user_timeout: source.option(time),
         linger: source.option(time),
-        syn_cookies: [SynCookies::Never, SynCookies::WhenFull, SynCookies::Always]
-            [source.below(3)],
+        syn_cookies: [SynCookies::Never, SynCookies::WhenFull, SynCookies::Always][source.below(3)],
         congestion: algorithm(source),
         ..Config::default()
     }

@@ -8,8 +8,9 @@ use super::Shard;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
+use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Setting, SettingError, Tcb, Unreachable};
+use crate::tcp::{CloseReason, Setting, SettingError, Tcb, TimeWait, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 
@@ -125,12 +126,17 @@ impl Core {
             return Err(OpenError::ShuttingDown);
         }
         self.next_hop(open.remote).ok_or(OpenError::NoRoute)?;
-        let tuple = self.choose_name(open)?;
-        let (iss, offset) = (self.isn(&tuple, now), self.stamp_offset(&tuple));
+        let (tuple, old) = self.choose_name(open, now)?;
         if self.conns.is_full() {
             self.counters.count(Counter::TableFull);
             return Err(OpenError::Full);
         }
+        let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
+        if let Some(index) = old {
+            self.end_time_wait(index);
+            self.counters.count(Counter::TimeWaitReuses);
+        }
+        let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
         let mss = self.mss_for(&tuple.remote);
         let mut env = self.env();
         let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
@@ -149,8 +155,13 @@ impl Core {
         Ok(id)
     }
 
-    /// The name of a connection to be opened: unused, with an address of ours.
-    fn choose_name(&mut self, open: &Open) -> Result<FourTuple, OpenError> {
+    /// The name of a connection to be opened, with an address of ours; and the TIME-WAIT record that
+    /// gives way to it, if one does.
+    fn choose_name(
+        &mut self,
+        open: &Open,
+        now: Instant,
+    ) -> Result<(FourTuple, Option<u32>), OpenError> {
         // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
         // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
@@ -161,23 +172,56 @@ impl Core {
         let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let (flows, hasher, listeners) = (&self.flows, &self.hasher, &self.listeners);
-        let is_free = |local_port: u16| {
-            let tuple = FourTuple { local_port, ..tuple };
-            flows.find(hasher.hash(&tuple), |_| true).is_none()
-        };
-        // As on Linux a port that is listened on is not chosen, though it may be asked for.
-        let is_fit = |port: u16| is_free(port) && !listeners.has_port(port);
+        let named = |local_port| FourTuple { local_port, ..tuple };
         let local_port = match open.local_port {
-            Some(port) if is_free(port) => port,
-            Some(_) => return Err(OpenError::InUse),
+            Some(port) => port,
             None => {
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
-                self.ports.choose(start, is_fit).ok_or(OpenError::NoPort)?
+                let mut ports = core::mem::take(&mut self.ports);
+                let port = ports.choose(start, |port| self.fit(&named(port), now));
+                self.ports = ports;
+                port.ok_or(OpenError::NoPort)?
             }
         };
-        Ok(FourTuple { local_port, ..tuple })
+        match self.user_of(&named(local_port), now) {
+            NameUser::None => Ok((named(local_port), None)),
+            NameUser::OldEnough(index) => Ok((named(local_port), Some(index))),
+            NameUser::Other => Err(OpenError::InUse),
+        }
     }
+
+    /// Whether the port of this name may be chosen. As on Linux one that is listened on is not, though
+    /// it may be asked for.
+    fn fit(&self, tuple: &FourTuple, now: Instant) -> Fit {
+        if self.listeners.has_port(tuple.local_port) {
+            return Fit::Taken;
+        }
+        match self.user_of(tuple, now) {
+            NameUser::None => Fit::Free,
+            NameUser::OldEnough(_) => Fit::Spare,
+            NameUser::Other => Fit::Taken,
+        }
+    }
+
+    fn user_of(&self, tuple: &FourTuple, now: Instant) -> NameUser {
+        let Some(flow) = self.find(self.hasher.hash(tuple), tuple) else { return NameUser::None };
+        let whole = self.config.tcp.time_wait;
+        let is_old = |record: &TimeWait| record.may_be_reopened(record.age(whole, now));
+        match flow.kind() {
+            FlowKind::TimeWait if self.time_waits.get(flow.index()).is_some_and(is_old) => {
+                NameUser::OldEnough(flow.index())
+            }
+            _ => NameUser::Other,
+        }
+    }
+}
+
+/// What uses the name of a connection.
+enum NameUser {
+    None,
+    /// A TIME-WAIT record that may give way, at this index.
+    OldEnough(u32),
+    Other,
 }
 
 #[cfg(test)]

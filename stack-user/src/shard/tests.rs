@@ -1,6 +1,11 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod cookies;
+mod flags;
 mod grid;
+mod listen;
+mod raw;
+mod time_wait;
 
 use core::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};

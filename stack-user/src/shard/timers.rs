@@ -37,7 +37,8 @@ impl Shard {
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
-        let shutdown = self.core.shutdown.filter(|_| !self.core.conns.is_empty());
+        let shutdown =
+            self.core.shutdown.filter(|at| *at != Instant::NEVER && !self.core.conns.is_empty());
         let publish = self.core.publisher.next_deadline();
         [wheel, shutdown, publish].into_iter().flatten().min()
     }
@@ -70,6 +71,8 @@ impl Shard {
     }
 
     fn abort_all(&mut self, now: Instant) {
+        // Once: a RST may have to wait for its next hop, which has a time of its own.
+        self.core.shutdown = Some(Instant::NEVER);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.tcb.abort(&mut env);

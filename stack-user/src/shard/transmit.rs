@@ -8,6 +8,7 @@ use crate::tcp::{HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::icmp::Echo;
+use crate::wire::ipv4::Marks;
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
 
 impl Shard {
@@ -59,11 +60,12 @@ impl Shard {
             let end = longest.min(frame.len());
             let Some((conn, mut env)) = self.core.conn_env(index) else { return Sent::All };
             let tuple = *conn.tcb.tuple();
+            let marks = conn.tcb.marks(env.config);
             let Some(len) = conn.tcb.poll_transmit(&mut frame[HEADROOM..end], &mut env, now) else {
                 return Sent::All;
             };
             let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-            let start = self.core.write_headers(mac, addrs, &mut frame[..HEADROOM], len);
+            let start = self.core.write_headers((mac, marks), addrs, &mut frame[..HEADROOM], len);
             let whole = HEADROOM - start + len;
             self.core.count_out(whole);
             tx.commit(start, whole);
@@ -110,7 +112,8 @@ impl Core {
                     self.counters.count(Counter::ResetsOut);
                 }
                 let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-                (self.write_headers(mac, addrs, before, len), len)
+                let marks = self.config.tcp.marks();
+                (self.write_headers((mac, marks), addrs, before, len), len)
             }
             Body::Arp(packet) => {
                 let len = packet.emit(out).max(arp::LEN);
@@ -122,7 +125,8 @@ impl Core {
                 let echo = Echo { ident, seq, payload: payload.front(&self.pool) };
                 let len = echo.emit_reply(out);
                 payload.clear(&mut self.pool);
-                (self.write_headers(mac, (local, remote, PROTOCOL_ICMP), before, len), len)
+                let addrs = (local, remote, PROTOCOL_ICMP);
+                (self.write_headers((mac, Marks::default()), addrs, before, len), len)
             }
         };
         (start, HEADROOM - start + len)
@@ -132,12 +136,14 @@ impl Core {
     /// `before`; where they begin.
     fn write_headers(
         &self,
-        mac: MacAddr,
+        (mac, marks): (MacAddr, Marks),
         (local, remote, protocol): (Addr, Addr, u8),
         before: &mut [u8],
         len: usize,
     ) -> usize {
-        let ip = before.len() - ipv4::emit_header(before, &local, &remote, protocol, len);
+        // RFC 9293 3.9.1.9 and 3.9.2 (MUST-48, MUST-49, SHLD-22): as the user said, unchanged.
+        let len = ipv4::emit_marked(before, (&local, &remote), (protocol, len), marks);
+        let ip = before.len() - len;
         let (ours, vlan) = (self.config.mac, self.config.vlan);
         ip - ethernet::emit(&mut before[..ip], mac, ours, ETHERTYPE_IPV4, vlan)
     }

@@ -2,9 +2,10 @@
 
 use super::congestion::Algorithm;
 use super::settings::{
-    ADVERTISED, Bounds, ConfigError, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    ADVERTISED, Bounds, ConfigError, DSCP, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
 };
 use crate::time::Duration;
+use crate::wire::ipv4::{self, Marks};
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub struct Config {
     pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
+    /// The Differentiated Services field of what is sent: six bits (RFC 2474).
+    pub dscp: u8,
+    /// The hops that a packet may travel (RFC 9293 3.9.2: MUST-49).
+    pub ttl: u8,
     /// When a peer's SYN is answered by a cookie rather than remembered.
     pub syn_cookies: SynCookies,
     /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
@@ -96,6 +101,8 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             congestion: Algorithm::default(),
+            dscp: 0,
+            ttl: ipv4::TTL,
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,
         }
@@ -125,8 +132,15 @@ impl Config {
             USER_TIMEOUT.check_some(self.user_timeout),
             ADVERTISED.check_some(self.advertise_user_timeout),
             LINGER.check_some(self.linger),
+            DSCP.check(self.dscp.into()),
+            Bounds::new("time to live", 1, u8::MAX as u64, "hops").check(self.ttl.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
+    }
+
+    /// What IP headers say where a connection says nothing else.
+    pub(crate) fn marks(&self) -> Marks {
+        Marks { dscp: self.dscp, ttl: self.ttl }
     }
 
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,

@@ -3,6 +3,8 @@
 //! Windows and flights are counted in segments, as there; times since something happened are
 //! measured to the call.
 
+use super::recovery::DUPLICATES;
+use super::tcb::stamp_clock;
 use super::{State, Tcb};
 use crate::time::{Duration, Instant};
 
@@ -111,43 +113,54 @@ impl Tcb {
     pub fn info(&self, now: Instant) -> Info {
         let (snd, rcv) = (&self.snd, &self.rcv);
         let octets = |from: super::SeqNum, to: super::SeqNum| u64::from(to.since(from));
+        let since =
+            |millis: u32| Duration::from_millis(stamp_clock(now).wrapping_sub(millis).into());
+        let recovery = self.recovery.as_deref();
+        let window = self.cc.window();
+        let is_probing = self.flight.is_empty() && self.state().is_synchronized();
+        let timeouts = self.rtt.unanswered();
         Info {
             state: self.state(),
-            ca_state: CaState::Open,
-            retransmits: self.rtt.unanswered(),
-            probes: 0,
-            backoff: 0,
+            ca_state: self.ca_state(),
+            retransmits: if is_probing { 0 } else { timeouts },
+            probes: if is_probing { timeouts } else { 0 },
+            backoff: self.rtt.backoff(),
             has_timestamps: self.stamps.is_on,
             has_sack: snd.sack,
             has_window_scale: rcv.scale > 0 || snd.scale > 0,
             snd_wscale: snd.scale,
             rcv_wscale: rcv.scale,
             rto: self.rtt.timeout(),
-            ato: Duration::from_millis(40),
+            ato: DELAYED_ACK,
             snd_mss: self.max_text(),
             rcv_mss: rcv.full.into(),
             advmss: rcv.mss.into(),
-            unacked: snd.max.since(snd.una).div_ceil(self.max_text()),
-            sacked: 0,
-            lost: 0,
-            retrans: 0,
+            unacked: match self.state() {
+                State::SynSent | State::SynReceived => 1,
+                _ => self.flight.len(),
+            },
+            sacked: recovery.map_or(0, |recovery| recovery.sacked),
+            lost: recovery.map_or(0, |recovery| recovery.lost),
+            retrans: recovery.map_or(0, |recovery| recovery.resent),
             last_data_sent: now.since(snd.sent_at),
-            last_data_recv: Duration::ZERO,
-            last_ack_recv: Duration::ZERO,
+            last_data_recv: since(rcv.text_at),
+            last_ack_recv: since(self.ack_at),
             rtt: self.rtt.smoothed().unwrap_or_default(),
-            rttvar: Duration::ZERO,
-            min_rtt: self.rtt.smoothed().unwrap_or_default(),
-            ssthresh: None,
-            cwnd: self.cc.window() / self.max_text(),
-            reordering: 3,
-            total_retrans: 0,
+            rttvar: self.rtt.deviation(),
+            min_rtt: self.rtt.least().unwrap_or_default(),
+            ssthresh: window.ssthresh(),
+            cwnd: window.cwnd(),
+            reordering: DUPLICATES,
+            total_retrans: self.total_retrans,
             bytes_acked: octets(snd.iss + 1, snd.una),
             bytes_received: octets(rcv.irs + 1, rcv.nxt),
-            notsent: self.text_end().since(snd.max),
-            delivered: 0,
-            dsack_dups: 0,
+            notsent: self.text_end().since(snd.nxt),
+            delivered: self.delivered,
+            dsack_dups: self.dsacks,
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.edge.since(rcv.nxt),
         }
     }
 }
+
+const DELAYED_ACK: Duration = Duration::from_millis(40);

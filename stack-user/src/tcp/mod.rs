@@ -7,6 +7,7 @@
 
 mod config;
 pub mod congestion;
+mod flight;
 mod half_open;
 mod info;
 mod input;
@@ -16,7 +17,9 @@ mod own;
 pub mod pool;
 mod reason;
 mod reassembly;
+mod recovery;
 mod rtt;
+mod sack;
 mod segment;
 mod seq;
 mod settings;
@@ -28,6 +31,7 @@ mod tcb;
 mod tests;
 mod time_wait;
 mod timers;
+mod timing;
 mod user;
 
 pub use config::{Config, SynCookies};

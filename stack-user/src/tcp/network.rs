@@ -49,7 +49,7 @@ impl Tcb {
 
     /// Whether `seq` was sent and is not acknowledged (RFC 5927, section 4.1).
     pub fn is_in_flight(&self, seq: SeqNum) -> bool {
-        seq.is_within(self.snd.una, self.snd.max.since(self.snd.una))
+        seq.is_within(self.snd.una, self.snd.nxt.since(self.snd.una))
     }
 
     /// A segment was too long for a link on the way, whose MTU is `mtu` (RFC 1191; zero from routers
@@ -61,7 +61,7 @@ impl Tcb {
         let claimed = if mtu == 0 { plateau_below(now) } else { mtu };
         let mtu = claimed.max(MIN_MTU);
         // What was sent from `seq` on cannot have been longer than all that is out.
-        let longest = self.snd.max.since(seq) + u32::from(headers);
+        let longest = self.snd.nxt.since(seq) + u32::from(headers);
         if mtu >= now || longest <= u32::from(mtu) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
@@ -70,14 +70,14 @@ impl Tcb {
         } else if mtu - headers >= self.snd.proven {
             self.shrink_segments(mtu, env);
         } else {
-            self.own_mut().claimed_mtu = Some(mtu);
+            self.own_mut().claimed_mtu = Some((mtu, seq));
         }
     }
 
     /// A timeout: a smaller MTU that was claimed before may well be the reason.
     pub(super) fn on_timeout_proves_mtu(&mut self, env: &mut Env<'_>) {
         let claimed = self.own.as_mut().and_then(|own| own.claimed_mtu.take());
-        if let Some(mtu) = claimed.filter(|mtu| mtu - self.headers() < self.snd.mss) {
+        if let Some((mtu, _)) = claimed.filter(|(mtu, _)| mtu - self.headers() < self.snd.mss) {
             self.shrink_segments(mtu, env);
         }
     }
@@ -88,13 +88,16 @@ impl Tcb {
         env.counters.count(Counter::PathMtuReductions);
         self.snd.mss = mtu - self.headers();
         self.snd.proven = 0;
-        self.snd.nxt = self.snd.una;
-        self.owed.retransmit = false;
+        self.resend_longer_than(self.max_text(), env);
     }
 
     /// `acked` octets arrived; segments of that length, or of the longest, are known to fit.
     pub(super) fn note_proven(&mut self, acked: u32) {
         self.snd.proven = self.snd.proven.max(acked.min(u32::from(self.snd.mss)) as u16);
+        let una = self.snd.una;
+        if let Some(own) = &mut self.own {
+            own.claimed_mtu = own.claimed_mtu.filter(|(_, seq)| !seq.is_before(una));
+        }
     }
 
     /// Octets of the headers in front of the text and the options.

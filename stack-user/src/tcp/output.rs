@@ -3,12 +3,15 @@
 //! A segment is written at [`HEADROOM`] of its frame, so that the headers of IP and Ethernet fit in
 //! front of it whatever they are.
 
+use super::congestion::Usage;
+use super::flight::{Marks, Sent};
 use super::own::{self, Switch};
+use super::recovery::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
 use crate::time::Instant;
-use crate::wire::tcp::{Flags, Header, Options, SackBlocks, Timestamps, emit, fill_checksum};
+use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
 use crate::wire::{FourTuple, checksum};
 
 /// Where the TCP header begins in a frame: Ethernet with two tags and IPv6 fit before it.
@@ -126,6 +129,26 @@ struct Plan {
     seq: SeqNum,
     text: u32,
     flags: Flags,
+    kind: Kind,
+}
+
+/// What a planned segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Something new: text, a control, or an acknowledgment.
+    New,
+    /// A segment of the flight.
+    Again(Again),
+    /// A zero-window probe.
+    Probe,
+    /// A question to an idle peer.
+    KeepAlive,
+}
+
+impl Plan {
+    fn bare(seq: SeqNum, flags: Flags) -> Self {
+        Self { seq, text: 0, flags, kind: Kind::New }
+    }
 }
 
 impl Tcb {
@@ -138,7 +161,7 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Option<usize> {
-        let plan = self.plan(now)?;
+        let plan = self.plan(env, now)?;
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
         let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
@@ -163,10 +186,10 @@ impl Tcb {
 
     /// Chooses what goes next: resets and SYNs, then repetitions, then new text, then bare
     /// acknowledgments.
-    fn plan(&mut self, now: Instant) -> Option<Plan> {
-        let bare = |seq, flags| Some(Plan { seq, text: 0, flags });
+    fn plan(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
+        let bare = |seq, flags| Some(Plan::bare(seq, flags));
         if self.owed.rst {
-            return bare(self.snd.max, Flags::RST.union(Flags::ACK));
+            return bare(self.snd.nxt, Flags::RST.union(Flags::ACK));
         }
         match self.state() {
             State::Closed | State::Listen => return None,
@@ -177,63 +200,77 @@ impl Tcb {
             State::SynSent => return None,
             State::SynReceived => {}
             _ => {
-                if let Some(plan) = self.plan_text(now) {
+                if let Some(plan) = self.plan_text(env, now) {
                     return Some(plan);
                 }
             }
         }
         if self.owed.keepalive {
             // RFC 9293 3.8.4 (SHLD-12): SEG.SEQ = SND.NXT-1, without data.
-            return bare(self.snd.una - 1, Flags::ACK);
+            let probe = Plan::bare(self.snd.una - 1, Flags::ACK);
+            return Some(Plan { kind: Kind::KeepAlive, ..probe });
         }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
-            return bare(self.snd.max, Flags::ACK);
+            return bare(self.snd.nxt, Flags::ACK);
         }
         None
     }
 
-    fn plan_text(&mut self, now: Instant) -> Option<Plan> {
-        let una = self.snd.una;
-        if self.owed.retransmit {
-            // At least the first segment: never less than it was, for the peer may have a gap.
-            let sent = self.snd.max.min(self.text_end()).since(una);
-            return Some(self.text_plan(una, sent.min(self.max_text_now())));
+    fn plan_text(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
+        // RFC 6675 4, NextSeg: what is lost, then what is new, then what may be lost.
+        if let Some(again) = self.next_lost(env)
+            && let Some(plan) = self.plan_again(again, env)
+        {
+            return Some(plan);
         }
-        if self.owed.probe && self.snd.wnd == 0 && !self.snd.buffer.is_empty() {
-            return Some(self.text_plan(una, 1));
+        if self.owed.probe && self.snd.wnd == 0 && self.has_unsent() {
+            // A number before the window: the peer has to answer it, and nothing has to be unsent.
+            return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
-        if !self.has_unsent() {
+        if self.has_unsent() {
+            if let Some(plan) = self.plan_new(is_forced, env) {
+                return Some(plan);
+            }
+            // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
+            // 3.8.6.1).
+            if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
+                self.timers.retransmit = now + self.rtt.timeout();
+            }
+        } else {
             self.switches.set(Switch::Pushed, false);
+        }
+        let again = self.next_doubtful(env)?;
+        self.plan_again(again, env)
+    }
+
+    /// Text that was never sent, or the FIN behind it.
+    fn plan_new(&mut self, is_forced: bool, env: &mut Env<'_>) -> Option<Plan> {
+        let unsent = self.text_end().since(self.snd.nxt);
+        if !env.pool.records.has_room() {
+            env.counters.count(Counter::FlightRecordsFull);
             return None;
         }
-        let room = self.cc.window().min(self.snd.wnd);
-        let usable = room.saturating_sub(self.snd.nxt.since(una));
-        let unsent = self.text_end().since(self.snd.nxt);
-        let most = self.max_text_now();
-        let text = unsent.min(usable).min(most);
         if unsent == 0 {
             // Only the FIN is left: it needs no window.
             return Some(self.text_plan(self.snd.nxt, 0));
         }
-        if text > 0 && (is_forced || self.is_worth_sending(text, unsent, most)) {
-            if text == unsent {
-                self.switches.set(Switch::Pushed, false);
-            }
-            return Some(self.text_plan(self.snd.nxt, text));
+        if self.window_left() == 0 {
+            return None;
         }
-        // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
-        // 3.8.6.1).
-        if self.snd.max == una && self.timers.retransmit == Instant::NEVER {
-            self.timers.retransmit = now + self.rtt.timeout();
+        let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
+        let most = self.max_text_now();
+        let text = unsent.min(usable).min(most);
+        let goes = text > 0 && (is_forced || self.is_worth_sending(text, unsent, most));
+        if goes && text == unsent {
+            self.switches.set(Switch::Pushed, false);
         }
-        None
+        goes.then(|| self.text_plan(self.snd.nxt, text))
     }
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         let is_full = text == most;
-        let is_repeated = self.snd.nxt.is_before(self.snd.max);
         let is_last = text == unsent;
         // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
         // for another short one, not for full ones.
@@ -243,10 +280,7 @@ impl Tcb {
         // Neither the end of the text nor urgent data waits (RFC 9293 3.7.4: MUST-17 is the user's
         // own switch).
         let is_pressing = self.snd.fin == Fin::Queued || self.is_urgent();
-        is_full
-            || is_repeated
-            || (is_last && (is_pressing || !is_held))
-            || text >= self.snd.max_wnd / 2
+        is_full || (is_last && (is_pressing || !is_held)) || text >= self.snd.max_wnd / 2
     }
 
     /// Whether urgent data is not acknowledged yet.
@@ -262,6 +296,52 @@ impl Tcb {
         is_meant.then(|| up.since(plan.seq).min(0xffff) as u16)
     }
 
+    /// A segment of the flight, cut or joined to what a segment may be now.
+    fn plan_again(&mut self, again: Again, env: &mut Env<'_>) -> Option<Plan> {
+        let records = &mut env.pool.records;
+        let first = *records.at(again.index);
+        let edge = self.snd.una + self.snd.wnd;
+        let inside = if first.seq.is_before(edge) { edge.since(first.seq) } else { u32::MAX };
+        let most = self.max_text_now().min(inside) as u16;
+        if first.len > most && !self.flight.split(records, again.index, most) {
+            env.counters.count(Counter::FlightRecordsFull);
+            return None;
+        }
+        if first.len > most
+            && let Some(recovery) = &mut self.recovery
+        {
+            recovery.count(first.marks);
+        }
+        while let Some(next) = self.flight.after(records, again.index)
+            && self.can_join(*records.at(again.index), *records.at(next), most)
+            && let Some(second) = self.flight.join(records, again.index)
+        {
+            if let Some(recovery) = &mut self.recovery {
+                recovery.uncount(second.marks);
+                recovery.hint = None;
+                if !self.snd.sack {
+                    recovery.limit_duplicates(self.flight.len());
+                }
+            }
+        }
+        let sent = records.at(again.index);
+        let mut flags = Flags::ACK;
+        for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
+            if sent.marks.has(mark) {
+                flags = flags.union(flag);
+            }
+        }
+        Some(Plan { seq: sent.seq, text: sent.len.into(), flags, kind: Kind::Again(again) })
+    }
+
+    /// Whether the segment after one that goes again may go with it: short ones need not be short
+    /// twice (RFC 9293, 3.8.6.2.1: the retransmission may be packed anew).
+    fn can_join(&self, first: Sent, second: Sent, most: u16) -> bool {
+        u32::from(first.len) + u32::from(second.len) <= u32::from(most)
+            && !second.marks.has(Marks::SACKED)
+            && !second.marks.has(Marks::RESENT)
+    }
+
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
@@ -269,7 +349,7 @@ impl Tcb {
         // when it is repeated. A sender that never pauses says it once in half a window, as on
         // Linux.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
-        let is_new = end.is_after(self.snd.max);
+        let is_new = end.is_after(self.snd.nxt);
         let is_pushed =
             end == self.text_end() || end == self.snd.pushed || (is_new && is_half_window);
         if text > 0 && is_pushed {
@@ -278,28 +358,13 @@ impl Tcb {
         if end == self.text_end() && self.snd.fin == Fin::Queued {
             flags = flags.union(Flags::FIN);
         }
-        Plan { seq, text, flags }
+        Plan { seq, text, flags, kind: Kind::New }
     }
 
     /// As `max_text`, less the options that only a segment sent now carries.
     fn max_text_now(&self) -> u32 {
         let timeout = if self.switches.has(Switch::OwesTimeout) { 4 } else { 0 };
         self.max_text() - self.sack_blocks().1 as u32 - timeout
-    }
-
-    /// The SACK blocks owed and the octets of their option (RFC 2018, section 3).
-    fn sack_blocks(&self) -> (SackBlocks, usize) {
-        let mut sack = SackBlocks::NONE;
-        if !self.snd.sack || self.rcv.early.is_empty() {
-            return (sack, 0);
-        }
-        let mut blocks = [(0, 0); 4];
-        let most = if self.stamps.is_on { 3 } else { 4 };
-        let count = self.rcv.early.sack_blocks(&mut blocks[..most]);
-        for (left, right) in &blocks[..count] {
-            sack.push(*left, *right);
-        }
-        (sack, 4 + 8 * count)
     }
 
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
@@ -370,65 +435,98 @@ impl Tcb {
             self.owed.rst = false;
             return;
         }
-        self.on_ack_sent(plan, env);
+        match plan.kind {
+            Kind::Probe => {
+                env.counters.count(Counter::WindowProbes);
+                self.owed.probe = false;
+                return;
+            }
+            Kind::KeepAlive => {
+                env.counters.count(Counter::KeepAliveProbes);
+                self.owed.keepalive = false;
+                return;
+            }
+            Kind::New | Kind::Again(_) => {}
+        }
+        self.on_ack_sent(plan);
         if !plan.flags.contains(Flags::SYN) {
             self.switches.set(Switch::OwesTimeout, false);
         }
-        let controls = plan.flags.contains(Flags::SYN) || plan.flags.contains(Flags::FIN);
-        let end = plan.seq + plan.text + u32::from(controls);
-        if end == plan.seq {
+        if let Kind::Again(again) = plan.kind {
+            env.counters.add(Counter::DataBytesOut, plan.text.into());
+            self.snd.sent_at = now;
+            self.on_sent_again(again, env, now);
+        } else {
+            self.on_new_sent(plan, env, now);
+        }
+    }
+
+    fn on_new_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
+        if plan.flags.contains(Flags::SYN) {
+            self.on_syn_sent_out(plan, env, now);
+        } else if plan.text > 0 || plan.flags.contains(Flags::FIN) {
+            self.on_text_sent(plan, env, now);
+        } else {
             return;
         }
-        env.counters.add(Counter::DataBytesOut, plan.text.into());
-        if self.snd.max == self.snd.una && now.since(self.snd.sent_at) > self.rtt.timeout() {
-            self.cc.on_idle();
-        }
         self.snd.sent_at = now;
-        if plan.seq.is_before(self.snd.max) {
-            env.counters.count(Counter::Retransmits);
-            self.rtt.on_retransmit();
-        } else {
-            self.rtt.on_sent(end, now);
-        }
-        if self.snd.wnd == 0 && self.owed.probe {
-            env.counters.count(Counter::WindowProbes);
-            self.snd.is_probing = true;
-        }
-        if plan.flags.contains(Flags::PSH) && end.is_after(self.snd.pushed) {
-            self.snd.pushed = plan.seq + plan.text;
-        }
-        if plan.text > 0 && plan.text < self.max_text() && end.is_after(self.snd.short) {
-            self.snd.short = plan.seq + plan.text;
-        }
-        self.owed.syn = false;
-        self.owed.probe = false;
-        self.owed.retransmit = false;
-        self.snd.nxt = self.snd.nxt.max(end);
-        self.snd.max = self.snd.max.max(end);
         // RFC 6298 5.1.
         if self.timers.retransmit == Instant::NEVER {
             self.timers.retransmit = now + self.rtt.timeout();
         }
     }
 
-    /// Every segment but the first SYN acknowledges; a bare one may be one of several that are
-    /// owed.
-    fn on_ack_sent(&mut self, plan: &Plan, env: &mut Env<'_>) {
+    fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, _now: Instant) {
+        self.owed.syn = false;
+        if self.snd.nxt.is_after(plan.seq) {
+            env.counters.count(Counter::Retransmits);
+            self.total_retrans = self.total_retrans.wrapping_add(1);
+        }
+        self.snd.nxt = self.snd.nxt.max(plan.seq + 1);
+    }
+
+    fn on_text_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
+        env.counters.add(Counter::DataBytesOut, plan.text.into());
+        if self.flight.is_empty() {
+            self.cc.on_resumed(now.since(self.snd.sent_at), self.rtt.timeout());
+        }
+        let mut marks = Marks::NONE;
+        for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
+            if plan.flags.contains(flag) {
+                marks |= mark;
+            }
+        }
+        let segment = (plan.seq, plan.text as u16, marks);
+        let is_recorded = self.flight.push(&mut env.pool.records, segment, now);
+        debug_assert!(is_recorded, "room was asked for before");
+        let end = plan.seq + plan.text;
+        if marks.has(Marks::PUSH) {
+            self.snd.pushed = end;
+        }
+        if plan.text > 0 && plan.text < self.max_text() {
+            self.snd.short = end;
+        }
+        self.snd.nxt = end + u32::from(marks.has(Marks::FIN));
+        if let Some(recovery) = &mut self.recovery {
+            recovery.rate.out += 1;
+        }
+        let is_full = self.window_left() == 0;
+        let (out, una, nxt) = (self.flight.len(), self.snd.una, self.snd.nxt);
+        self.cc.on_sent(Usage { out, is_full, una, nxt, rto: self.rtt.timeout() }, now);
+    }
+
+    /// Every segment but the first SYN acknowledges; a bare one may be one of several that are owed.
+    fn on_ack_sent(&mut self, plan: &Plan) {
         if self.state() == State::SynSent {
             return;
         }
         let is_bare = plan.text == 0 && plan.flags == Flags::ACK;
-        if is_bare && plan.seq.is_before(self.snd.una) {
-            // The peer looks at its sequence number alone: what is owed is owed still.
-            env.counters.count(Counter::KeepAliveProbes);
-            self.owed.keepalive = false;
-            return;
-        }
         if is_bare && self.owed.extra_acks > 0 {
             self.owed.extra_acks -= 1;
         }
         self.owed.ack = Ack::None;
         self.timers.delayed_ack = Instant::NEVER;
         self.rcv.acked = self.rcv.nxt;
+        self.rcv.duplicate = Default::default();
     }
 }

@@ -6,6 +6,7 @@
 use super::tcb::Ack;
 use super::{Config, Env, KeepAlive, SeqNum, Setting, SettingError, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::ipv4::Marks;
 
 /// A bit of [`Switches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +72,14 @@ pub(super) struct Own {
     pub syn_retries: Option<u8>,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Option<Duration>,
+    pub dscp: Option<u8>,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
     pub rcv_up: Option<SeqNum>,
-    /// A smaller path MTU that an ICMP message claimed and that waits for proof.
-    pub claimed_mtu: Option<u16>,
+    /// A smaller path MTU that an ICMP message claimed of the segment that began at this number, and
+    /// that waits for proof.
+    pub claimed_mtu: Option<(u16, SeqNum)>,
 }
 
 impl Tcb {
@@ -127,10 +130,11 @@ impl Tcb {
                 self.rcv.limit = octets;
                 self.switches.set(Switch::FixedWindow, true);
             }
+            Setting::Dscp(value) => self.own_mut().dscp = Some(value),
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
-            Setting::Congestion(_) => {}
+            Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
     }
@@ -183,6 +187,13 @@ impl Tcb {
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub(super) fn fin_wait_2(&self, config: &Config) -> Duration {
         self.own.as_ref().and_then(|own| own.fin_wait_2).unwrap_or(config.fin_wait_2)
+    }
+
+    /// What the IP headers of this connection say.
+    pub(crate) fn marks(&self, config: &Config) -> Marks {
+        let marks = config.marks();
+        let dscp = self.own.as_ref().and_then(|own| own.dscp);
+        Marks { dscp: dscp.unwrap_or(marks.dscp), ..marks }
     }
 
     /// What a close does while data is unacknowledged.

@@ -1,7 +1,10 @@
-//! The shard's pool of buffer chunks, and byte queues made of them.
+//! The shard's pool of buffer chunks, and byte queues made of them; beside them the records of what
+//! is in flight.
 //!
 //! Everything that a connection buffers, in either direction, lies in chunks of one bounded pool.
 //! Memory is taken from the system in blocks as it is first needed and stays with the pool.
+
+use super::flight::Records;
 
 /// Bytes in a chunk.
 pub const CHUNK: usize = 4096;
@@ -16,6 +19,8 @@ pub struct Pool {
     /// Of the chunks in use, how many hold what is sent.
     sending: u32,
     limit: u32,
+    /// The records of segments in flight.
+    pub(super) records: Records,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +35,9 @@ impl Pool {
     /// A pool of at most `bytes`, rounded up to whole chunks and to a mebibyte.
     pub fn new(bytes: usize) -> Self {
         let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(8 * RESERVE);
-        Self { blocks: Vec::new(), links: Vec::new(), free: NONE, used: 0, sending: 0, limit }
+        let records = Records::new(limit.saturating_mul(RECORDS_PER_CHUNK));
+        let (blocks, links) = (Vec::new(), Vec::new());
+        Self { blocks, links, free: NONE, used: 0, sending: 0, limit, records }
     }
 
     /// Bytes of the chunks in use.
@@ -296,6 +303,9 @@ impl Cursor {
 const NONE: u32 = u32::MAX;
 /// Chunks in a block taken from the system: 256 KiB.
 const BLOCK: usize = 64;
+/// Segments in flight for each chunk that the pool may have: a sixteenth of its memory, and enough
+/// for segments of 256 octets.
+const RECORDS_PER_CHUNK: u32 = 16;
 /// Chunks for a segment that was accepted, and what it releases.
 const RESERVE: u32 = 32;
 

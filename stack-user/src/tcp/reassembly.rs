@@ -104,6 +104,14 @@ impl Reassembly {
         }
     }
 
+    /// The first part of what is held that lies within `start` to `end`.
+    pub fn overlap(&self, start: SeqNum, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let at = self.ranges.partition_point(|range| !range.end.is_after(start));
+        let range = self.ranges.get(at)?;
+        let (left, right) = (range.start.max(start), range.end.min(end));
+        left.is_before(right).then_some((left, right))
+    }
+
     /// Takes the data that begins at or before `next`, if there is any beyond it: the first octet of
     /// the chain is `next`.
     pub fn take_from(&mut self, pool: &mut Pool, next: SeqNum) -> Chain {

@@ -1,4 +1,10 @@
-//! Round-trip time and the retransmission timeout (RFC 6298).
+//! Round-trip time and the retransmission timeout: RFC 6298, with the deviation counted as Linux
+//! counts it.
+//!
+//! RFC 6298 smooths the deviation with every sample; with many samples in a round trip it would
+//! forget within one what the last taught. Here the largest deviation of a round trip counts, it
+//! falls by a quarter of the difference per round trip, and it never falls below the least timeout:
+//! RTO = SRTT + max(4 RTTVAR, 200 ms).
 
 use crate::time::{Duration, Instant};
 
@@ -7,46 +13,58 @@ use super::SeqNum;
 /// The estimator of one connection. Times are microseconds.
 #[derive(Clone, Debug, Default)]
 pub struct Rtt {
-    srtt: u32,
-    rttvar: u32,
-    /// Retransmissions since the last acknowledgment of new data: the timeout doubles with each.
+    /// Eight times SRTT; 0 before the first sample.
+    srtt8: u32,
+    /// Four times the smoothed deviation.
+    deviation4: u32,
+    /// The largest `deviation4` of this round trip.
+    most4: u32,
+    /// What the timeout adds to SRTT: four times RTTVAR.
+    variance4: u32,
+    /// Where this round trip ends.
+    round_end: SeqNum,
+    /// The least sample of the last minutes, and the second in which it was taken.
+    min: u32,
+    min_at: u32,
+    /// Timeouts since the last sample: the timeout doubles with each (RFC 6298, 5.5), and only a
+    /// sample of a segment sent once takes that back (section 3).
     backoff: u8,
-    /// Of these, how many since the peer last answered at all.
+    /// Timeouts since the peer last answered at all.
     unanswered: u8,
-    /// The segment being timed ends before this number, and was sent at `sent`.
-    timed: Option<(SeqNum, Instant)>,
 }
 
 impl Rtt {
     /// Smoothed round-trip time; `None` before the first sample.
     pub fn smoothed(&self) -> Option<Duration> {
-        (self.srtt > 0).then(|| Duration::from_micros(self.srtt.into()))
+        (self.srtt8 > 0).then(|| Duration::from_micros((self.srtt8 / 8).into()))
+    }
+
+    /// The smoothed mean deviation, as TCP_INFO has it.
+    pub fn deviation(&self) -> Duration {
+        Duration::from_micros((self.deviation4 / 4).into())
+    }
+
+    /// The least sample of the last five minutes.
+    pub fn least(&self) -> Option<Duration> {
+        (self.min > 0).then(|| Duration::from_micros(self.min.into()))
     }
 
     /// The timeout for a segment sent now (RFC 6298, section 2, and 5.5 for the back-off).
     pub fn timeout(&self) -> Duration {
-        let base = if self.srtt == 0 {
-            INITIAL
-        } else {
-            Duration::from_micros((self.srtt + (4 * self.rttvar).max(GRANULARITY)).into())
+        let base = match (self.srtt8, self.variance4) {
+            (0, 0) => INITIAL,
+            (srtt8, variance4) => Duration::from_micros((srtt8 / 8 + variance4).into()),
         };
         (base.max(MINIMUM) * (1 << self.backoff.min(10))).min(MAXIMUM)
     }
 
-    /// Times the segment that ends before `end`, unless one is being timed already.
-    pub fn on_sent(&mut self, end: SeqNum, now: Instant) {
-        self.timed.get_or_insert((end, now));
-    }
-
-    /// Stops timing: with a retransmission under way a sample would be ambiguous (Karn, RFC 6298,
-    /// section 3).
-    pub fn on_retransmit(&mut self) {
-        self.timed = None;
+    /// How often the timeout has doubled.
+    pub fn backoff(&self) -> u8 {
+        self.backoff
     }
 
     /// The timer fired: doubles the timeout (RFC 6298, 5.5).
     pub fn back_off(&mut self) {
-        self.on_retransmit();
         self.backoff = self.backoff.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
     }
@@ -61,74 +79,156 @@ impl Rtt {
         self.timeout() == MAXIMUM
     }
 
-    /// New data was acknowledged up to `una`.
-    pub fn on_acknowledged(&mut self, una: SeqNum, now: Instant) {
-        self.on_answer();
-        if let Some((end, sent)) = self.timed
-            && !end.is_after(una)
-        {
-            self.timed = None;
-            self.on_sample(now.since(sent));
-        }
+    /// The peer acknowledged something new, or answered a probe: it lives. The back-off stays until
+    /// there is a sample.
+    pub fn on_answer(&mut self) {
+        self.unanswered = 0;
     }
 
-    /// What was outstanding is settled: the timeout is the estimate again.
-    pub fn on_answer(&mut self) {
+    /// The window opened after probes: the next timeout is the estimate again.
+    pub fn on_window_opened(&mut self) {
         self.backoff = 0;
         self.unanswered = 0;
     }
 
-    /// The peer answered a probe with its window still closed: it lives, and the next probe comes
-    /// later still.
-    pub fn on_probe_answer(&mut self) {
-        self.unanswered = 0;
+    /// The handshake gave no sample, because the SYN went more than once.
+    ///
+    /// RFC 6298 5.7: the timeout is three seconds until there is a sample.
+    pub fn on_handshake_untimed(&mut self) {
+        if self.srtt8 == 0 {
+            let fallback = FALLBACK.as_micros() as u32;
+            (self.deviation4, self.most4, self.variance4) = (fallback, fallback, fallback);
+        }
+        self.backoff = 0;
     }
 
-    fn on_sample(&mut self, sample: Duration) {
-        let r = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX / 16).clamp(1, u32::MAX / 16);
-        if self.srtt == 0 {
-            (self.srtt, self.rttvar) = (r, r / 2);
-        } else {
-            // beta = 1/4 and alpha = 1/8, rttvar first (RFC 6298, 2.3).
-            self.rttvar = (3 * self.rttvar + self.srtt.abs_diff(r)) / 4;
-            self.srtt = ((7 * u64::from(self.srtt) + u64::from(r)) / 8).max(1) as u32;
+    /// A round trip took `micros`. `una` and `nxt` are SND.UNA and SND.NXT after what brought it.
+    pub fn on_sample(&mut self, micros: u32, (una, nxt): (SeqNum, SeqNum), now: Instant) {
+        let sample = micros.clamp(1, MOST_MICROS);
+        self.backoff = 0;
+        self.note_least(sample, now);
+        if self.srtt8 == 0 {
+            // RFC 6298 2.2: SRTT = R, RTTVAR = R/2.
+            self.srtt8 = sample * 8;
+            self.deviation4 = sample * 2;
+            self.variance4 = self.deviation4.max(FLOOR);
+            self.most4 = self.variance4;
+            self.round_end = nxt;
+            return;
+        }
+        // RFC 6298 2.3: alpha = 1/8, beta = 1/4.
+        let difference = sample as i32 - (self.srtt8 / 8) as i32;
+        self.srtt8 = self.srtt8.wrapping_add_signed(difference).max(1);
+        let mut change = difference.unsigned_abs() as i32 - (self.deviation4 / 4) as i32;
+        if difference < 0 && change > 0 {
+            // A round trip that became shorter is no reason to wait longer.
+            change /= 8;
+        }
+        self.deviation4 = self.deviation4.saturating_add_signed(change);
+        self.most4 = self.most4.max(self.deviation4);
+        self.variance4 = self.variance4.max(self.most4);
+        if una.is_after(self.round_end) {
+            self.variance4 -= (self.variance4 - self.most4) / 4;
+            self.round_end = nxt;
+            self.most4 = FLOOR;
+        }
+    }
+
+    fn note_least(&mut self, sample: u32, now: Instant) {
+        let second = (now.as_millis() / 1000) as u32;
+        if self.min == 0 || sample <= self.min || second.wrapping_sub(self.min_at) > LEAST_SECONDS {
+            (self.min, self.min_at) = (sample, second);
         }
     }
 }
 
 /// RFC 6298, 2.1.
 const INITIAL: Duration = Duration::from_secs(1);
+/// RFC 6298, 5.7.
+const FALLBACK: Duration = Duration::from_secs(3);
 /// Below RFC 6298's SHOULD of one second, as Linux and others do: a recorded deviation.
 const MINIMUM: Duration = Duration::from_millis(200);
 const MAXIMUM: Duration = Duration::from_secs(120);
-/// The clock's granularity G in microseconds: the wheel's tick.
-const GRANULARITY: u32 = 1000;
+/// The least that the timeout adds to SRTT, in microseconds.
+const FLOOR: u32 = 200_000;
+/// The longest sample, which keeps eight times it inside its type.
+const MOST_MICROS: u32 = 250_000_000;
+/// How long a least round trip counts.
+const LEAST_SECONDS: u32 = 300;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(rtt: &mut Rtt, millis: u64) {
-        rtt.on_sent(SeqNum(1), Instant::ZERO);
-        rtt.on_acknowledged(SeqNum(1), Instant::from_millis(millis));
+    fn sample(rtt: &mut Rtt, millis: u32, at: u32) {
+        rtt.on_sample(millis * 1000, (SeqNum(at), SeqNum(at + 10)), Instant::ZERO);
     }
 
-    // RFC 6298 2.1 to 2.4.
+    fn millis(rtt: &Rtt) -> u64 {
+        rtt.timeout().as_millis() as u64
+    }
+
+    // RFC 6298 2.1 to 2.4: before, after the first sample, and at the lower bound.
     #[test]
     fn timeout_follows_the_samples_within_its_bounds() {
         let mut rtt = Rtt::default();
         assert_eq!(rtt.timeout(), INITIAL);
-        sample(&mut rtt, 400);
-        assert_eq!(rtt.timeout(), Duration::from_millis(400 + 4 * 200));
-        for _ in 0..50 {
-            sample(&mut rtt, 1);
+        sample(&mut rtt, 400, 0);
+        assert_eq!(millis(&rtt), 400 + 4 * 200);
+        for round in 1..60 {
+            sample(&mut rtt, 1, 20 * round);
         }
-        assert_eq!(rtt.timeout(), MINIMUM);
+        assert_eq!(rtt.smoothed().map(|srtt| srtt.as_millis()), Some(1));
+        assert!((201..=202).contains(&millis(&rtt)), "{rtt:?}");
     }
 
-    // RFC 6298 5.5 and 2.5.
+    // The figures of Linux for an RTT of 100 ms: 300 ms after the first sample, and 300 ms for ever,
+    // since the floor of 200 ms takes over.
     #[test]
-    fn each_timeout_doubles_up_to_the_maximum_and_new_data_ends_it() {
+    fn timeout_of_a_steady_path_is_its_round_trip_and_200_ms() {
+        let mut rtt = Rtt::default();
+        for round in 0..50 {
+            sample(&mut rtt, 100, 20 * round);
+            assert_eq!(millis(&rtt), 300);
+        }
+    }
+
+    // The deviation of a round trip is its largest, and falls slowly.
+    #[test]
+    fn timeout_remembers_the_largest_deviation_of_a_round_trip() {
+        let mut rtt = Rtt::default();
+        sample(&mut rtt, 100, 0);
+        sample(&mut rtt, 500, 20);
+        let high = millis(&rtt);
+        assert!(high > 500, "{high}");
+        for _ in 0..20 {
+            // All of one round trip: RFC 6298's own rule would be near 300 ms by now.
+            sample(&mut rtt, 100, 25);
+        }
+        assert!(millis(&rtt) > high / 2, "{} of {high}", millis(&rtt));
+        for round in 2..40 {
+            sample(&mut rtt, 100, 20 * round);
+        }
+        assert!(millis(&rtt) < 320, "{rtt:?}");
+    }
+
+    // A path that became faster does not make the timeout longer.
+    #[test]
+    fn shorter_round_trip_raises_the_deviation_by_little() {
+        let (mut up, mut down) = (Rtt::default(), Rtt::default());
+        for rtt in [&mut up, &mut down] {
+            for round in 0..40 {
+                sample(rtt, 1000, 20 * round);
+            }
+        }
+        sample(&mut up, 1900, 20_000);
+        sample(&mut down, 100, 20_000);
+        assert!(up.deviation4 > 2 * down.deviation4, "{up:?} {down:?}");
+    }
+
+    // RFC 6298 5.5 and section 3: acknowledged data alone does not take the back-off back.
+    #[test]
+    fn each_timeout_doubles_up_to_the_maximum_and_a_sample_ends_it() {
         let mut rtt = Rtt::default();
         rtt.back_off();
         assert_eq!(rtt.timeout(), 2 * INITIAL);
@@ -136,17 +236,41 @@ mod tests {
             rtt.back_off();
         }
         assert_eq!(rtt.timeout(), MAXIMUM);
-        rtt.on_acknowledged(SeqNum(1), Instant::ZERO);
-        assert_eq!(rtt.timeout(), INITIAL);
+        rtt.on_answer();
+        assert_eq!((rtt.timeout(), rtt.unanswered()), (MAXIMUM, 0));
+        sample(&mut rtt, 100, 0);
+        assert_eq!(millis(&rtt), 300);
     }
 
-    // RFC 6298 section 3: Karn's algorithm.
+    // RFC 6298 5.7.
     #[test]
-    fn retransmitted_segment_gives_no_sample() {
+    fn untimed_handshake_leaves_three_seconds_until_a_sample() {
         let mut rtt = Rtt::default();
-        rtt.on_sent(SeqNum(1), Instant::ZERO);
-        rtt.on_retransmit();
-        rtt.on_acknowledged(SeqNum(1), Instant::from_millis(5000));
-        assert_eq!(rtt.smoothed(), None);
+        rtt.back_off();
+        rtt.on_handshake_untimed();
+        assert_eq!(rtt.timeout(), FALLBACK);
+        sample(&mut rtt, 100, 0);
+        assert_eq!(millis(&rtt), 300);
+    }
+
+    #[test]
+    fn least_round_trip_is_forgotten_after_five_minutes() {
+        let mut rtt = Rtt::default();
+        let place = (SeqNum(0), SeqNum(1));
+        rtt.on_sample(10_000, place, Instant::ZERO);
+        rtt.on_sample(20_000, place, Instant::from_millis(299_000));
+        assert_eq!(rtt.least(), Some(Duration::from_millis(10)));
+        rtt.on_sample(20_000, place, Instant::from_millis(301_000));
+        assert_eq!(rtt.least(), Some(Duration::from_millis(20)));
+    }
+
+    // A sample that no path has does not overflow.
+    #[test]
+    fn absurd_sample_is_bounded() {
+        let mut rtt = Rtt::default();
+        sample(&mut rtt, 1, 0);
+        rtt.on_sample(u32::MAX, (SeqNum(50), SeqNum(60)), Instant::ZERO);
+        rtt.on_sample(1, (SeqNum(70), SeqNum(80)), Instant::ZERO);
+        assert!(rtt.timeout() <= MAXIMUM);
     }
 }

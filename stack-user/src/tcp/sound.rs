@@ -3,6 +3,7 @@
 //! Changes nothing, and nothing but tests and fuzzing calls it.
 
 use super::pool::Pool;
+use super::recovery::Recovery;
 use super::tcb::{Ack, Fin};
 use super::{SeqNum, State, Tcb};
 use crate::time::Instant;
@@ -30,7 +31,7 @@ impl Tcb {
         if state == State::Closed {
             assert!(self.snd.buffer.is_empty() && self.rcv.early.is_empty(), "buffers in CLOSED");
         } else {
-            self.assert_sending_sound();
+            self.assert_sending_sound(pool);
             self.assert_receiving_sound();
         }
         if is_polled && state != State::Closed {
@@ -43,14 +44,14 @@ impl Tcb {
         }
     }
 
-    /// SND.UNA =< SND.NXT =< the highest number sent =< the end of what is queued.
-    fn assert_sending_sound(&self) {
+    /// SND.UNA =< SND.NXT =< the end of what is queued, and the flight is what lies between.
+    fn assert_sending_sound(&self, pool: &Pool) {
         let snd = &self.snd;
         let state = self.state();
-        let order = [snd.una, snd.nxt, snd.max];
-        assert!(order.is_sorted_by(|a, b| !a.is_after(*b)), "{order:?}");
+        assert!(!snd.una.is_after(snd.nxt), "{snd:?}");
         if state.is_synchronized() {
-            assert!(!snd.max.is_after(self.send_end()), "sent more than there is: {self:?}");
+            assert!(!snd.nxt.is_after(self.send_end()), "sent more than there is: {self:?}");
+            self.assert_flight_sound(pool);
         }
         let has_closed = matches!(
             state,
@@ -60,6 +61,33 @@ impl Tcb {
         if matches!(state, State::FinWait2 | State::TimeWait) {
             assert_eq!(snd.fin, Fin::Acknowledged, "in {state:?}");
         }
+    }
+
+    /// The records join each other from SND.UNA to SND.NXT, and the counts are theirs.
+    fn assert_flight_sound(&self, pool: &Pool) {
+        let mut counts = Recovery::default();
+        let mut next = self.snd.una;
+        let mut len = 0;
+        let mut at = self.flight.first();
+        while let Some(index) = at {
+            let sent = pool.records.at(index);
+            assert_eq!(sent.seq, next, "a gap in the flight: {self:?}");
+            counts.count(sent.marks);
+            next = sent.end();
+            len += 1;
+            at = self.flight.after(&pool.records, index);
+        }
+        assert_eq!((next, len), (self.snd.nxt, self.flight.len()), "{self:?}");
+        let none = Recovery::default();
+        let kept = self.recovery.as_deref().unwrap_or(&none);
+        assert_eq!(
+            (counts.lost, counts.resent, counts.waiting),
+            (kept.lost, kept.resent, kept.waiting),
+            "{self:?}"
+        );
+        // Without SACK duplicates are counted that no record carries.
+        assert!(counts.sacked == kept.sacked || !self.snd.sack, "{counts:?} {self:?}");
+        assert!(kept.sacked + kept.lost <= len, "{self:?}");
     }
 
     /// The window is what was offered of the buffer, and what came early lies in it.
@@ -75,7 +103,7 @@ impl Tcb {
     /// Whatever is owed to the peer, or expected of it, has its timer.
     fn assert_goes_on(&self) {
         let state = self.state();
-        let is_out = self.snd.max != self.snd.una;
+        let is_out = self.snd.nxt != self.snd.una;
         if is_out || (state.is_synchronized() && self.has_unsent()) {
             assert_ne!(self.timers.retransmit, Instant::NEVER, "nothing will be sent: {self:?}");
         }

@@ -27,7 +27,7 @@ impl Tcb {
             state: self.state(),
             unread: self.rcv.unread.len() as u32,
             queued: self.snd.buffer.len() as u32,
-            cwnd: self.cc.window(),
+            cwnd: self.cc.window().cwnd().saturating_mul(self.max_text()),
             srtt: u32::try_from(srtt).unwrap_or(u32::MAX),
             retransmits: self.rtt.unanswered().into(),
         }

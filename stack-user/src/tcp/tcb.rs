@@ -1,10 +1,12 @@
 //! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
 
 use super::config::{first_window, window_scale};
-use super::congestion::NewReno;
+use super::congestion::Congestion;
+use super::flight::Flight;
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Reassembly;
+use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::timers::Timers;
 use super::{
@@ -27,7 +29,19 @@ pub struct Tcb {
     pub(super) timers: Timers,
     pub(super) events: Events,
     pub(super) rtt: Rtt,
-    pub(super) cc: NewReno,
+    /// What was sent and is not acknowledged.
+    pub(super) flight: Flight,
+    /// What is missing, while something is.
+    pub(super) recovery: Option<Box<Recovery>>,
+    pub(super) cc: Congestion,
+    /// Segments that are known to have reached the peer, SYN included.
+    pub(super) delivered: u32,
+    /// Segments sent again, SYN included.
+    pub(super) total_retrans: u32,
+    /// Duplicates that the peer reported.
+    pub(super) dsacks: u32,
+    /// When an acknowledgment last arrived, in milliseconds.
+    pub(super) ack_at: u32,
     pub(super) challenge: Challenge,
     pub(super) switches: Switches,
     /// An ICMP error that may pass, told as the reason should the connection time out.
@@ -40,10 +54,9 @@ pub struct Tcb {
 pub(super) struct SendSpace {
     /// SND.UNA.
     pub una: SeqNum,
-    /// SND.NXT; goes back to UNA when the retransmission timer fires.
+    /// SND.NXT: the highest number ever sent, and one. It never goes back: what is sent again is
+    /// found in the flight.
     pub nxt: SeqNum,
-    /// The highest number ever sent, and one.
-    pub max: SeqNum,
     /// SND.WND in octets; all windows have 32 bits (RFC 9293 3.1: MUST-1, REC-1).
     pub wnd: u32,
     /// SND.WL1.
@@ -73,8 +86,8 @@ pub(super) struct SendSpace {
     pub fin: Fin,
     /// The user was told that the buffer is full.
     pub is_starved: bool,
-    /// Zero-window probing: what is outstanding was sent beyond the window.
-    pub is_probing: bool,
+    /// How often the SYN was sent again.
+    pub syn_retries: u8,
     /// The user closed before the handshake was over.
     pub closes_when_open: bool,
     /// SACK was negotiated.
@@ -111,6 +124,10 @@ pub(super) struct ReceiveSpace {
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
     pub early: Reassembly,
+    /// A duplicate to be reported by the next acknowledgment; none where both are equal.
+    pub duplicate: (SeqNum, SeqNum),
+    /// When text last arrived, in milliseconds.
+    pub text_at: u32,
     /// Octets that the window may offer; grows with the measured rate.
     pub limit: u32,
     /// Text received since `measured_at`.
@@ -162,8 +179,6 @@ pub(super) struct Owed {
     pub rst: bool,
     /// A question to an idle peer (RFC 9293, 3.8.4).
     pub keepalive: bool,
-    /// The first unacknowledged segment, again.
-    pub retransmit: bool,
     /// A zero-window probe, or what the sender's SWS avoidance held back.
     pub probe: bool,
 }
@@ -230,7 +245,7 @@ impl Tcb {
     ) -> Self {
         let mut tcb = Self::blank(tuple, mss, env.config);
         tcb.snd.iss = iss;
-        (tcb.snd.una, tcb.snd.nxt, tcb.snd.max) = (iss, iss, iss);
+        (tcb.snd.una, tcb.snd.nxt) = (iss, iss);
         (tcb.snd.pushed, tcb.snd.short) = (iss, iss);
         tcb.stamps.offset = offset;
         tcb.owed.syn = true;
@@ -245,16 +260,16 @@ impl Tcb {
         let mut tcb = Self::blank(half.tuple, mss, env.config);
         tcb.snd.iss = half.iss;
         tcb.snd.una = half.iss;
-        (tcb.snd.nxt, tcb.snd.max) = (half.iss + 1, half.iss + 1);
+        tcb.snd.nxt = half.iss + 1;
         (tcb.snd.pushed, tcb.snd.short) = (half.iss, half.iss);
         tcb.stamps.offset = half.stamp_offset;
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         tcb.rcv.acked = tcb.rcv.nxt;
-        if !half.is_repeated {
-            tcb.rtt.on_sent(half.iss + 1, half.sent_at);
-        }
+        tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
+        tcb.total_retrans = half.timeouts.into();
+        tcb.snd.sent_at = half.sent_at + HalfOpen::lasts(half.timeouts);
         tcb.enter(State::SynReceived, Cause::Syn, env);
         tcb
     }
@@ -297,7 +312,13 @@ impl Tcb {
             timers: Timers::default(),
             events: Events::default(),
             rtt: Rtt::default(),
-            cc: NewReno::new(mss),
+            flight: Flight::default(),
+            recovery: None,
+            cc: Congestion::new(config.congestion),
+            delivered: 0,
+            total_retrans: 0,
+            dsacks: 0,
+            ack_at: 0,
             challenge: Challenge::default(),
             switches: Switches::of(config),
             soft_error: None,
@@ -327,7 +348,6 @@ impl Tcb {
             self.stamps.recent = stamps.value;
             self.stamps.recent_at = stamp_clock(now);
         }
-        self.cc = NewReno::new(self.snd.mss - if self.stamps.is_on { 12 } else { 0 });
         self.rcv.measured_at = now;
     }
 
@@ -381,8 +401,15 @@ impl Tcb {
             self.timers = Timers::default();
         }
         self.events.closed = Some(reason);
-        self.snd.buffer.clear(env.pool);
+        self.drop_unacknowledged(env);
         self.rcv.early.clear(env.pool);
+    }
+
+    /// What was queued or sent is of no use any more.
+    fn drop_unacknowledged(&mut self, env: &mut Env<'_>) {
+        self.snd.buffer.clear(env.pool);
+        self.flight.clear(&mut env.pool.records);
+        self.recovery = None;
     }
 
     /// Gives back every buffer; for a connection that its table forgets.
@@ -390,7 +417,7 @@ impl Tcb {
         if self.state != State::Closed {
             self.enter(State::Closed, Cause::Abort, env);
         }
-        self.snd.buffer.clear(env.pool);
+        self.drop_unacknowledged(env);
         self.rcv.early.clear(env.pool);
         self.rcv.unread.clear(env.pool);
     }
@@ -415,7 +442,7 @@ impl Tcb {
         self.state == State::Closed && !self.owed.rst
     }
 
-    /// Whether text or FIN wait for their first transmission, or for one after a timeout.
+    /// Whether text or FIN wait for their first transmission.
     pub(super) fn has_unsent(&self) -> bool {
         self.state.is_synchronized() && self.snd.nxt.is_before(self.send_end())
     }

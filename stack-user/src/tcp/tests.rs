@@ -1,14 +1,22 @@
 //! Tests of a connection as a whole: segments and time in, segments out.
 
+mod attack;
 mod close;
+mod keepalive;
+mod network;
 mod open;
+mod orphan;
+mod push;
+mod settings;
+mod timeout;
 mod transfer;
+mod urgent;
 mod window;
 
 use super::pool::Pool;
 use super::*;
 use crate::counters::{Counter, Counters};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Options, Packet, Timestamps};
 use crate::wire::{Addr, FourTuple};
 use core::net::Ipv4Addr;
@@ -41,6 +49,7 @@ struct Sent {
     ack: u32,
     flags: Flags,
     window: u16,
+    urgent: u16,
     options: Options,
     text: Vec<u8>,
 }
@@ -70,14 +79,33 @@ impl Bench {
 
     /// An active open, its SYN not sent yet.
     fn opening() -> Self {
-        Self::with(Config::default(), |env| Tcb::connect(tuple(), (SeqNum(ISS), 0), MSS, env))
+        Self::opening_with(Config::default())
+    }
+
+    fn opening_with(config: Config) -> Self {
+        Self::with(config, |env| Tcb::connect(tuple(), (SeqNum(ISS), 0), MSS, env))
     }
 
     /// An open connection without timestamps and with the peer's window scale 0.
     fn open() -> Self {
-        let mut bench = Self::opening();
+        Self::open_as(Config::default(), Options { sack_permitted: true, ..Options::NONE })
+    }
+
+    /// The same, with this configuration.
+    fn open_with(config: Config) -> Self {
+        Self::open_as(config, Options { sack_permitted: true, ..Options::NONE })
+    }
+
+    /// The same, and the peer takes no SACK.
+    fn open_without_sack() -> Self {
+        Self::open_as(Config::default(), Options::NONE)
+    }
+
+    /// An open connection whose peer offers these options and its MSS.
+    fn open_as(config: Config, options: Options) -> Self {
+        let mut bench = Self::opening_with(config);
         bench.sent();
-        let options = Options { mss: Some(MSS), sack_permitted: true, ..Options::NONE };
+        let options = Options { mss: Some(MSS), ..options };
         bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
         assert_eq!(bench.tcb.state(), State::Established);
         bench.sent();
@@ -117,6 +145,7 @@ impl Bench {
                 ack: packet.ack,
                 flags: packet.flags,
                 window: packet.window,
+                urgent: packet.urgent,
                 options: packet.options,
                 text: packet.payload.to_vec(),
             });
@@ -149,6 +178,27 @@ impl Bench {
         let now = self.now;
         let set = self.env(|tcb, env| tcb.configure(setting, env, now));
         assert_eq!(set, Ok(()));
+    }
+
+    /// The peer acknowledges everything, with this window field.
+    fn acknowledge(&mut self, window: u16) {
+        let (seq, ack) = (self.tcb.rcv.nxt.0, self.tcb.snd.nxt.0);
+        self.arrive(Segment { window, ..segment(seq, ack, ACK, &[]) });
+    }
+
+    /// Why the connection ended, if it did since the last call.
+    fn ended(&mut self) -> Option<CloseReason> {
+        self.tcb.poll_event().closed
+    }
+
+    /// Waits until the connection ends, and counts the segments that it sends meanwhile.
+    fn run_out(&mut self) -> (Vec<Sent>, u64) {
+        let (mut all, start) = (Vec::new(), self.now);
+        while self.tcb.state() != State::Closed {
+            self.wait();
+            all.extend(self.sent());
+        }
+        (all, self.now.since(start).as_millis() as u64)
     }
 
     /// Goes to the next deadline and handles it; how many milliseconds passed.

@@ -51,7 +51,7 @@ impl TimeWait {
     pub fn of(tcb: &Tcb, whole: Duration, now: Instant) -> Self {
         Self {
             tuple: tcb.tuple,
-            snd_nxt: tcb.snd.max,
+            snd_nxt: tcb.snd.nxt,
             rcv_nxt: tcb.rcv.nxt,
             recent: tcb.stamps.recent,
             has_stamps: tcb.stamps.is_on,

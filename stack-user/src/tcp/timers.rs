@@ -16,7 +16,7 @@ pub(super) struct Timers {
     pub idle: Instant,
     /// The user's own; of an orphan the end of the time to linger.
     pub user: Instant,
-    /// Since when an answer is due that has not come, in milliseconds that wrap; zero for none.
+    /// Since when an answer is due that has not come, in milliseconds that wrap; or [`NEVER_SILENT`].
     pub silent_since: u32,
     /// Keepalive probes since the peer was last heard.
     pub probes: u8,
@@ -30,7 +30,7 @@ impl Default for Timers {
             delayed_ack: never,
             idle: never,
             user: never,
-            silent_since: 0,
+            silent_since: NEVER_SILENT,
             probes: 0,
         }
     }
@@ -61,39 +61,43 @@ impl Tcb {
 
     fn on_retransmit_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         let limit = self.user_timeout(env.config);
-        let flight = self.snd.max.since(self.snd.una);
         let is_window_closed = self.state().is_synchronized()
             && !self.snd.buffer.is_empty()
-            && (self.snd.wnd == 0 || flight == 0);
-        if self.timers.silent_since == 0 {
+            && (self.snd.wnd == 0 || self.flight.is_empty());
+        if self.timers.silent_since == NEVER_SILENT {
             // What is out was sent a timeout ago; a closed window is first asked about now.
             let ago = if is_window_closed { Duration::ZERO } else { self.rtt.timeout() };
-            self.timers.silent_since = millis(now).wrapping_sub(ago.as_millis() as u32).max(1);
+            self.timers.silent_since = millis_before(now, ago);
         }
         let silence = self.silence(now);
         if self.has_given_up(is_window_closed, (limit, silence), env.config) {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
-        let is_first = self.rtt.unanswered() == 0;
         self.rtt.back_off();
-        let wait = self.rtt.timeout();
-        let rest = limit.map_or(wait, |limit| limit.saturating_sub(silence).max(TICK));
-        self.timers.retransmit = now + wait.min(rest);
+        self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
-        } else if is_window_closed {
+            self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
+        } else if self.flight.is_empty() {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
             self.owed.probe = true;
         } else {
-            // RFC 6298 5.4 to 5.6: the earliest segment goes again; what follows it goes as the
-            // window allows.
-            env.counters.count(Counter::RetransmitTimeouts);
+            // Into a closed window the first segment goes all the same, as a probe.
             self.on_timeout_proves_mtu(env);
-            self.cc.on_timeout(flight, is_first, self.snd.max);
-            self.snd.nxt = self.snd.una;
-            self.owed.retransmit = false;
+            self.on_retransmission_timeout(env);
         }
+    }
+
+    /// When the peer is next held to be late: the retransmission timeout, or the end of the user
+    /// timeout where that comes first.
+    pub(super) fn next_timeout(&self, config: &Config, now: Instant) -> Instant {
+        let wait = self.rtt.timeout();
+        if self.timers.silent_since == NEVER_SILENT {
+            return now + wait;
+        }
+        let rest = |limit: Duration| limit.saturating_sub(self.silence(now)).max(TICK);
+        now + self.user_timeout(config).map_or(wait, |limit| wait.min(rest(limit)))
     }
 
     /// Whether the peer has had its time. The user timeout stands in for R2, shorter or longer; SYNs
@@ -145,7 +149,7 @@ impl Tcb {
     /// For how long the peer has owed us an answer.
     pub fn silence(&self, now: Instant) -> Duration {
         match self.timers.silent_since {
-            0 => Duration::ZERO,
+            NEVER_SILENT => Duration::ZERO,
             since => Duration::from_millis(millis(now).wrapping_sub(since).into()),
         }
     }
@@ -159,7 +163,7 @@ impl Tcb {
 
     /// Nothing is due from the peer any more, or not the same thing.
     pub(super) fn on_progress(&mut self) {
-        self.timers.silent_since = 0;
+        self.timers.silent_since = NEVER_SILENT;
         self.soft_error = None;
     }
 
@@ -170,7 +174,7 @@ impl Tcb {
         }
         if self.timers.probes > 0 {
             self.timers.probes = 0;
-            self.timers.silent_since = 0;
+            self.timers.silent_since = NEVER_SILENT;
         }
         // RFC 9293 3.8.4 (MUST-24): each connection may have it or not.
         let is_on = self.switches.has(Switch::KeepAlive) && self.state().is_synchronized();
@@ -186,12 +190,12 @@ impl Tcb {
         }
         let KeepAlive { idle, interval, count } = *self.keepalive_times(env.config);
         // RFC 9293 3.8.4 (MUST-26): only while nothing is outstanding; retransmission asks otherwise.
-        if self.snd.max != self.snd.una || self.has_unsent() {
+        if self.snd.nxt != self.snd.una || self.has_unsent() {
             self.timers.idle = now + idle;
             return;
         }
         if self.timers.probes == 0 {
-            self.timers.silent_since = millis(now).wrapping_sub(idle.as_millis() as u32).max(1);
+            self.timers.silent_since = millis_before(now, idle);
         }
         // RFC 9293 3.8.4 (MUST-29): one probe without an answer says nothing.
         let is_dead = match self.user_timeout(env.config) {
@@ -239,6 +243,14 @@ fn take_due(deadline: &mut Instant, now: Instant) -> bool {
 fn millis(now: Instant) -> u32 {
     now.as_millis() as u32
 }
+
+/// The milliseconds of `ago` before `now`; never [`NEVER_SILENT`].
+fn millis_before(now: Instant, ago: Duration) -> u32 {
+    millis(now).wrapping_sub(ago.as_millis() as u32).min(NEVER_SILENT - 1)
+}
+
+/// No answer is due, or none has been waited for in vain.
+pub(super) const NEVER_SILENT: u32 = u32::MAX;
 
 /// The wheel's tick: no deadline is nearer.
 const TICK: Duration = Duration::from_millis(1);

@@ -1,8 +1,10 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
+use super::congestion::Algorithm;
 use super::own::Switch;
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
+use super::timers::NEVER_SILENT;
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
@@ -41,7 +43,8 @@ impl Tcb {
         if let Some(set) = self.own.as_ref().and_then(|own| own.send_buffer) {
             return set;
         }
-        let wanted = if pool.is_under_pressure() { 0 } else { self.cc.window().saturating_mul(2) };
+        let window = self.cc.window().cwnd().saturating_mul(self.max_text());
+        let wanted = if pool.is_under_pressure() { 0 } else { window.saturating_mul(2) };
         wanted.max(MIN_SEND_BUFFER).min(config.max_send_buffer)
     }
 
@@ -132,8 +135,18 @@ impl Tcb {
         }
     }
 
-    /// Text came while the user was closing for good, and it has taken no more of it: it is lost,
-    /// and the peer gets to know (RFC 2525, 2.17).
+    /// Chooses the congestion control; the window stays what it is.
+    pub fn set_congestion(&mut self, algorithm: Algorithm) {
+        self.cc.choose(algorithm);
+    }
+
+    /// The congestion control.
+    pub fn congestion(&self) -> Algorithm {
+        self.cc.algorithm()
+    }
+
+    /// Text came while the user was closing for good, and it has taken no more of it: it is lost, and
+    /// the peer gets to know (RFC 2525, 2.17).
     pub fn lose_unread(&mut self, env: &mut Env<'_>) {
         if !self.is_forsaken() || !self.has_unread() {
             return;
@@ -169,7 +182,7 @@ impl Tcb {
     /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where
     /// the user has closed for good, the peer does not answer.
     pub fn is_stuck(&self) -> bool {
-        let is_silent = self.timers.silent_since != 0 && !self.snd.buffer.is_empty();
+        let is_silent = self.timers.silent_since != NEVER_SILENT && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
     }
 
@@ -233,8 +246,8 @@ impl Tcb {
 
     /// Octets that were queued and never sent.
     pub fn unsent(&self) -> usize {
-        match self.snd.max.is_before(self.text_end()) {
-            true => self.text_end().since(self.snd.max) as usize,
+        match self.snd.nxt.is_before(self.text_end()) {
+            true => self.text_end().since(self.snd.nxt) as usize,
             false => 0,
         }
     }

@@ -110,9 +110,22 @@ fn parse_header(bytes: &[u8]) -> Result<(&[u8], &Header, usize), DropReason> {
     Ok((bytes, header, header_len))
 }
 
-/// Writes a header into the last 20 bytes of `before`, what lies in front of the payload, and
-/// returns its length. The packet may not be fragmented, so its identification is zero (RFC 6864
-/// section 4.1), and it may travel [`TTL`] hops.
+/// What a header says besides where the packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The six bits of the Differentiated Services field (RFC 2474). Congestion is not marked.
+    pub dscp: u8,
+    /// The hops that the packet may travel.
+    pub ttl: u8,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { dscp: 0, ttl: TTL }
+    }
+}
+
+/// As [`emit_marked`], with the usual marks.
 ///
 /// # Panics
 ///
@@ -125,14 +138,31 @@ pub fn emit_header(
     protocol: u8,
     payload_len: usize,
 ) -> usize {
+    emit_marked(before, (src, dst), (protocol, payload_len), Marks::default())
+}
+
+/// Writes a header into the last 20 bytes of `before`, what lies in front of the payload, and
+/// returns its length. The packet may not be fragmented, so its identification is zero (RFC 6864
+/// section 4.1). `addrs` are source and destination, `payload` its protocol and length.
+///
+/// # Panics
+///
+/// If `before` is shorter than [`HEADER_LEN`].
+#[inline]
+pub fn emit_marked(
+    before: &mut [u8],
+    (src, dst): (&Addr, &Addr),
+    (protocol, payload_len): (u8, usize),
+    marks: Marks,
+) -> usize {
     debug_assert!(payload_len <= MAX_PAYLOAD, "an IPv4 packet has at most 65535 bytes");
     let mut header = Header {
         version_ihl: 0x45,
-        tos: 0,
+        tos: marks.dscp << 2,
         total_len: ((HEADER_LEN + payload_len) as u16).into(),
         ident: 0.into(),
         fragment: DONT_FRAGMENT.into(),
-        ttl: TTL,
+        ttl: marks.ttl,
         protocol,
         checksum: 0.into(),
         src: octets(src),
@@ -188,7 +218,7 @@ struct Header {
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The most bytes of payload.
 pub const MAX_PAYLOAD: usize = u16::MAX as usize - HEADER_LEN;
-/// The hops that our packets may travel (RFC 9293 MUST-49 asks that it can be set; RFC 1700: 64).
+/// The hops that our packets may travel where nothing else was asked for (RFC 1700).
 pub const TTL: u8 = 64;
 
 const DONT_FRAGMENT: u16 = 0x4000;

@@ -147,7 +147,8 @@ impl World {
         match source.below(12) {
             0 => {
                 let remote = Host::any(source).addr();
-                let connect = Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
+                let connect =
+                    Command::Connect { remote, remote_port: 9, service: source.u16() % 5 };
                 self.shard.on_command(connect, now);
             }
             1 | 2 => self.open(source),

@@ -2,9 +2,9 @@
 
 use super::Step;
 use crate::counters::Counter;
-use crate::tcp::congestion::Reaction;
-use crate::tcp::tcb::Fin;
-use crate::tcp::{Cause, CloseReason, Env, Segment, State, Tcb};
+use crate::tcp::recovery::Report;
+use crate::tcp::tcb::{Fin, stamp_clock};
+use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -19,29 +19,26 @@ impl Tcb {
             return Step::Drop;
         }
         if self.state() == State::SynReceived {
-            if !segment.ack.is_after(self.snd.una) || segment.ack.is_after(self.snd.max) {
+            if !segment.ack.is_after(self.snd.una) || segment.ack.is_after(self.snd.nxt) {
                 return Step::Refuse;
             }
             self.snd.wnd = self.scaled(segment.window);
             self.snd.max_wnd = self.snd.wnd;
             (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
-            self.on_handshake_done(segment.ack, env, now);
+            self.on_handshake_done(segment, env, now);
             return Step::Continue;
         }
         // RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
         let is_old = segment.ack.is_before(self.snd.una - self.snd.max_wnd);
-        if is_old || segment.ack.is_after(self.snd.max) {
+        if is_old || segment.ack.is_after(self.snd.nxt) {
             self.owe_challenge(env, now);
             return Step::Drop;
         }
         self.on_heard(env.config, now);
         let old_window = self.snd.wnd;
+        self.ack_at = stamp_clock(now);
         self.update_window(segment);
-        if segment.ack.is_after(self.snd.una) {
-            self.on_acknowledged(segment, env, now);
-        } else if segment.ack == self.snd.una {
-            self.on_nothing_acknowledged(segment, (old_window, env), now);
-        }
+        self.on_acknowledgment(segment, (old_window, env), now);
         self.after_ack(env, now)
     }
 
@@ -61,27 +58,66 @@ impl Tcb {
         (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
     }
 
-    fn on_acknowledged(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) {
-        let acked = segment.ack.since(self.snd.una);
-        let was_limited = self.snd.max.since(self.snd.una) + self.max_text() >= self.cc.window();
+    /// What the acknowledgment says of the flight. One that is older than another may still bring
+    /// SACK blocks that no other has.
+    fn on_acknowledgment(
+        &mut self,
+        segment: &Segment<'_>,
+        (old_window, env): (u32, &mut Env<'_>),
+        now: Instant,
+    ) {
+        let mut report = Report::default();
+        if segment.ack.is_after(self.snd.una) {
+            self.advance_una(segment.ack, env);
+            report.is_progress = true;
+        } else if segment.ack == self.snd.una {
+            report.is_duplicate = self.is_duplicate(segment, (old_window, env), now);
+        }
+        self.take_sack(segment, &mut report, env, now);
+        if report.is_progress {
+            self.take_acknowledged(self.snd.una, &mut report, env, now);
+            self.on_una_moved(segment, &report, env, now);
+        }
+        self.on_report(&mut report, env, now);
+        self.delivered = self.delivered.wrapping_add(report.delivered);
+        if report.is_progress {
+            self.tell_of_room(env);
+        }
+    }
+
+    fn advance_una(&mut self, ack: SeqNum, env: &mut Env<'_>) {
+        let acked = ack.since(self.snd.una);
         let text = acked.min(self.snd.buffer.len() as u32);
         self.snd.buffer.consume(env.pool, text as usize);
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
-        self.snd.una = segment.ack;
-        self.snd.nxt = self.snd.nxt.max(self.snd.una);
-        self.snd.is_probing = false;
+        self.snd.una = ack;
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();
-        self.rtt.on_acknowledged(self.snd.una, now);
-        let flight = self.snd.max.since(self.snd.una);
-        let reaction = self.cc.on_ack(self.snd.una, (acked, flight), was_limited);
-        self.owed.retransmit = reaction != Reaction::None && flight > 0;
-        // RFC 6298 5.2 and 5.3.
-        let is_out = flight > 0;
-        self.timers.retransmit = if is_out { now + self.rtt.timeout() } else { Instant::NEVER };
+    }
+
+    /// SND.UNA moved: the round trip, and the retransmission timer (RFC 6298, 5.2 and 5.3).
+    fn on_una_moved(
+        &mut self,
+        segment: &Segment<'_>,
+        report: &Report,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) {
+        self.rtt.on_answer();
+        self.time_round_trip(segment, &report.timing, now);
+        self.timers.retransmit = if self.flight.is_empty() {
+            Instant::NEVER
+        } else if self.is_renege_suspected(env) {
+            now + self.renege_grace()
+        } else {
+            now + self.rtt.timeout()
+        };
+    }
+
+    fn tell_of_room(&mut self, env: &mut Env<'_>) {
         let room = self.send_room(env.pool, env.config) as u32;
         if self.snd.is_starved && room >= self.send_limit(env.pool, env.config) / 3 {
             self.snd.is_starved = false;
@@ -89,45 +125,36 @@ impl Tcb {
         }
     }
 
-    /// The acknowledgment repeats the last one: a duplicate, a window update, or the answer to a
-    /// probe.
-    fn on_nothing_acknowledged(
+    /// The acknowledgment repeats the last one. Whether it is a duplicate in the sense of RFC 5681,
+    /// section 2, rather than a window update or the answer to a probe.
+    fn is_duplicate(
         &mut self,
         segment: &Segment<'_>,
         (old_window, env): (u32, &mut Env<'_>),
         now: Instant,
-    ) {
-        if self.snd.wnd == 0 || self.snd.is_probing {
+    ) -> bool {
+        if self.snd.wnd == 0 || (old_window == 0 && self.flight.is_empty()) {
             // RFC 9293 3.8.6.1 (MUST-37): a peer that answers probes stays connected.
             self.on_probe_answered(now);
-            return;
         }
         let is_duplicate =
-            self.snd.max != self.snd.una && segment.len() == 0 && self.snd.wnd == old_window;
-        if !is_duplicate {
-            return;
+            !self.flight.is_empty() && segment.len() == 0 && self.snd.wnd == old_window;
+        if is_duplicate {
+            env.counters.count(Counter::DuplicateAcksIn);
         }
-        env.counters.count(Counter::DuplicateAcksIn);
-        let flight = self.snd.max.since(self.snd.una);
-        if self.cc.on_duplicate_ack(flight, self.snd.max) == Reaction::FastRetransmit {
-            env.counters.count(Counter::FastRetransmits);
-            self.owed.retransmit = true;
-        }
+        is_duplicate
     }
 
     fn on_probe_answered(&mut self, now: Instant) {
         if self.snd.wnd > 0 {
-            // The window opened and the probe's octet was not taken: everything goes from UNA.
-            self.rtt.on_answer();
+            self.rtt.on_window_opened();
             self.on_progress();
-            self.snd.nxt = self.snd.una;
-            self.snd.is_probing = false;
             self.timers.retransmit = Instant::NEVER;
-        } else {
-            self.rtt.on_probe_answer();
-            if self.timers.retransmit == Instant::NEVER && self.has_unsent() {
-                self.timers.retransmit = now + self.rtt.timeout();
-            }
+            return;
+        }
+        self.rtt.on_answer();
+        if self.timers.retransmit == Instant::NEVER && self.has_unsent() {
+            self.timers.retransmit = now + self.rtt.timeout();
         }
     }
 

@@ -75,9 +75,11 @@ impl Tcb {
 
     /// An ACK for what lay outside the window, so that a peer that lost its place finds it again.
     /// Those without text are limited: two ends that disagree would answer each other for ever
-    /// (RFC 5961, section 10).
+    /// (RFC 5961, section 10), and so are SYNs, whatever their numbers (RFC 5961, section 4.2).
     fn owe_out_of_window_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>, now: Instant) {
-        if segment.len() > 0 {
+        if segment.len() > 0 && !segment.has(Flags::SYN) {
+            let end = segment.end().min(self.rcv.nxt);
+            self.note_duplicate(segment.seq, end, env);
             self.owe_extra_ack();
         } else {
             self.owe_challenge(env, now);

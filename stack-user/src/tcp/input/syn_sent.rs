@@ -1,7 +1,7 @@
 //! SYN-SENT (RFC 9293, section 3.10.7.3).
 
 use super::Accepted;
-use crate::tcp::tcb::Ack;
+use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -16,7 +16,7 @@ impl Tcb {
         // First: the ACK bit.
         let has_ack = segment.has(Flags::ACK);
         let is_acceptable =
-            has_ack && segment.ack.is_after(self.snd.una) && !segment.ack.is_after(self.snd.max);
+            has_ack && segment.ack.is_after(self.snd.una) && !segment.ack.is_after(self.snd.nxt);
         if has_ack && !is_acceptable {
             return Accepted { is_refused: !segment.has(Flags::RST), ..Accepted::default() };
         }
@@ -44,7 +44,7 @@ impl Tcb {
             return Accepted::default();
         }
         self.snd.wl2 = segment.ack;
-        self.on_handshake_done(segment.ack, env, now);
+        self.on_handshake_done(segment, env, now);
         // RFC 9293 3.10.7.3: the ACK goes out at once; it may carry text.
         self.owed.ack = Ack::Now;
         self.accept_contents(&segment.after_syn(), env, now)
@@ -53,18 +53,22 @@ impl Tcb {
     /// Our SYN is acknowledged: ESTABLISHED.
     pub(super) fn on_handshake_done(
         &mut self,
-        ack: crate::tcp::SeqNum,
+        segment: &Segment<'_>,
         env: &mut Env<'_>,
         now: Instant,
     ) {
-        self.snd.una = ack;
+        self.snd.una = segment.ack;
         if core::mem::take(&mut self.owed.syn) {
             // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure
             // 7).
             self.owed.ack = Ack::Now;
         }
         self.timers.retransmit = Instant::NEVER;
-        self.rtt.on_acknowledged(ack, now);
+        self.ack_at = stamp_clock(now);
+        self.delivered = 1;
+        self.time_handshake(segment, now);
+        // An idle time before the first text is none.
+        self.snd.sent_at = now;
         self.on_progress();
         self.enter(State::Established, Cause::Ack, env);
         self.restart_keepalive(env.config, now);

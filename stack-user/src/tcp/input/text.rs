@@ -6,7 +6,7 @@ use crate::counters::Counter;
 use crate::tcp::own::Switch;
 use crate::tcp::pool::Chain;
 use crate::tcp::reassembly::Insert;
-use crate::tcp::tcb::Ack;
+use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Env, Segment, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -44,6 +44,7 @@ impl Tcb {
             self.keep_early(segment, window, env);
             return nothing;
         }
+        self.note_overlap(segment, &window, env);
         let mut follows = self.advance(&window, env);
         self.owe_ack_of_text(&window, !follows.is_empty(), (env, now));
         self.grow_window(window.len() + follows.len(), env, now);
@@ -68,12 +69,28 @@ impl Tcb {
         if segment.has(Flags::FIN) && window.end == segment.text.len() {
             self.rcv.fin = Some(segment.end() - 1);
         }
+        let (start, end) = (segment.seq, segment.seq + window.end as u32);
+        if let Some((left, right)) = self.rcv.early.overlap(start, end) {
+            self.note_duplicate(left, right, env);
+        }
         if !env.pool.has_room_for_early() {
             return env.counters.count(Counter::OutOfOrderDropped);
         }
         match self.rcv.early.insert(env.pool, segment.seq, &segment.text[window]) {
             Insert::Kept => env.counters.count(Counter::OutOfOrderIn),
             Insert::NoRoom => env.counters.count(Counter::OutOfOrderDropped),
+        }
+    }
+
+    /// RFC 2883 4.2: text that came before, in order or early, is reported once more.
+    fn note_overlap(&mut self, segment: &Segment<'_>, text: &Range<usize>, env: &mut Env<'_>) {
+        let nxt = self.rcv.nxt;
+        if segment.seq.is_before(nxt) {
+            self.note_duplicate(segment.seq, nxt, env);
+        } else if !self.rcv.early.is_empty()
+            && let Some((left, right)) = self.rcv.early.overlap(nxt, nxt + text.len() as u32)
+        {
+            self.note_duplicate(left, right, env);
         }
     }
 
@@ -99,6 +116,7 @@ impl Tcb {
         filled: bool,
         (env, now): (&Env<'_>, Instant),
     ) {
+        self.rcv.text_at = stamp_clock(now);
         self.rcv.full = self.rcv.full.max(text.len().min(usize::from(u16::MAX)) as u16);
         let waiting = self.rcv.nxt.since(self.rcv.acked);
         if filled || !self.rcv.early.is_empty() || waiting > u32::from(self.rcv.full) {

@@ -72,7 +72,7 @@ fn established_silence_retransmits_with_back_off_until_r2() {
 // RFC 5681 3.2; RFC 6582.
 #[test]
 fn established_three_duplicates_retransmit_the_first_segment_only() {
-    let mut bench = Bench::open();
+    let mut bench = Bench::open_without_sack();
     bench.send(&[5; 10 * 1460]);
     assert_eq!(bench.sent().len(), 10);
     for _ in 0..2 {
@@ -116,7 +116,8 @@ fn established_zero_window_is_probed_as_long_as_the_peer_answers() {
     for _ in 0..20 {
         waits.push(bench.wait());
         let sent = bench.sent();
-        assert_eq!((sent.len(), sent[0].seq, &sent[0].text[..]), (1, ISS + 1, &b"h"[..]));
+        // Outside of the window: whatever the peer does with text, it has to answer this.
+        assert_eq!((sent.len(), sent[0].seq, sent[0].text.len()), (1, ISS, 0));
         bench.arrive(closed());
     }
     assert!(waits.is_sorted() && waits[19] <= 120_000);

@@ -1,0 +1,152 @@
+//! When segments go out: PSH, Nagle's algorithm, corks, quick acknowledgments.
+
+use super::*;
+
+const PSH: Flags = Flags::PSH;
+
+fn pushed(sent: &[Sent]) -> Vec<bool> {
+    sent.iter().map(|sent| sent.flags.contains(PSH)).collect()
+}
+
+fn texts(bench: &mut Bench) -> Vec<usize> {
+    bench.sent().iter().map(|sent| sent.text.len()).collect()
+}
+
+// RFC 9293 3.9.1 (MUST-60, MUST-61, SHLD-27, SHLD-28): the last segment of what is buffered, the
+// segments as large as they may be, and nothing is kept back for good.
+#[test]
+fn established_last_segment_of_each_send_carries_psh() {
+    let mut bench = Bench::open();
+    bench.send(&[1; 3000]);
+    assert_eq!(pushed(&bench.sent()), [false, false, true]);
+    bench.acknowledge(0xffff);
+    bench.send(&[1; 100]);
+    bench.send(&[1; 100]);
+    let sent = bench.sent();
+    assert_eq!((pushed(&sent), sent[0].text.len()), (vec![true], 200));
+}
+
+#[test]
+fn established_repeated_last_segment_carries_psh_again_though_more_is_queued() {
+    let mut bench = Bench::open();
+    bench.send(&[1; 100]);
+    bench.sent();
+    bench.arrive(Segment { window: 100, ..segment(IRS + 1, ISS + 1, ACK, &[]) });
+    bench.send(&[1; 5_000]);
+    bench.sent();
+    bench.wait();
+    let sent = bench.sent();
+    assert_eq!((pushed(&sent), sent[0].text.len()), (vec![true], 100));
+}
+
+// As on Linux: a stream without pauses says it once in half a window.
+#[test]
+fn established_endless_stream_carries_psh_each_half_window() {
+    let mut bench = Bench::open();
+    bench.arrive(Segment { window: 10_000, ..segment(IRS + 1, ISS + 1, ACK, &[]) });
+    bench.tcb.snd.max_wnd = 10_000;
+    bench.send(&[1; 60_000]);
+    let mut all = Vec::new();
+    while all.len() < 14 {
+        all.extend(pushed(&bench.sent()));
+        bench.acknowledge(10_000);
+    }
+    let at: Vec<_> = (0..14).filter(|i| all[*i]).collect();
+    assert_eq!(at, [3, 7, 11]);
+}
+
+// RFC 9293 3.7.4 (SHLD-7), as Minshall changed it: one short segment at a time.
+#[test]
+fn established_second_short_segment_waits_for_the_first() {
+    let mut bench = Bench::open();
+    bench.send(&[1; 100]);
+    assert_eq!(texts(&mut bench), [100]);
+    bench.send(&[1; 100]);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.send(&[1; 1400]);
+    assert_eq!(texts(&mut bench), [1460], "a full one does not wait, its rest does");
+    bench.acknowledge(0xffff);
+    assert_eq!(texts(&mut bench), [40]);
+    bench.acknowledge(0xffff);
+    // Full segments that are out hold no short one back.
+    bench.send(&[1; 2 * MSS as usize + 7]);
+    assert_eq!(texts(&mut bench), [1460, 1460, 7]);
+}
+
+// RFC 9293 3.7.4 (MUST-17): the user turns it off.
+#[test]
+fn established_without_nagle_short_segments_go_at_once() {
+    let mut bench = Bench::open();
+    bench.set(Setting::NoDelay(true));
+    for _ in 0..3 {
+        bench.send(&[1; 100]);
+        assert_eq!(texts(&mut bench), [100]);
+    }
+}
+
+#[test]
+fn established_cork_holds_short_segments_until_it_is_pulled() {
+    let mut bench = Bench::open();
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 40]);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.send(&[1; 40]);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.set(Setting::Cork(false));
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 80, vec![true]));
+    bench.acknowledge(0xffff);
+    // Full ones pass.
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 2000]);
+    assert_eq!(texts(&mut bench), [1460]);
+}
+
+// As on Linux: turning Nagle's algorithm off pushes what the cork holds, once.
+#[test]
+fn established_cork_is_pushed_by_no_delay_once() {
+    let mut bench = Bench::open();
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 1500]);
+    assert_eq!(texts(&mut bench), [1460]);
+    bench.set(Setting::NoDelay(true));
+    assert_eq!(texts(&mut bench), [40]);
+    bench.send(&[1; 40]);
+    assert_eq!(texts(&mut bench), [0; 0]);
+}
+
+// RFC 9293 3.8.6.2.1: the override timeout; no cork holds data for ever (MUST-60).
+#[test]
+fn established_forgotten_cork_holds_data_for_a_timeout_at_most() {
+    let mut bench = Bench::open();
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 40]);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    assert!(bench.wait() <= 1_000);
+    assert_eq!(texts(&mut bench), [40]);
+}
+
+#[test]
+fn fin_wait_1_cork_does_not_hold_the_end() {
+    let mut bench = Bench::open();
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 40]);
+    bench.close();
+    let sent = bench.sent();
+    assert!(sent[0].flags.contains(FIN));
+    assert_eq!(sent[0].text.len(), 40);
+}
+
+#[test]
+fn established_quick_acks_are_turned_on_and_off() {
+    let mut bench = Bench::open();
+    bench.set(Setting::QuickAck(false));
+    let text = |n: u32| segment(IRS + 1 + 10 * n, ISS + 1, ACK, &[7; 10]);
+    bench.arrive(text(0));
+    assert_eq!(bench.sent_flags(), []);
+    // The one that waits goes at once, and so do those that follow.
+    bench.set(Setting::QuickAck(true));
+    assert_eq!(bench.sent_flags(), [ACK]);
+    bench.arrive(text(1));
+    assert_eq!(bench.sent_flags(), [ACK]);
+}
