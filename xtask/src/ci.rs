@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{cmd, ebpf, rooms, setup, test};
+use crate::{cmd, deep, ebpf, rooms, setup, test};
 
 /// Runs every check, then exactly `cargo xtask test`.
 pub(crate) fn ci() -> Result<ExitCode> {
@@ -44,6 +44,9 @@ pub(crate) fn ci() -> Result<ExitCode> {
     let mut doc = cmd::cargo();
     doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps", "--package", "stack-ebpf"]);
     cmd::check(doc.arg("--lib"))?;
+
+    println!("== interleavings");
+    deep::loom()?;
 
     test::test(&test::Options::default())
 }

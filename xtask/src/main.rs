@@ -4,6 +4,7 @@
 
 mod ci;
 mod cmd;
+mod deep;
 mod demo;
 mod ebpf;
 mod lex;
@@ -41,6 +42,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Explores the interleavings of the tables' owner and readers with loom.
+    Loom,
+    /// Runs the tests with AddressSanitizer, which takes a nightly compiler.
+    Asan {
+        /// Also the rooms of the feature `xdp` and the tests that need root.
+        #[arg(long)]
+        all: bool,
+    },
     /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
     Mutants(mutants::Options),
     /// Finds or installs what building needs.
@@ -60,6 +69,8 @@ fn main() -> ExitCode {
         Command::Ci => ci::ci(),
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
+        Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
+        Command::Asan { all } => deep::asan(all),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

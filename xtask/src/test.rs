@@ -112,7 +112,7 @@ impl Run<'_> {
 }
 
 /// Runs `command` with its output shown; gives the sum, and whether all that started was summed.
-fn run_and_sum(command: &mut Command) -> Result<(Sum, bool)> {
+pub(crate) fn run_and_sum(command: &mut Command) -> Result<(Sum, bool)> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no output")?;
     let mut reader = Tally::default();
@@ -163,15 +163,19 @@ fn is_start(line: &str) -> bool {
 
 /// How many tests went how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
+pub(crate) struct Sum {
     passed: usize,
     failed: usize,
     ignored: usize,
 }
 
 impl Sum {
-    fn ran(self) -> usize {
+    pub(crate) fn ran(self) -> usize {
         self.passed + self.failed
+    }
+
+    pub(crate) fn failed(self) -> usize {
+        self.failed
     }
 
     /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.

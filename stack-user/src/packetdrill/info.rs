@@ -48,6 +48,8 @@ pub(super) fn tcp_info(socket: &Socket, mtu: u16) -> Vec<u8> {
     out.words(&[info.delivered, 0]);
     out.longs(&[info.bytes_acked, 0]);
     out.words(&[info.dsack_dups, 0, 0, info.snd_wnd, info.rcv_wnd, 0, 0, 0]);
+    // ECN, of which there is none.
+    out.words(&[0; 8]);
     out.0
 }
 
@@ -121,7 +123,7 @@ mod tests {
         };
         let bytes = tcp_info(&socket, 1500);
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four"));
-        assert_eq!(bytes.len(), 248);
+        assert_eq!(bytes.len(), 280);
         assert_eq!((bytes[0], bytes[1], bytes[6]), (7, 3, 0x87));
         // The offsets of linux/tcp.h: tcpi_rto, snd_ssthresh, snd_cwnd, total_retrans, bytes_acked,
         // min_rtt, delivered, rcv_wnd.

@@ -56,6 +56,9 @@ impl World {
             (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => return Ok(timeval(set.receive_timeout)),
             (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => return Ok(timeval(set.send_timeout)),
             (libc::IPPROTO_TCP, libc::TCP_INFO) => return Ok(tcp_info(socket, mtu)),
+            // Linux has nothing to tell of these algorithms.
+            (libc::IPPROTO_TCP, libc::TCP_CC_INFO) => return Ok(Vec::new()),
+            (libc::SOL_SOCKET, libc::SO_MEMINFO) => return Ok(memory_info(socket, &defaults)),
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => {
                 let name = set.congestion.unwrap_or(tcp.congestion.name());
                 let mut bytes = name.as_bytes().to_vec();
@@ -92,7 +95,11 @@ impl World {
             }
             _ => {}
         }
-        let number = int(value)?;
+        // IP's options are a byte wide too.
+        let number = match (level, value) {
+            (libc::IPPROTO_IP, [byte, ..]) if value.len() < 4 => i32::from(*byte),
+            _ => int(value)?,
+        };
         match level {
             libc::SOL_SOCKET => self.set_socket_option(fd, name, number),
             libc::IPPROTO_TCP => self.set_tcp_option(fd, name, number),
@@ -362,6 +369,25 @@ fn tcp_number(socket: &Socket, tcp: &crate::tcp::Config, name: i32) -> Answer<i3
         TCP_INQ => set.inq.into(),
         _ => return Err(Errno(libc::EOPNOTSUPP)),
     })
+}
+
+/// SO_MEMINFO: octets received and unread, SO_RCVBUF, queued for sending, SO_SNDBUF, and what is not
+/// counted here.
+fn memory_info(socket: &Socket, defaults: &super::flags::Defaults) -> Vec<u8> {
+    let set = &socket.set;
+    let queued = socket.view.queued_out as u32;
+    let words = [
+        socket.view.unread as u32,
+        set.receive_buffer.unwrap_or(defaults.receive_buffer),
+        queued,
+        set.send_buffer.unwrap_or(defaults.send_buffer),
+        0,
+        queued,
+        0,
+        0,
+        0,
+    ];
+    words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect()
 }
 
 /// TCP_DEFER_ACCEPT as Linux gives it back: rounded up to what the SYN-ACK timer knows.

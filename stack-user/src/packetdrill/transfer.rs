@@ -120,6 +120,8 @@ impl World {
         }
         let most = most.filter(|most| *most > 0).unwrap_or(usize::MAX);
         let (len, left) = self.take(id, into, (*got, most), is_peek);
+        // As on Linux, 1 tells that the peer's FIN is still to be read.
+        let left = if left == 0 { usize::from(self.has_ended(fd)) } else { left };
         *got = if is_peek { len } else { *got + len };
         let done = Received { len: *got, left, tells_left };
         let wants_all = flags & libc::MSG_WAITALL != 0;
@@ -135,6 +137,10 @@ impl World {
             return is_end.then_some(Ok(done));
         }
         socket.end_of_reading().map(|end| end.map(|()| done))
+    }
+
+    fn has_ended(&self, fd: i32) -> bool {
+        self.sockets.get(&fd).is_some_and(|socket| socket.is_done)
     }
 
     /// A read that begins at the urgent byte passes over it.

@@ -217,11 +217,13 @@ impl Core {
         }
         conn.is_detached = true;
         conn.tcb.stop_timers();
+        let is_owed = conn.tcb.owes_ack();
         // RFC 9293 3.6.1 (MUST-13), CM-6.b.
         let record = TimeWait::of(&conn.tcb, whole, now);
         let bare = record.ack(conn.tcb.stamp_offset(), now);
         let old = FlowRef::new(FlowKind::Tcb, index);
-        if arrival.segment.has(Flags::FIN) {
+        // From CLOSING: the FIN may have come earlier in this batch and not be acknowledged yet.
+        if arrival.segment.has(Flags::FIN) || is_owed {
             self.reply_bare(arrival.mac, arrival.tuple, bare);
         }
         match self.time_waits.insert(record) {

@@ -235,3 +235,51 @@ fn established_state_is_published_at_once_and_figures_within_100_ms() {
     assert!(published(1150, 2010).0.is_empty());
     assert_eq!(a.region().records_used(), 1);
 }
+
+/// A service that never closes by itself.
+struct Idle;
+
+impl Service for Idle {
+    fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
+        data.len()
+    }
+}
+
+/// What `shard` sends now.
+fn sent_by(shard: &mut Shard, now: Instant) -> Vec<Vec<u8>> {
+    let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
+    shard.drain(&mut wire, now);
+    wire.0
+}
+
+fn give(shard: &mut Shard, frames: &[Vec<u8>], now: Instant) {
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    shard.on_frames(&frames, &mut |_, _| {}, now);
+}
+
+// RFC 9293 3.6, figure 14: the acknowledgment of the peer's FIN is owed also when that of our own
+// comes in the same batch.
+#[test]
+fn fin_wait_1_fin_and_acknowledgment_in_one_batch_acknowledges_the_fin() {
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(Idle)]);
+    let listener = Listener::new(None, 7, 0);
+    let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Idle)]);
+    let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    let now = Instant::from_millis(10);
+    run(&mut a, &mut b, now);
+    let end = Command::Shutdown { deadline: Instant::from_millis(60_000) };
+    a.on_command(end.clone(), now);
+    b.on_command(end, now);
+    let (mut from_a, from_b) = (sent_by(&mut a, now), sent_by(&mut b, now));
+    give(&mut a, &from_b, now);
+    from_a.extend(sent_by(&mut a, now));
+    assert_eq!((from_a.len(), from_b.len()), (2, 1), "a FIN each, and an acknowledgment");
+    give(&mut b, &from_a, now);
+    let last = sent_by(&mut b, now);
+    give(&mut a, &last, now);
+    for shard in [&a, &b] {
+        assert_eq!(shard.census()[State::TimeWait as usize], 1);
+        assert_eq!(shard.census()[State::Closing as usize], 0);
+    }
+}

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod counted;
 pub mod flow;
 pub mod listeners;
 pub mod neighbours;

@@ -4,13 +4,9 @@
 //! writes, and the state; the tuple and the figures follow. The record of the connection at place
 //! `n` of its slab is the `n`-th, so a reader finds all by walking. Who needs more than what stands
 //! here asks the shard.
-//!
-//! Orderings are those of the flow table's readers. Owner: odd count (Relaxed), Release fence, words
-//! (Relaxed), even count (Release). Reader: count (Relaxed), Acquire fence, words (Relaxed), Acquire
-//! fence, count (Relaxed): two equal even counts frame one record. Readers load with Relaxed alone
-//! since their mapping may be read-only, where the language allows no stronger load.
 
-use super::sync::{AtomicU64, Ordering, fence, spin_loop};
+use super::counted;
+use super::sync::{AtomicU64, spin_loop};
 use super::words::{LINE, Words};
 use crate::tcp::{State, Summary};
 use crate::wire::{Addr, FourTuple};
@@ -61,17 +57,9 @@ impl Records {
 
     #[inline]
     fn write(&self, index: u32, record: [u64; LINE]) {
-        let Some(words) = line(self.words.as_ref(), index) else { return };
-        let before = words[0].load(Ordering::Relaxed) as u32;
-        let first = |count: u32| record[0] | u64::from(before.wrapping_add(count));
-        words[0].store(first(1), Ordering::Relaxed);
-        // No word may be seen before the odd count.
-        fence(Ordering::Release);
-        for (word, value) in words[1..].iter().zip(&record[1..]) {
-            word.store(*value, Ordering::Relaxed);
+        if let Some(words) = line(self.words.as_ref(), index) {
+            counted::write(words, &record);
         }
-        // Whoever reads the even count sees the whole record.
-        words[0].store(first(2), Ordering::Release);
     }
 }
 
@@ -107,8 +95,8 @@ impl RecordReader {
     pub fn get(&self, index: u32) -> Look {
         let Some(words) = line(self.words.as_ref(), index) else { return Look::Free };
         for _ in 0..ATTEMPTS {
-            if let Some(record) = look(words) {
-                return record.map_or(Look::Free, Look::Found);
+            if let Some(record) = counted::read(words) {
+                return decode(&record).map_or(Look::Free, Look::Found);
             }
             spin_loop();
         }
@@ -128,22 +116,6 @@ impl RecordReader {
 #[inline]
 fn line(words: &[AtomicU64], index: u32) -> Option<&[AtomicU64; LINE]> {
     words.as_chunks().0.get(index as usize)
-}
-
-/// One look; `None` when the owner was writing.
-fn look(words: &[AtomicU64; LINE]) -> Option<Option<Record>> {
-    let first = words[0].load(Ordering::Relaxed);
-    fence(Ordering::Acquire);
-    if !first.is_multiple_of(2) {
-        return None;
-    }
-    let mut record = [first; LINE];
-    for (value, word) in record[1..].iter_mut().zip(&words[1..]) {
-        *value = word.load(Ordering::Relaxed);
-    }
-    fence(Ordering::Acquire);
-    let is_same = words[0].load(Ordering::Relaxed) == first;
-    is_same.then(|| decode(&record))
 }
 
 /// The words of a record; the count's 32 bits are zero.
@@ -200,5 +172,5 @@ fn decode(words: &[u64; LINE]) -> Option<Record> {
 /// Looks before a reader gives up.
 const ATTEMPTS: usize = 128;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -138,7 +138,7 @@ impl HalfOpen {
     fn passes_paws(&self, segment: &Segment<'_>) -> bool {
         let Some(recent) = self.offer.stamp else { return true };
         let newer = |value: u32| (value.wrapping_sub(recent) as i32) >= 0;
-        segment.options.timestamps.is_some_and(|stamps| newer(stamps.value))
+        segment.options.timestamps.is_none_or(|stamps| newer(stamps.value))
     }
 
     fn is_acceptable(&self, segment: &Segment<'_>) -> bool {

@@ -229,7 +229,7 @@ impl Tcb {
         }
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
-            if let Some(plan) = self.plan_new(is_forced, env) {
+            if let Some(plan) = self.plan_new(is_forced, env, now) {
                 return Some(plan);
             }
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
@@ -245,7 +245,7 @@ impl Tcb {
     }
 
     /// Text that was never sent, or the FIN behind it.
-    fn plan_new(&mut self, is_forced: bool, env: &mut Env<'_>) -> Option<Plan> {
+    fn plan_new(&mut self, is_forced: bool, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
         let unsent = self.text_end().since(self.snd.nxt);
         if !env.pool.records.has_room() {
             env.counters.count(Counter::FlightRecordsFull);
@@ -265,7 +265,23 @@ impl Tcb {
         if goes && text == unsent {
             self.switches.set(Switch::Pushed, false);
         }
-        goes.then(|| self.text_plan(self.snd.nxt, text))
+        goes.then(|| {
+            let mut plan = self.text_plan(self.snd.nxt, text);
+            if self.ends_burst((unsent - text, usable - text), most, now) {
+                plan.flags = plan.flags.union(Flags::PSH);
+            }
+            plan
+        })
+    }
+
+    /// Whether a segment is the last of several that leave at one instant, with `unsent` octets
+    /// behind it of which `usable` fit the window: the peer's user may have them all. Linux sets PSH
+    /// on what it sends as one large packet.
+    fn ends_burst(&self, (unsent, usable): (u32, u32), most: u32, now: Instant) -> bool {
+        let has_begun = !self.flight.is_empty() && self.snd.sent_at == now;
+        let next = unsent.min(usable).min(most);
+        let goes_on = next > 0 && self.is_worth_sending(next, unsent, most);
+        has_begun && (!goes_on || self.window_left() == 1)
     }
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).

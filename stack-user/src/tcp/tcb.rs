@@ -432,6 +432,11 @@ impl Tcb {
         self.events != Events::default()
     }
 
+    /// Whether the peer is owed an acknowledgment, which may wait.
+    pub fn owes_ack(&self) -> bool {
+        self.owed.ack != Ack::None
+    }
+
     /// Whether nothing is left: CLOSED, told, and no RST owed.
     pub fn is_over(&self) -> bool {
         self.is_silent() && !self.has_events()

@@ -2,6 +2,7 @@
 //!
 //! Owns no rule of TCP; reads fields, and writes them with checksums made anew.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// Control bits (RFC 9293, 3.1).
@@ -17,6 +18,17 @@ pub(crate) const ACK: u8 = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     frame: Vec<u8>,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = self.ports();
+        let names = [(SYN, "SYN "), (FIN, "FIN "), (RST, "RST "), (ACK, "ACK ")];
+        let flags: String =
+            names.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect();
+        let (seq, ack, window, len) = (self.seq(), self.ack(), self.window(), self.text().len());
+        write!(f, "{from} to {to}: {flags}seq {seq} ack {ack} window {window} text {len}")
+    }
 }
 
 impl Segment {

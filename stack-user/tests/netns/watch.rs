@@ -72,6 +72,20 @@ impl Seen {
     }
 }
 
+impl Drop for Seen {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(seen) = self.0.lock()
+        {
+            eprintln!("the last segments that the relay saw:");
+            let skipped = seen.len().saturating_sub(SHOWN);
+            for (way, segment) in &seen[skipped..] {
+                eprintln!("{way:?} {segment}");
+            }
+        }
+    }
+}
+
 /// Drops the first `count` segments that go `way` and satisfy `wanted`.
 pub(crate) fn drop_first(
     count: usize,
@@ -91,3 +105,5 @@ pub(crate) fn drop_first(
 
 /// The most segments that are remembered.
 const MOST: usize = 100_000;
+/// How many are shown when a test fails.
+const SHOWN: usize = 40;

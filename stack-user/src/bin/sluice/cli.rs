@@ -12,6 +12,7 @@ use sluice::control::program::ModeWanted;
 use sluice::time::Duration;
 
 use crate::client::{ClientOptions, Load};
+use crate::transport::TransportOptions;
 
 /// A user-space TCP stack behind an XDP program.
 #[derive(Debug, Parser)]
@@ -91,9 +92,8 @@ pub(crate) struct RunOptions {
     /// The XDP program's object file; without it `sluice-xdp.o` beside or above the executable.
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
-    /// How long TIME-WAIT lasts, in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) time_wait: Option<Duration>,
+    #[command(flatten, next_help_heading = "TCP")]
+    pub(crate) transport: TransportOptions,
     /// What `sluice client` opens.
     #[arg(skip)]
     pub(crate) load: Option<Load>,

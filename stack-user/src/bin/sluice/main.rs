@@ -10,6 +10,7 @@ mod plan;
 mod serve;
 mod setup;
 mod signals;
+mod transport;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use sluice::control::netlink::{Link, Netlink, receive_queues};
 use sluice::control::ports;
 use sluice::datapath::{MTU_MAX, allowed_cpus};
 use sluice::shard::Route;
+use sluice::tcp;
 use sluice::wire::Addr;
 
 use crate::capabilities;
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<ListenSpec>,
     /// Local ports for active opens; none on a shared address where none are opened.
     pub(crate) local_ports: Option<PortRange>,
+    /// TCP's times and limits.
+    pub(crate) tcp: tcp::Config,
     /// Reserved local ports of killed runs that were taken back.
     pub(crate) repaired: Vec<PortRange>,
 }
@@ -49,6 +52,7 @@ impl Plan {
             given => given.to_vec(),
         };
         check_listeners(&listeners)?;
+        let tcp = options.transport.config()?;
         capabilities::check()?;
         let link = link(&options.iface, netlink)?;
         let mtu = mtu(&link)?;
@@ -73,6 +77,7 @@ impl Plan {
             is_owned: options.addr.is_some(),
             routes,
             listeners,
+            tcp,
             repaired: Vec::new(),
         };
         plan.check_local_ports()?;

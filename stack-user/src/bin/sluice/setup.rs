@@ -18,7 +18,6 @@ use sluice::service::http::Status;
 use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
-use sluice::tcp;
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -228,8 +227,6 @@ fn shard_config(
     if let Some(most) = options.max_connections {
         limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
     }
-    let mut tcp = tcp::Config::default();
-    tcp.time_wait = options.time_wait.unwrap_or(tcp.time_wait);
     let local_ports = match plan.local_ports {
         Some(range) => range.part(index, plan.queues).ok_or_else(|| anyhow!("too few ports"))?,
         // No active open will ask.
@@ -255,7 +252,7 @@ fn shard_config(
         verify_checksums: !options.trust_checksums,
         secrets,
         limits,
-        tcp,
+        tcp: plan.tcp.clone(),
     })
 }
 

@@ -156,14 +156,15 @@ fn time_wait_full_table_ends_the_connection_at_once() {
 }
 
 fn open(port: Option<u16>) -> Open {
+    let local = Some(addr(1));
     Open {
-        local: Some(addr(1)),
+        local,
         local_port: port,
         remote: addr(2),
         remote_port: 1000,
         service: 0,
-        user: 0,
         settings: Vec::new(),
+        user: 0,
     }
 }
 

@@ -48,7 +48,7 @@ impl FlowReader {
 }
 
 /// One look; `None` when the owner was writing.
-fn look(buckets: Buckets<'_>, hash: u64) -> Option<bool> {
+pub(super) fn look(buckets: Buckets<'_>, hash: u64) -> Option<bool> {
     let home = buckets.home(hash);
     let header = buckets.header(home);
     fence(Ordering::Acquire);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tables::sync::Ordering;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

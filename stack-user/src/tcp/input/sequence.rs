@@ -39,11 +39,11 @@ impl Tcb {
         Step::Continue
     }
 
-    /// RFC 7323 5.3 R1, and 5.5: a TS.Recent of 24 days is worth nothing. Once timestamps are
-    /// agreed a segment without them is dropped (RFC 7323, 3.2).
+    /// RFC 7323 5.3 R1, and 5.5: a TS.Recent of 24 days is worth nothing. A segment without
+    /// timestamps passes, as on Linux (RFC 7323, 3.2, would drop it).
     fn passes_paws(&self, segment: &Segment<'_>, now: Instant) -> bool {
         // CM-4.e, CM-4.f.
-        let Some(stamps) = segment.options.timestamps else { return false };
+        let Some(stamps) = segment.options.timestamps else { return true };
         let is_older = (stamps.value.wrapping_sub(self.stamps.recent) as i32) < 0;
         let age = stamp_clock(now).wrapping_sub(self.stamps.recent_at);
         !is_older || age > PAWS_DAYS_24

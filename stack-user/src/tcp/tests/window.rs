@@ -36,7 +36,8 @@ fn established_window_that_shrinks_stops_new_text_and_not_the_repetition_of_old(
     bench.wait();
     let sent = bench.sent();
     assert_eq!((sent.len(), sent[0].seq, sent[0].text.len()), (1, ISS + 1, 1460));
-    // The peer takes the two; the window's edge stays. What was sent may go again (MAY-7).
+    // The peer takes the two; the window's edge stays. What was sent may go again (RFC 9293
+    // 3.8.6: MAY-7).
     let end = ISS + 1 + 10 * 1460;
     bench.arrive(offer(ISS + 1 + 2 * 1460, 0));
     assert!(bench.sent().iter().all(|sent| sent.seq < end), "nothing new");

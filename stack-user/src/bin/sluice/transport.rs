@@ -1,0 +1,207 @@
+//! The options that set TCP's times and limits for new connections.
+//!
+//! Their bounds are those of [`tcp::Config`]; here they only get names and units.
+
+use clap::{Args, ValueEnum};
+
+use sluice::control::Refusal;
+use sluice::tcp::congestion::Algorithm;
+use sluice::tcp::{self, KeepAlive, SynCookies};
+use sluice::time::Duration;
+
+use crate::cli::seconds;
+
+/// TCP's times and limits; what is not given is as in [`tcp::Config`].
+#[derive(Debug, Default, Args)]
+pub(crate) struct TransportOptions {
+    /// How long TIME-WAIT lasts, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    time_wait: Option<Duration>,
+    /// How long FIN-WAIT-2 lasts once nobody reads any more, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    fin_wait_2: Option<Duration>,
+    /// How often a SYN is sent again before the open fails: 7 is about four minutes.
+    #[arg(long, value_name = "N")]
+    syn_retries: Option<u8>,
+    /// How often a SYN-ACK is sent again before the half-open entry goes: 5 is about a minute.
+    #[arg(long, value_name = "N")]
+    syn_ack_retries: Option<u8>,
+    /// How often data or FIN are sent again before the connection is given up.
+    #[arg(long, value_name = "N")]
+    retries: Option<u8>,
+    /// As --retries, once nobody waits for the outcome.
+    #[arg(long, value_name = "N")]
+    orphan_retries: Option<u8>,
+    /// Probes idle peers: idle time and interval in seconds, probes without an answer, such as
+    /// 7200,75,9.
+    #[arg(long, value_name = "IDLE,INTERVAL,COUNT", value_parser = keepalive)]
+    keepalive: Option<KeepAlive>,
+    /// How long sent data may stay unacknowledged, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    user_timeout: Option<Duration>,
+    /// The user timeout that peers are told, in seconds (RFC 5482).
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    advertise_user_timeout: Option<Duration>,
+    /// Follows the user timeout that a peer tells (RFC 5482).
+    #[arg(long)]
+    adopt_user_timeout: bool,
+    /// How long a close waits for what is unacknowledged, in seconds; 0 closes with RST. Without it
+    /// the connection goes on in background.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    linger: Option<Duration>,
+    /// Short segments go out at once (Nagle's algorithm off).
+    #[arg(long)]
+    no_delay: bool,
+    /// The congestion control of new connections.
+    #[arg(long, value_enum)]
+    congestion: Option<CongestionOption>,
+    /// When a SYN is answered by a cookie rather than remembered.
+    #[arg(long, value_enum)]
+    syn_cookies: Option<CookieOption>,
+    /// Answers the last acknowledgment of a handshake with RST when the accept queue is full.
+    #[arg(long)]
+    abort_on_overflow: bool,
+}
+
+/// The congestion control of new connections.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CongestionOption {
+    /// NewReno (RFC 5681, RFC 6582).
+    Reno,
+    /// CUBIC (RFC 9438).
+    Cubic,
+}
+
+/// When a SYN is answered by a cookie.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CookieOption {
+    /// Never: what finds no room is dropped.
+    Never,
+    /// When there is no room to remember it.
+    WhenFull,
+    /// Always, which is meant for tests.
+    Always,
+}
+
+impl TransportOptions {
+    /// The configuration of the shards.
+    ///
+    /// # Errors
+    /// A refusal that names the bound of an impossible value.
+    pub(crate) fn config(&self) -> Result<tcp::Config, Refusal> {
+        let default = tcp::Config::default();
+        let config = tcp::Config {
+            time_wait: self.time_wait.unwrap_or(default.time_wait),
+            fin_wait_2: self.fin_wait_2.unwrap_or(default.fin_wait_2),
+            syn_retries: self.syn_retries.unwrap_or(default.syn_retries),
+            syn_ack_retries: self.syn_ack_retries.unwrap_or(default.syn_ack_retries),
+            retries: self.retries.unwrap_or(default.retries),
+            orphan_retries: self.orphan_retries.unwrap_or(default.orphan_retries),
+            keepalive: self.keepalive.is_some(),
+            keepalive_times: self.keepalive.unwrap_or(default.keepalive_times),
+            user_timeout: self.user_timeout,
+            advertise_user_timeout: self.advertise_user_timeout,
+            adopt_user_timeout: self.adopt_user_timeout,
+            linger: self.linger,
+            nodelay: self.no_delay,
+            congestion: match self.congestion {
+                Some(CongestionOption::Reno) => Algorithm::NewReno,
+                Some(CongestionOption::Cubic) => Algorithm::Cubic,
+                None => default.congestion,
+            },
+            syn_cookies: match self.syn_cookies {
+                Some(CookieOption::Never) => SynCookies::Never,
+                Some(CookieOption::WhenFull) => SynCookies::WhenFull,
+                Some(CookieOption::Always) => SynCookies::Always,
+                None => default.syn_cookies,
+            },
+            abort_on_overflow: self.abort_on_overflow,
+            ..default
+        };
+        config.check().map_err(|err| Refusal::new(err, "choose a value within these bounds"))?;
+        Ok(config)
+    }
+}
+
+/// `IDLE,INTERVAL,COUNT`.
+fn keepalive(text: &str) -> Result<KeepAlive, String> {
+    let form = || "give IDLE,INTERVAL,COUNT, such as 7200,75,9".to_owned();
+    let [idle, interval, count] = text.split(',').collect::<Vec<_>>()[..] else {
+        return Err(form());
+    };
+    let count = count.parse().map_err(|_| form())?;
+    Ok(KeepAlive { idle: seconds(idle)?, interval: seconds(interval)?, count })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: TransportOptions,
+    }
+
+    fn config(line: &str) -> Result<tcp::Config, String> {
+        let line = Line::try_parse_from(format!("sluice {line}").split_whitespace());
+        line.map_err(|err| err.to_string())?.options.config().map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn nothing_given_is_the_default() {
+        assert_eq!(config(""), Ok(tcp::Config::default()));
+    }
+
+    #[test]
+    fn each_option_sets_its_own_value() {
+        let got = config(
+            "--time-wait 1 --fin-wait-2 2 --syn-retries 3 --syn-ack-retries 4 --retries 5 \
+             --orphan-retries 6 --keepalive 7,8,9 --user-timeout 10 --advertise-user-timeout 11 \
+             --adopt-user-timeout --linger 12 --no-delay --congestion reno --syn-cookies always \
+             --abort-on-overflow",
+        );
+        let second = Duration::from_secs;
+        let wanted = tcp::Config {
+            time_wait: second(1),
+            fin_wait_2: second(2),
+            syn_retries: 3,
+            syn_ack_retries: 4,
+            retries: 5,
+            orphan_retries: 6,
+            keepalive: true,
+            keepalive_times: KeepAlive { idle: second(7), interval: second(8), count: 9 },
+            user_timeout: Some(second(10)),
+            advertise_user_timeout: Some(second(11)),
+            adopt_user_timeout: true,
+            linger: Some(second(12)),
+            nodelay: true,
+            congestion: Algorithm::NewReno,
+            syn_cookies: SynCookies::Always,
+            abort_on_overflow: true,
+            ..tcp::Config::default()
+        };
+        assert_eq!(got, Ok(wanted));
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for line in [
+            "--syn-retries 0",
+            "--syn-retries 256",
+            "--retries 0",
+            "--keepalive 1,1",
+            "--keepalive 1,1,1,1",
+            "--keepalive 0,1,1",
+            "--keepalive 1,1,0",
+            "--time-wait 0",
+            "--user-timeout -1",
+            "--linger soon",
+            "--congestion bbr",
+        ] {
+            assert!(config(line).is_err(), "{line}");
+        }
+    }
+}
