@@ -3,6 +3,7 @@
 mod cookies;
 mod flags;
 mod grid;
+mod internet;
 mod listen;
 mod raw;
 mod time_wait;

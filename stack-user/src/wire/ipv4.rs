@@ -35,7 +35,8 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// [`DropReason::DropIpHeader`] for a wrong version, length or checksum (RFC 1122 3.2.1.2),
-    /// [`DropReason::DropFragment`] for any piece of a fragmented packet.
+    /// [`DropReason::DropFragment`] for any piece of a fragmented packet,
+    /// [`DropReason::DropSourceRoute`] for one that says by which way it came.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let (packet, header, header_len) = parse_header(bytes)?;
@@ -52,6 +53,10 @@ impl<'a> Packet<'a> {
         }
         if header.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
             return Err(DropReason::DropFragment);
+        }
+        // RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): refused.
+        if header_len > HEADER_LEN && has_source_route(&packet[HEADER_LEN..header_len]) {
+            return Err(DropReason::DropSourceRoute);
         }
         Ok(Self {
             src: Ipv4Addr::from(header.src).into(),
@@ -174,6 +179,23 @@ pub fn emit_marked(
     HEADER_LEN
 }
 
+/// Whether one of the options is a source route, loose or strict. What is malformed says nothing.
+fn has_source_route(options: &[u8]) -> bool {
+    let mut rest = options;
+    while let [kind, after @ ..] = rest {
+        rest = match *kind {
+            END_OF_OPTIONS => return false,
+            NO_OPERATION => after,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return true,
+            _ => match after.first() {
+                Some(len) if *len >= 2 => rest.get(usize::from(*len)..).unwrap_or_default(),
+                _ => return false,
+            },
+        };
+    }
+    false
+}
+
 /// Whether no packet may come from this address: "this" network, loopback, multicast, reserved and
 /// broadcast (RFC 1122 3.2.1.3, RFC 6890; RFC 9293 3.9.2.3: MUST-57, MUST-63, CM-7.k), or not IPv4
 /// at all. A broadcast address of the own network is for the caller to know.
@@ -220,6 +242,12 @@ pub const HEADER_LEN: usize = size_of::<Header>();
 pub const MAX_PAYLOAD: usize = u16::MAX as usize - HEADER_LEN;
 /// The hops that our packets may travel where nothing else was asked for (RFC 1700).
 pub const TTL: u8 = 64;
+
+/// Options of IP (RFC 791, section 3.1).
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;

@@ -51,6 +51,32 @@ fn parse_options_are_skipped() {
     assert_eq!(Packet::parse(&bytes).unwrap().payload, &[7; 6]);
 }
 
+// RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): a recorded deviation.
+#[test]
+fn parse_source_routes_are_dropped_and_other_options_are_not() {
+    let with =
+        |options: [u8; 8]| changed(&[&options[..], &[7; 4]].concat(), |bytes| bytes[0] = 0x47);
+    for route in [
+        [131, 7, 4, 10, 0, 0, 9, 0],
+        [137, 7, 4, 10, 0, 0, 9, 0],
+        [1, 131, 7, 4, 10, 0, 0, 9],
+        // Behind an option that is passed over by its length.
+        [7, 3, 4, 137, 3, 4, 0, 0],
+    ] {
+        dropped(&with(route), DropReason::DropSourceRoute);
+    }
+    // Record route, timestamp, what lies behind the end, and nonsense.
+    for other in [
+        [7, 7, 4, 0, 0, 0, 0, 0],
+        [68, 8, 5, 0, 0, 0, 0, 0],
+        [0, 131, 7, 4, 10, 0, 0, 9],
+        [148, 131, 0, 0, 0, 0, 0, 0],
+        [7, 0, 131, 7, 4, 0, 0, 0],
+    ] {
+        assert_eq!(Packet::parse(&with(other)).unwrap().payload, &[7; 4], "{other:?}");
+    }
+}
+
 #[test]
 fn parse_fragments_are_dropped() {
     for (high, low) in [(0x20, 0), (0, 1), (0x1f, 0xff), (0x60, 0)] {
