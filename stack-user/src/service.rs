@@ -54,6 +54,11 @@ pub trait Service: Send {
     /// The timer set by [`Connection::set_timer`] fired.
     fn on_timer(&mut self, _conn: &mut dyn Connection) {}
 
+    /// The peer has not answered three retransmissions of data (RFC 9293 3.8.3: R1, SHLD-9). The
+    /// connection goes on until its time is over; whoever does not want to know does nothing (3.9.1.8:
+    /// SHLD-20).
+    fn on_trouble(&mut self, _conn: &mut dyn Connection) {}
+
     /// The peer has marked data as urgent, or moved the mark: see [`Connection::urgent_ahead`]. The
     /// data itself comes in its place in the stream (RFC 9293, 3.8.5; RFC 6093).
     fn on_urgent(&mut self, _conn: &mut dyn Connection) {}
@@ -69,7 +74,8 @@ pub trait Connection {
     fn send(&mut self, data: &[u8]) -> usize;
 
     /// As [`Connection::send`]; the last byte that was taken is the end of urgent data (RFC 9293,
-    /// 3.8.5). New protocols should do without (RFC 6093).
+    /// 3.8.5). New protocols should do without (RFC 6093;
+    /// RFC 9293 3.8.5: SHLD-13).
     fn send_urgent(&mut self, data: &[u8]) -> usize;
 
     /// Bytes that [`Connection::send`] would take now.

@@ -28,7 +28,7 @@ fn corpora_find_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     // No packet in any order panics, loops, leaks an entry or makes memory grow.
     #[test]

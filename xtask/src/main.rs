@@ -7,6 +7,7 @@ mod cmd;
 mod deep;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lex;
 mod mutants;
 mod rfc;
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Runs the fuzz targets; needs a nightly compiler.
+    Fuzz(fuzz::Options),
     /// Changes a random sample of TCP's lines, one at a time, and counts what the tests notice.
     Mutants(mutants::Options),
     /// Finds or installs what building needs.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
         Command::Asan { all } => deep::asan(all),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());

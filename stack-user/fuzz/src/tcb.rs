@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 
 use sluice::counters::Counters;
 use sluice::tcp::pool::Pool;
-use sluice::tcp::{Census, Config, Env, Events, Segment, SeqNum, State, Tcb};
+use sluice::tcp::{Census, Config, Env, Events, Outlet, Segment, SeqNum, State, Tcb};
 use sluice::time::{Duration, Instant};
 use sluice::wire::tcp::{Flags, Options, Packet, SackBlocks, Timestamps};
 use sluice::wire::{Addr, FourTuple, tcp};
@@ -49,6 +49,8 @@ struct World {
     edge: Option<u32>,
     /// The scale of our window field, once the handshake says.
     scale: u8,
+    /// The user reads no more.
+    is_deaf: bool,
     /// The furthest octet that the peer's windows ever allowed.
     allowed: u32,
     /// The first number that the peer has not acknowledged.
@@ -111,6 +113,7 @@ impl World {
             acked: irs,
             edge: None,
             scale: 0,
+            is_deaf: false,
             allowed: iss.wrapping_add(1),
             una: iss,
             peer: Peer { clock: source.u32(), ..Peer::default() },
@@ -134,11 +137,12 @@ impl World {
             7 => self.send(source),
             8 => self.consume(source),
             9 | 10 => self.wait(source),
-            11 if source.below(4) == 0 => {
-                let now = self.now;
-                self.env(|tcb, env| tcb.close(env, now));
-            }
+            11 => self.close(source),
             12 if source.below(16) == 0 => self.env(|tcb, env| tcb.abort(env)),
+            13 => {
+                let (setting, now) = (settings::setting(source), self.now);
+                let _ = self.env(|tcb, env| tcb.configure(setting, env, now));
+            }
             14 => self.handshake(source),
             _ => self.now = self.now + Duration::from_micros(source.scaled(24)),
         }
@@ -201,7 +205,9 @@ impl World {
             _ => Flags::ACK,
         };
         let len = if source.bool() { source.scaled(13) as u32 } else { 0 };
-        let text: Vec<u8> = (0..len).map(|at| theirs(seq.wrapping_add(at), self.irs)).collect();
+        // A SYN lies before the text.
+        let first = seq.wrapping_add(u32::from(flags.contains(Flags::SYN)));
+        let text: Vec<u8> = (0..len).map(|at| theirs(first.wrapping_add(at))).collect();
         let options = self.options(source);
         let window = source.u16();
         self.arrive(&Segment {
@@ -267,7 +273,7 @@ impl World {
     fn deliver(&mut self, text: &[u8]) {
         for octet in text {
             let seq = self.irs.wrapping_add(1).wrapping_add(self.delivered);
-            assert_eq!(*octet, theirs(seq, self.irs), "a wrong octet at {}", self.delivered);
+            assert_eq!(*octet, theirs(seq), "a wrong octet at {}", self.delivered);
             self.delivered = self.delivered.wrapping_add(1);
         }
         if !self.tcb.is_text_lost() {
@@ -281,6 +287,28 @@ impl World {
         let taken = self.env(|tcb, env| tcb.send(&text, env));
         assert!(taken <= text.len());
         self.taken = self.taken.wrapping_add(taken as u32);
+    }
+
+    fn close(&mut self, source: &mut Source<'_>) {
+        let now = self.now;
+        match source.below(8) {
+            0 | 1 => self.env(|tcb, env| tcb.shutdown_write(env)),
+            2 => {
+                self.is_deaf = true;
+                self.env(|tcb, env| tcb.shutdown_read(env));
+            }
+            3 => {
+                self.is_deaf = true;
+                self.env(|tcb, env| tcb.close(env, now));
+            }
+            4 => {
+                let len = source.scaled(9) as u32;
+                let text: Vec<u8> = (0..len).map(|at| ours(self.taken.wrapping_add(at))).collect();
+                let taken = self.env(|tcb, env| tcb.send_urgent(&text, env));
+                self.taken = self.taken.wrapping_add(taken as u32);
+            }
+            _ => {}
+        }
     }
 
     fn consume(&mut self, source: &mut Source<'_>) {
@@ -307,7 +335,7 @@ impl World {
         let events = self.tcb.poll_event();
         self.note(&events);
         let frames = if source.below(8) == 0 { source.below(4) } else { MOST_FRAMES };
-        let mut is_polled = false;
+        let mut outlet = Outlet::Waiting;
         let mut out = vec![0; 16 << 10];
         for count in 0.. {
             assert!(count < MOST_FRAMES, "output without end");
@@ -316,12 +344,12 @@ impl World {
             }
             let now = self.now;
             let Some(len) = self.env(|tcb, env| tcb.poll_transmit(&mut out, env, now)) else {
-                is_polled = true;
+                outlet = Outlet::Open;
                 break;
             };
             self.check_sent(&out[..len]);
         }
-        let held = self.tcb.assert_sound(&self.pool, is_polled);
+        let held = self.tcb.assert_sound(&self.pool, outlet);
         self.una = held.una.0;
         let in_use = (held.sending + held.receiving) * sluice::tcp::pool::CHUNK;
         assert_eq!(in_use, self.pool.used(), "chunks that nobody holds");
@@ -370,7 +398,8 @@ impl World {
         self.acked = packet.ack;
         let came = self.irs.wrapping_add(1).wrapping_add(self.delivered);
         let beyond = packet.ack.wrapping_sub(came) as i32;
-        assert!(beyond <= i32::from(self.told.fin), "{beyond} too many");
+        // A user that reads no more has text acknowledged that it never sees.
+        assert!(beyond <= i32::from(self.told.fin) || self.is_deaf, "{beyond} too many");
         if is_syn {
             return;
         }
@@ -402,8 +431,8 @@ fn tuple() -> FourTuple {
 }
 
 /// The octet of the peer's stream at this number.
-fn theirs(seq: u32, irs: u32) -> u8 {
-    (seq.wrapping_sub(irs).wrapping_mul(0x9e37_79b1) >> 24) as u8
+fn theirs(seq: u32) -> u8 {
+    (seq.wrapping_mul(0x9e37_79b1) >> 24) as u8
 }
 
 /// The octet of our stream at this offset.

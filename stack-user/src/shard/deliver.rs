@@ -14,6 +14,7 @@ impl Shard {
     /// text, what reassembly adds, FIN, end.
     pub(super) fn deliver(&mut self, index: u32, (text, follows): (&[u8], Chain), now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
+        // CM-3.e: what comes before accept waits.
         if !conn.is_admitted() {
             return self.core.keep(index, text, follows);
         }
@@ -59,6 +60,13 @@ impl Shard {
         }
         if events.timer {
             self.call(index, now, |service, conn| service.on_timer(conn));
+        }
+        if events.troubled {
+            // RFC 9293 3.8.3 (MUST-20): negative advice, on which the next hop is asked for again.
+            self.core.doubt_next_hop(index, now);
+            if self.core.conns.get(index).is_some_and(|conn| conn.is_known) {
+                self.call(index, now, |service, conn| service.on_trouble(conn));
+            }
         }
         if events.urgent {
             self.call_holding(index, held, now, |service, conn| service.on_urgent(conn));

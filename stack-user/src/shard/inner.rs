@@ -52,8 +52,8 @@ pub(super) struct Core {
     pub publisher: Publisher,
     pub requests: VecDeque<Request>,
     pub orphans: Orphans,
-    /// When all that is left is reset, once the shard is shutting down.
-    pub shutdown: Option<Instant>,
+    /// How far the shutdown is, once it has begun.
+    pub shutdown: Option<Shutdown>,
     /// The generation of the newest wheel entry.
     pub generation: u32,
     /// Whether the wheel has an entry for the head of the TIME-WAIT queue.
@@ -61,6 +61,21 @@ pub(super) struct Core {
     /// RSTs sent in this second.
     pub resets: (u64, u32),
     pub cookies: Cookies,
+}
+
+/// How far a shutdown is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    /// What is left at this time is reset.
+    Until(Instant),
+    /// Everything is reset. A RST may still wait for its next hop.
+    Over,
+}
+
+impl Shutdown {
+    pub(super) fn is_due(self, now: Instant) -> bool {
+        matches!(self, Self::Until(deadline) if deadline <= now)
+    }
 }
 
 /// A connection in its shard.
@@ -276,7 +291,7 @@ impl Core {
     }
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
-    /// its lives (RFC 7323, section 5.4).
+    /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
         flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
     }

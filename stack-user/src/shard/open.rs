@@ -167,6 +167,7 @@ impl Core {
         entry.record.is_acknowledged = true;
         let listener = entry.record.listener;
         if !self.has_room_for_conn(listener) {
+            // CM-3.c, CM-3.d.
             if self.config.tcp.abort_on_overflow {
                 self.remove_half_open(index);
                 return Completion::Refuse;

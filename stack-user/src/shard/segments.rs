@@ -131,6 +131,7 @@ impl Shard {
     fn on_no_connection(&mut self, arrival: &Arrival<'_>, now: Instant) {
         let tuple = arrival.tuple;
         let Some(listener) = self.core.listeners.find(tuple.local, tuple.local_port) else {
+            // CM-10.c: also what a client says whose half-open entry is gone.
             return self.core.refuse(arrival.mac, tuple, &arrival.segment, now);
         };
         match on_listen(&arrival.segment) {
@@ -233,6 +234,7 @@ impl Core {
             }
             None => {
                 self.flows.remove(arrival.hash, old);
+                // CM-6.g: it ends at once.
                 self.counters.count(Counter::TimeWaitOverflow);
             }
         }

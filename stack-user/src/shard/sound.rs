@@ -6,7 +6,7 @@ use super::Shard;
 use super::inner::{Conn, Core};
 use super::replies::Body;
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::State;
+use crate::tcp::{Outlet, State};
 use crate::time::Instant;
 use crate::wire::FourTuple;
 
@@ -52,8 +52,13 @@ impl Core {
         let mut census = [0; State::ALL.len()];
         let (mut sending, mut receiving) = (0, 0);
         for (id, conn) in self.conns.iter() {
-            let is_polled = !conn.is_dirty && !conn.is_waiting && !conn.is_detached;
-            let held = conn.tcb.assert_sound(&self.pool, is_polled);
+            let is_waiting = conn.is_dirty || conn.is_waiting || conn.is_detached;
+            let outlet = match conn.next_hop {
+                _ if is_waiting => Outlet::Waiting,
+                Some(_) => Outlet::Open,
+                None => Outlet::NoWay,
+            };
+            let held = conn.tcb.assert_sound(&self.pool, outlet);
             sending += held.sending;
             receiving += held.receiving;
             if !conn.is_detached || conn.tcb.state() == State::TimeWait {

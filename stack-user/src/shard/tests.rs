@@ -6,6 +6,7 @@ mod grid;
 mod internet;
 mod listen;
 mod raw;
+mod rules;
 mod time_wait;
 
 use core::net::Ipv4Addr;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::counters::Counter;
-use crate::service::{Connection, Echo, Service};
+use crate::service::{Connection, Discard, Echo, Service};
 use crate::tables::listeners::Listener;
 use crate::tcp::{CloseReason, Unreachable};
 use crate::time::Duration;
@@ -283,4 +284,26 @@ fn fin_wait_1_fin_and_acknowledgment_in_one_batch_acknowledges_the_fin() {
         assert_eq!(shard.census()[State::TimeWait as usize], 1);
         assert_eq!(shard.census()[State::Closing as usize], 0);
     }
+}
+
+// A RST that waits for its next hop outlives the end of the shutdown; nobody looks at it meanwhile.
+#[test]
+fn shutdown_that_is_over_asks_for_no_more_turns() {
+    let listener = Listener::new(None, 7, 0);
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(Discard)]);
+    let mut b = Shard::new(config(2, vec![listener]), vec![Box::new(Discard)]);
+    let open = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
+    a.on_command(open, Instant::ZERO);
+    run(&mut a, &mut b, Instant::from_millis(1_000));
+    let now = Instant::from_millis(1_000);
+    b.on_command(Command::Neighbour { addr: addr(1), mac: None }, now);
+    b.on_command(Command::Shutdown { deadline: now }, now);
+    let mut turns = 0;
+    let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
+    while b.next_deadline().is_some_and(|next| next <= now) && turns < 10 {
+        b.on_timers(now);
+        b.drain(&mut wire, now);
+        turns += 1;
+    }
+    assert!(turns < 10, "a worker would spin until the next hop is given up");
 }

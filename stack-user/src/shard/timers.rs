@@ -1,7 +1,7 @@
 //! What is due: connections, half-open entries, TIME-WAIT, next hops, the end of a shutdown.
 
 use super::Shard;
-use super::inner::{Core, TimerKey};
+use super::inner::{Core, Shutdown, TimerKey};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::HalfOpenTimeout;
@@ -10,7 +10,8 @@ use crate::time::Instant;
 impl Shard {
     /// Runs timers that are due, at most a bounded number of them.
     pub fn on_timers(&mut self, now: Instant) {
-        if self.core.shutdown.is_some_and(|deadline| deadline <= now) {
+        if self.core.shutdown.is_some_and(|shutdown| shutdown.is_due(now)) {
+            self.core.shutdown = Some(Shutdown::Over);
             self.abort_all(now);
         }
         self.core.publish_due(now);
@@ -37,8 +38,10 @@ impl Shard {
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline();
-        let shutdown =
-            self.core.shutdown.filter(|at| *at != Instant::NEVER && !self.core.conns.is_empty());
+        let shutdown = match self.core.shutdown {
+            Some(Shutdown::Until(deadline)) if !self.core.conns.is_empty() => Some(deadline),
+            _ => None,
+        };
         let publish = self.core.publisher.next_deadline();
         [wheel, shutdown, publish].into_iter().flatten().min()
     }
@@ -59,7 +62,7 @@ impl Shard {
 
     /// Takes new connections no longer, closes all with FIN, and resets the rest at `deadline`.
     pub(super) fn shut_down(&mut self, deadline: Instant, now: Instant) {
-        self.core.shutdown = Some(deadline);
+        self.core.shutdown = Some(Shutdown::Until(deadline));
         self.refuse_all_queued(now);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
@@ -72,7 +75,6 @@ impl Shard {
 
     fn abort_all(&mut self, now: Instant) {
         // Once: a RST may have to wait for its next hop, which has a time of its own.
-        self.core.shutdown = Some(Instant::NEVER);
         for index in self.indexes() {
             if let Some((conn, mut env)) = self.core.conn_env(index) {
                 conn.tcb.abort(&mut env);

@@ -50,7 +50,7 @@ impl Shard {
                 && !conn.is_waiting
             {
                 // No route, or no room to remember the next hop.
-                conn.tcb.on_no_next_hop(&mut env);
+                conn.tcb.on_no_next_hop(&mut env, now);
             }
             return Sent::All;
         };

@@ -20,8 +20,8 @@ pub struct Listener {
     pub port: u16,
     /// The index of its service.
     pub service: u16,
-    /// How many connections may wait, in Linux's meaning: `backlog + 1` that are open and not yet
-    /// accepted, and `backlog` that are half-open, but one at least. Per shard.
+    /// How many connections may wait (CM-3.b), in Linux's meaning: `backlog + 1` that are open and not
+    /// yet accepted, and `backlog` that are half-open, but one at least. Per shard.
     pub backlog: u32,
     /// Who takes its connections.
     pub accepts: Accepts,

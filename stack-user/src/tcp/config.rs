@@ -23,13 +23,14 @@ pub struct Config {
     pub syn_retries: u8,
     /// How often a SYN-ACK is sent again before the half-open entry goes (CM-2.d, CM-2.e).
     pub syn_ack_retries: u8,
-    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
+    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3
+    /// (SHLD-11).
     pub retries: u8,
     /// As `retries`, once the user has closed for good and nobody waits for the outcome.
     pub orphan_retries: u8,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Duration,
-    /// 2MSL: how long TIME-WAIT lasts.
+    /// 2MSL: how long TIME-WAIT lasts (CM-6.a).
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
@@ -91,6 +92,7 @@ impl Default for Config {
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            // RFC 9293 3.8.4 (MUST-25), CM-8.b.
             keepalive: false,
             keepalive_times: KeepAlive::default(),
             user_timeout: None,

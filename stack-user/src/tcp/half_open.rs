@@ -125,6 +125,7 @@ impl HalfOpen {
         }
         if segment.has(Flags::SYN) {
             // RFC 9293 3.10.7.4, fourth: a passive open returns to LISTEN; the SYN comes again.
+            // CM-2.g.
             return HalfOpenVerdict::Remove;
         }
         if !segment.has(Flags::ACK) {

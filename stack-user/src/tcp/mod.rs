@@ -44,7 +44,7 @@ pub use reason::{CloseReason, Severity, Unreachable};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};
-pub use sound::Held;
+pub use sound::{Held, Outlet};
 pub use state::{Cause, Census, State};
 pub use summary::Summary;
 pub use tcb::{Env, Events, Tcb};

@@ -6,12 +6,14 @@
 
 use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Unreachable};
 use crate::counters::Counter;
+use crate::time::Instant;
 use crate::wire::icmp;
 
 impl Tcb {
     /// An ICMP error about a segment of this connection that began at `seq`.
     pub fn on_icmp(&mut self, error: icmp::Error, seq: SeqNum, env: &mut Env<'_>) {
         // RFC 5927 4.1: what is not out cannot have caused an error.
+        // CM-7.i.
         if !self.is_in_flight(seq) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
@@ -30,12 +32,16 @@ impl Tcb {
 
     /// No route leads to the peer, or the next hop does not answer: the end of an open, and a hint to
     /// a connection that had answers before.
-    pub fn on_no_next_hop(&mut self, env: &mut Env<'_>) {
+    pub fn on_no_next_hop(&mut self, env: &mut Env<'_>, now: Instant) {
         let what = Unreachable::NextHop;
         // A RST has nobody that would repeat it.
         self.owed.rst = false;
         if self.state().is_synchronized() {
             self.soft_error = Some(what);
+            // What never went out has no timer yet: it is tried again, and not for ever.
+            if self.has_unsent() && self.timers.retransmit == Instant::NEVER {
+                self.timers.retransmit = now + self.rtt.timeout();
+            }
         } else {
             self.close_with(CloseReason::Unreachable(what), Cause::Timeout, env);
         }
@@ -44,6 +50,7 @@ impl Tcb {
     /// What the network last said of the peer, until the peer acknowledges something (RFC 9293,
     /// 3.9.2.2: SHLD-25).
     pub fn soft_error(&self) -> Option<Unreachable> {
+        // RFC 9293 3.9.1.8 (MUST-47, SHLD-20): who does not ask is not disturbed.
         self.soft_error
     }
 

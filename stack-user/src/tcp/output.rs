@@ -227,6 +227,7 @@ impl Tcb {
             // A number before the window: the peer has to answer it, and nothing has to be unsent.
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
+        // RFC 9293 3.9.1.2 (MUST-60): whatever holds text back, a timer ends it.
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
             if let Some(plan) = self.plan_new(is_forced, env, now) {
@@ -258,6 +259,7 @@ impl Tcb {
         if self.window_left() == 0 {
             return None;
         }
+        // RFC 9293 3.8.6 (SHLD-15): beyond the edge of a window that shrank nothing new is sent.
         let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);
@@ -286,6 +288,8 @@ impl Tcb {
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
+        // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
+        // there is, or half of the largest window.
         let is_full = text == most;
         let is_last = text == unsent;
         // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
@@ -364,6 +368,7 @@ impl Tcb {
         // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again
         // when it is repeated. A sender that never pauses says it once in half a window, as on
         // Linux.
+        // CM-9.c.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
         let is_pushed =

@@ -56,7 +56,7 @@ pub enum Setting {
     Congestion(Algorithm),
 }
 
-/// How an idle peer is probed.
+/// How an idle peer is probed (RFC 9293 3.8.4: MUST-27, MAY-5, CM-8.a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// Nothing arrived for that long: the first probe goes out.

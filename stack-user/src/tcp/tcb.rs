@@ -216,6 +216,8 @@ pub struct Events {
     pub timer: bool,
     /// The peer's urgent pointer advanced.
     pub urgent: bool,
+    /// The peer has left R1 retransmissions unanswered (RFC 9293, 3.8.3).
+    pub troubled: bool,
     /// The user closed and waits no longer for the end: the connection goes on without it.
     pub released: Option<CloseReason>,
     /// The connection is over.
@@ -332,6 +334,7 @@ impl Tcb {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
+        self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-14, MUST-16), CM-4.a: the lesser of what the peer takes and what our
         // link does.
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.

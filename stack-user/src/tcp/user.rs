@@ -51,6 +51,7 @@ impl Tcb {
     /// SEND with the urgent flag (RFC 9293, 3.8.5): as [`Tcb::send`], and all that was taken, with
     /// all before it, becomes urgent.
     pub fn send_urgent(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        // RFC 9293 3.8.5 (MUST-30), CM-9.b.
         let taken = self.send(data, env);
         if taken > 0 {
             // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
@@ -110,6 +111,7 @@ impl Tcb {
             return self.lose_unread(env);
         }
         let linger = self.linger(env.config);
+        // CM-5.c, CM-5.d, CM-5.e.
         if linger == Some(Duration::ZERO) {
             env.counters.count(Counter::AbortsOnLinger);
             return self.abort(env);

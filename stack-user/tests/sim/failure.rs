@@ -2,13 +2,13 @@
 //! They may fail in no other way than they say, and leave nothing behind.
 
 use sluice::counters::Counter;
-use sluice::shard::{Command, Limits, ShardConfig};
-use sluice::tcp::{self, CloseReason};
+use sluice::shard::{Command, Limits, Open, ShardConfig};
+use sluice::tcp::{self, CloseReason, Unreachable};
 use sluice::time::{Duration, Instant};
 
 use crate::impairment::Impairment;
 use crate::network::{Fate, Network};
-use crate::node::Node;
+use crate::node::{Node, PORT, addr};
 use crate::path::Path;
 use crate::peer::{Close, Log, Plan, plans};
 use crate::seed::{self, Rng};
@@ -231,4 +231,38 @@ fn shut_down(net: &mut Network) {
     let deadline = now + secs(10);
     let tell = |node: &mut Node| node.shard.on_command(Command::Shutdown { deadline }, now);
     net.nodes.iter_mut().for_each(tell);
+}
+
+// The next hop is known to be gone before the last connection sends: nothing of it ever goes out, and
+// still it comes to an end.
+#[test]
+fn established_text_for_a_host_that_is_gone_ends_unreachable() {
+    let mut plans = plans(0, 0);
+    plans[0].close = Close::Never;
+    let mut path = Path::with(plans, Impairment::default(), 1, |config| config.tcp.retries = 4);
+    let open = |path: &mut Path| {
+        let now = path.net.now;
+        let id = path.net.nodes[0].shard.open(&to_node_1(), now);
+        path.net.run_for(secs(1));
+        id.expect("there is room")
+    };
+    let conns = [(); 3].map(|()| open(&mut path));
+    path.net.run_for(secs(100));
+    path.net.crash(1, None);
+    for (sent, id) in conns.into_iter().enumerate() {
+        let now = path.net.now;
+        let taken = path.net.nodes[0].shard.with(id, now, |conn| conn.send(b"anybody there?"));
+        assert_eq!(taken, Some(14));
+        path.net.run_for(secs(100));
+        assert_eq!(path.net.nodes[0].shard.with(id, path.net.now, |_| ()), None, "{sent}");
+    }
+    let reason = CloseReason::Unreachable(Unreachable::NextHop);
+    let ends: Vec<_> = path.logs[0].conns().iter().map(|seen| seen.closed).collect();
+    assert_eq!(ends, [Some(CloseReason::TimedOut), Some(reason), Some(reason)]);
+}
+
+fn to_node_1() -> Open {
+    let (local, local_port) = (None, None);
+    let settings = Vec::new();
+    Open { local, local_port, remote: addr(2), remote_port: PORT, service: 0, settings, user: 0 }
 }

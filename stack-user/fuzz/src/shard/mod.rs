@@ -295,4 +295,4 @@ fn routes(has_gateway: bool) -> Arc<[Route]> {
 }
 
 const MOST_STEPS: usize = 1_000;
-const MOST_TURNS: usize = 100_000;
+const MOST_TURNS: usize = 10_000;

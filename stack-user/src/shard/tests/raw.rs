@@ -81,6 +81,10 @@ impl Service for Watch {
         self.note(*conn.user(), "fin");
     }
 
+    fn on_trouble(&mut self, conn: &mut dyn Connection) {
+        self.note(conn.tuple().remote_port.into(), "trouble");
+    }
+
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
         self.note(user, format!("{reason:?}"));
     }

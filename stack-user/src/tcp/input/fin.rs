@@ -21,6 +21,8 @@ impl Tcb {
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
         self.events.fin = true;
+        // What was kept from beyond the end belongs to nothing.
+        self.rcv.early.clear(env.pool);
         match self.state() {
             State::Established => self.enter(State::CloseWait, Cause::Fin, env),
             State::FinWait1 if self.snd.fin == Fin::Acknowledged => {

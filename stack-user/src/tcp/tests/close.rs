@@ -22,6 +22,18 @@ fn fin_wait_1_normal_close_ends_in_time_wait() {
     assert!(bench.tcb.poll_event().fin);
 }
 
+// A peer that says more after its FIN does not make us keep it.
+#[test]
+fn established_fin_drops_what_was_kept_beyond_it() {
+    let mut bench = Bench::open();
+    bench.arrive(segment(IRS + 9, ISS + 1, ACK, &[7; 2_000]));
+    assert!(bench.pool.used() > 0);
+    bench.arrive(segment(IRS + 1, ISS + 1, FIN_ACK, b"end"));
+    assert_eq!((bench.tcb.state(), &bench.got[..]), (State::CloseWait, &b"end"[..]));
+    assert_eq!(bench.pool.used(), 0);
+    assert!(bench.sent().iter().all(|sent| sent.options.sack.is_empty()));
+}
+
 // CM-1.c. RFC 9293 figure 13: both close at once.
 #[test]
 fn fin_wait_1_fin_without_our_ack_is_a_simultaneous_close() {

@@ -234,3 +234,43 @@ fn established_full_send_buffer_tells_when_there_is_room_again() {
     assert!(is_told);
     assert_eq!(bench.pool.used(), 0);
 }
+
+// CM-4.f, RFC 7323 5.5: what the peer's clock said 24 days ago says nothing of what it says now.
+#[test]
+fn established_timestamp_is_not_compared_with_one_of_24_days_ago() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    let stamp =
+        |value| Options { timestamps: Some(Timestamps { value, echo: 0 }), ..Options::NONE };
+    let syn_ack = segment(IRS, ISS + 1, SYN.union(ACK), &[]);
+    bench.arrive(Segment { options: stamp(1000), ..syn_ack });
+    bench.sent();
+    let days = |days: u64| Instant::from_millis(days * 24 * 3600 * 1000);
+    let older = || Segment { options: stamp(999), ..segment(IRS + 1, ISS + 1, ACK, b"text") };
+    bench.now = days(24);
+    bench.arrive(older());
+    assert!(bench.got.is_empty());
+    bench.now = days(24) + Duration::from_millis(1);
+    bench.arrive(older());
+    assert_eq!(bench.got, b"text");
+}
+
+// CM-4.d, RFC 2883 4.1 and 4.2: text that comes once more is reported, in order or ahead of a gap.
+#[test]
+fn established_duplicate_text_is_reported_once_by_the_first_sack_block() {
+    let mut bench = Bench::open();
+    let text = [1; 100];
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, &text));
+    bench.sent();
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, &text));
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].ack), (1, IRS + 101));
+    assert_eq!(sent[0].options.sack.as_slice(), [(IRS + 1, IRS + 101)]);
+    let early = (IRS + 201, IRS + 301);
+    for blocks in [&[early][..], &[early, early]] {
+        bench.arrive(segment(IRS + 201, ISS + 1, ACK, &text));
+        assert_eq!(bench.sent()[0].options.sack.as_slice(), blocks);
+    }
+    bench.arrive(segment(IRS + 101, ISS + 1, ACK, &text));
+    assert!(bench.sent()[0].options.sack.is_empty(), "a report is made once");
+}

@@ -1,7 +1,7 @@
 //! A service that does random things to its connections, and comes to an end with each.
 
 use sluice::service::{Connection, Service};
-use sluice::tcp::CloseReason;
+use sluice::tcp::{CloseReason, KeepAlive, Setting, SettingError};
 use sluice::time::Duration;
 
 use super::world::{Over, World, stream};
@@ -41,6 +41,8 @@ struct Mood {
     is_reading: bool,
     /// Closes once the burst is queued.
     is_ending: bool,
+    /// The last operation closes both directions for good.
+    is_rude: bool,
     /// The most that one call sends.
     piece: usize,
 }
@@ -59,6 +61,7 @@ impl Actor {
             burst: 0,
             is_reading: true,
             is_ending: false,
+            is_rude: self.rng.chance(0.2),
             piece: 1 + self.rng.scaled((1 << 14) - 1) as usize,
         };
         self.moods.resize(number + 1, None);
@@ -96,7 +99,10 @@ impl Actor {
                 self.mood(conn).is_reading = true;
                 conn.resume();
             }
-            6 if self.rng.chance(0.3) => self.close(conn),
+            6 if self.rng.chance(0.3) => self.shut_down(conn),
+            6 if self.rng.chance(0.3) => self.configure(conn),
+            6 if self.rng.chance(0.1) => self.stop_reading(conn),
+            7 if self.rng.chance(0.2) => self.urge(conn),
             7 if self.rng.chance(self.temper.abort) => return self.abort(conn),
             _ => {}
         }
@@ -137,15 +143,63 @@ impl Actor {
         });
         if has_closed {
             self.mood(conn).burst = 0;
-        } else if is_ready {
-            self.close(conn);
+        }
+        if is_ready && self.mood(conn).is_rude {
+            // Once for good is enough.
+            self.mood(conn).is_ending = false;
+            self.world.with(number, |end| (end.closes, end.leaves) = (true, true));
+            conn.close();
+        } else if is_ready && !has_closed {
+            self.shut_down(conn);
         }
     }
 
-    fn close(&mut self, conn: &mut dyn Connection) {
+    fn shut_down(&mut self, conn: &mut dyn Connection) {
         self.mood(conn).burst = 0;
         self.world.with(Self::number(conn), |end| end.closes = true);
         conn.shutdown_write();
+    }
+
+    fn stop_reading(&mut self, conn: &mut dyn Connection) {
+        self.world.with(Self::number(conn), |end| end.leaves = true);
+        conn.shutdown_read();
+    }
+
+    /// Some of the stream, urgent.
+    fn urge(&mut self, conn: &mut dyn Connection) {
+        let number = Self::number(conn);
+        let mut piece = [0; 40];
+        let len = 1 + self.rng.below(40) as usize;
+        stream(number, self.world.with(number, |end| end.sent), &mut piece[..len]);
+        let taken = conn.send_urgent(&piece[..len]);
+        self.world.with(number, |end| end.sent += taken as u64);
+    }
+
+    fn configure(&mut self, conn: &mut dyn Connection) {
+        let rng = &mut self.rng;
+        let time = Duration::from_millis(1 + rng.scaled(100_000));
+        let setting = match rng.below(9) {
+            0 => Setting::NoDelay(rng.chance(0.5)),
+            1 => Setting::Cork(rng.chance(0.5)),
+            2 => Setting::QuickAck(rng.chance(0.5)),
+            3 => {
+                let (idle, interval) = (time + LEAST, time / 4 + LEAST);
+                Setting::KeepAlive(rng.chance(0.7).then_some(KeepAlive {
+                    idle,
+                    interval,
+                    count: 3,
+                }))
+            }
+            4 => Setting::UserTimeout(rng.chance(0.5).then_some(time)),
+            5 => Setting::Linger(rng.chance(0.5).then_some(time)),
+            6 => Setting::MaxSegment(88 + rng.scaled(2_000) as u16),
+            7 => Setting::ReceiveBuffer(rng.scaled(1 << 20) as u32),
+            _ => Setting::SendBuffer(rng.scaled(1 << 20) as u32),
+        };
+        // Buffers have a least size, and what is over cannot be set.
+        if let Err(SettingError::OutOfRange(bound)) = conn.configure(setting) {
+            assert!(bound.unit == "octets", "{setting:?} was refused: {bound}");
+        }
     }
 
     fn abort(&mut self, conn: &mut dyn Connection) {
@@ -213,3 +267,6 @@ impl Service for Actor {
         self.operate(conn);
     }
 }
+
+/// The least time of a keepalive.
+const LEAST: Duration = Duration::from_millis(10);
