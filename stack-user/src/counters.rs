@@ -126,6 +126,8 @@ counters! {
     PoolExhausted => "pool_exhausted",
     /// Replies without state (RST, ARP, echo) dropped because their queue was full.
     RepliesDropped => "replies_dropped",
+    /// Questions for the kernel that found their queue full: they are asked again.
+    RequestsDropped => "requests_dropped",
     /// ARP requests answered.
     ArpAnswered => "arp_answered",
     /// ARP requests sent.
@@ -152,6 +154,8 @@ counters! {
     AbortsOnMemory => "aborts_on_memory",
     /// Connections closed for good whose peer stopped answering.
     AbortsOnTimeout => "aborts_on_timeout",
+    /// Next hops that found the table of neighbours full of others in use.
+    NeighboursFull => "neighbours_full",
     /// Next hops that could not be resolved.
     NeighbourFailed => "neighbour_failed",
     /// Dropped: not a frame for an address of ours.

@@ -12,7 +12,7 @@ use crate::time::{Duration, Instant};
 mod alarm;
 mod pool;
 
-pub use alarm::Alarm;
+pub use alarm::{Alarm, Alarms};
 use pool::{Chain, Entry, Pool};
 
 /// A timer wheel.

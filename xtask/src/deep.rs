@@ -69,11 +69,6 @@ pub(crate) fn asan(all: bool) -> Result<ExitCode> {
     Ok(if is_good && ran > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether [`asan`] can run here.
-pub(crate) fn has_sanitizer() -> bool {
-    require_sanitizer().is_ok()
-}
-
 /// Finds the sanitizer's library beside the nightly compiler.
 fn require_sanitizer() -> Result<()> {
     let missing = || {

@@ -11,6 +11,7 @@ mod handover;
 mod packet;
 mod rings;
 mod running;
+pub mod shared;
 mod stack;
 mod syscalls;
 mod umem;

@@ -141,10 +141,6 @@ impl Core {
             return Err(OpenError::Full);
         }
         let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
-        if let Some(index) = old {
-            self.end_time_wait(index);
-            self.counters.count(Counter::TimeWaitReuses);
-        }
         let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
         let mss = self.mss_for(&tuple.remote);
         let mut env = self.env();
@@ -152,6 +148,10 @@ impl Core {
         if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
             tcb.release(&mut env);
             return Err(OpenError::Setting(error));
+        }
+        if let Some(index) = old {
+            self.end_time_wait(index);
+            self.counters.count(Counter::TimeWaitReuses);
         }
         let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
         let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
@@ -185,6 +185,7 @@ impl Core {
         let local_port = match open.local_port {
             Some(port) => port,
             None => {
+                // CM-2.a: RFC 6056, algorithm 3.
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
                 let mut ports = core::mem::take(&mut self.ports);
                 let port = ports.choose(start, |port| self.fit(&named(port), now));

@@ -19,6 +19,7 @@ use crate::wire::tcp::Flags;
 impl Core {
     /// Answers a SYN by a cookie.
     pub(super) fn send_cookie(&mut self, arrival: &Arrival<'_>, listener: u16, now: Instant) {
+        // CM-3.g, CM-3.h: by the codec that the XDP program has, too.
         let period = Period::at(now.as_nanos());
         let keys = self.cookies.keys(&self.config.secrets, period);
         if let Some(listening) = self.listeners.at_mut(listener) {
@@ -35,6 +36,7 @@ impl Core {
         }
         let mut bare = record.syn_ack(self.mss_of(&record), &self.config.tcp, now);
         if let Some(stamps) = &mut bare.options.timestamps {
+            // CM-3.j: not ahead of what later segments carry.
             let Offer { window_scale, sack_permitted, .. } = record.offer;
             let clock = stamps.value.wrapping_sub(record.stamp_offset);
             let stamp = Offered { window_scale, sack_permitted }.into_clock(clock);
@@ -59,6 +61,13 @@ impl Core {
         if !is_recent || self.shutdown.is_some() || arrival.segment.has(Flags::SYN) {
             return Completion::Refuse;
         }
+        if !self.has_room_for_conn(listener) {
+            // What follows a final ACK that was dropped does not show its cookie: none of it is reset.
+            return match self.config.tcp.abort_on_overflow {
+                true => Completion::Refuse,
+                false => Completion::Drop,
+            };
+        }
         let Some(record) = self.read_cookie(arrival, (listener, period), now) else {
             self.counters.count(Counter::CookiesFailed);
             return Completion::Refuse;
@@ -69,12 +78,6 @@ impl Core {
             return Completion::Refuse;
         }
         self.counters.count(Counter::CookiesReceived);
-        if !self.has_room_for_conn(listener) {
-            return match self.config.tcp.abort_on_overflow {
-                true => Completion::Refuse,
-                false => Completion::Drop,
-            };
-        }
         if let Some(half_open) = self.find(arrival.hash, &arrival.tuple) {
             // The same SYN came again when there was room for an entry.
             self.remove_half_open(half_open.index());
@@ -114,6 +117,7 @@ impl Core {
             record.offer.window_scale = window_scale;
             record.offer.sack_permitted = sack_permitted;
         }
+        record.offer = record.offer.within(&self.config.tcp);
         Some(record)
     }
 

@@ -4,6 +4,7 @@ use super::inner::{Core, TimerKey};
 use super::replies::Body;
 use super::{Request, Shard};
 use crate::counters::Counter;
+use crate::tables::slab::TcbId;
 use crate::tcp::SeqNum;
 use crate::tcp::pool::Chain;
 use crate::time::{Duration, Instant};
@@ -26,8 +27,7 @@ impl Core {
         }
         // A probe has no sender address yet (RFC 5227, 2.1.1): there is nothing to learn.
         if !packet.sender_ip.is_unspecified() {
-            let waiting = self.neighbours.learn(sender, packet.sender_mac, is_ours, now);
-            self.wake(waiting);
+            self.learn((sender, packet.sender_mac), is_ours, now);
         }
         if is_ours && packet.op == Op::Request && answers {
             self.counters.count(Counter::ArpAnswered);
@@ -46,50 +46,80 @@ impl Core {
 
     /// What the kernel knows of a next hop.
     pub(super) fn on_neighbour(&mut self, addr: Addr, mac: MacAddr, now: Instant) {
-        let waiting = self.neighbours.learn(addr, mac, false, now);
+        self.learn((addr, mac), false, now);
+    }
+
+    /// Takes what was learnt of a neighbour. One that nobody asked for enters the table only if it
+    /// `is_wanted`.
+    fn learn(&mut self, (addr, mac): (Addr, MacAddr), is_wanted: bool, now: Instant) {
+        let waiting = self.neighbours.learn(addr, mac, is_wanted, now);
         self.wake(waiting);
     }
 
     /// The sender of a segment that completed a handshake is the way back to it.
     pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
-        let is_known = self
-            .neighbours
-            .intern(next_hop)
-            .is_some_and(|index| self.neighbours.at(index).mac.is_some());
-        if !is_known {
-            let waiting = self.neighbours.learn(next_hop, mac, true, now);
-            self.wake(waiting);
+        let known = self.neighbours.intern(next_hop);
+        if known.is_none() {
+            self.counters.count(Counter::NeighboursFull);
+        } else if known.is_some_and(|index| self.neighbours.at(index).mac.is_none()) {
+            self.learn((next_hop, mac), true, now);
         }
     }
 
-    fn wake(&mut self, waiting: Vec<u32>) {
-        for index in waiting {
-            if let Some(conn) = self.conns.get_mut(index) {
+    fn wake(&mut self, waiting: Vec<TcbId>) {
+        for id in waiting {
+            if let Some(conn) = self.conns.get_mut_by_id(id) {
                 conn.is_waiting = false;
+                self.mark_dirty(id.index);
             }
-            self.mark_dirty(index);
+        }
+    }
+
+    /// Where a connection's segments go next, once that is found in the table.
+    fn hop_of(&mut self, index: u32) -> Option<u32> {
+        let conn = self.conns.get(index)?;
+        if conn.next_hop.is_some() {
+            return conn.next_hop;
+        }
+        let addr = self.next_hop(conn.tcb.tuple().remote)?;
+        let hop = self.neighbours.intern(addr);
+        match hop {
+            Some(hop) => self.neighbours.at(hop).users += 1,
+            None => self.counters.count(Counter::NeighboursFull),
+        }
+        self.conns.get_mut(index)?.next_hop = hop;
+        hop
+    }
+
+    /// A connection no longer sends there.
+    pub(super) fn release_hop(&mut self, hop: Option<u32>) {
+        if let Some(hop) = hop {
+            self.neighbours.at(hop).users -= 1;
+        }
+    }
+
+    /// Makes a connection wait for its next hop. Those that are gone make room before the list grows.
+    fn wait_for(&mut self, hop: u32, index: u32) {
+        let Some(id) = self.conns.id(index) else { return };
+        let conns = &self.conns;
+        let waiting = &mut self.neighbours.at(hop).waiting;
+        if waiting.len() == waiting.capacity() {
+            waiting.retain(|id| conns.get_by_id(*id).is_some_and(|conn| conn.is_waiting));
+        }
+        waiting.push(id);
+        if let Some(conn) = self.conns.get_mut(index) {
+            conn.is_waiting = true;
         }
     }
 
     /// The link-layer address for a connection's segments. Where it is not known it is asked for,
     /// and the connection waits.
     pub(super) fn resolve(&mut self, index: u32, now: Instant) -> Option<MacAddr> {
-        let conn = self.conns.get(index)?;
-        let (local, remote) = (conn.tcb.tuple().local, conn.tcb.tuple().remote);
-        let hop = match conn.next_hop {
-            Some(hop) => hop,
-            None => {
-                let hop = self.next_hop(remote).and_then(|addr| self.neighbours.intern(addr))?;
-                self.conns.get_mut(index)?.next_hop = Some(hop);
-                hop
-            }
-        };
-        let entry = self.neighbours.at(hop);
-        let mac = entry.mac;
+        let hop = self.hop_of(index)?;
+        let local = self.conns.get(index)?.tcb.tuple().local;
+        let mac = self.neighbours.at(hop).mac;
         if mac.is_none() {
-            entry.waiting.push(index);
-            let conn = self.conns.get_mut(index)?;
-            conn.is_waiting = true;
+            self.wait_for(hop, index);
         }
         if self.neighbours.at(hop).ask_at <= now {
             self.ask(hop, local, now);
@@ -122,8 +152,9 @@ impl Core {
         }
         let (Some(sender_ip), Some(target_ip)) = (local.as_v4(), addr.as_v4()) else { return };
         if !is_owned {
-            if self.requests.len() < self.config.limits.replies {
-                self.requests.push_back(Request::Resolve(addr));
+            match self.requests.len() < self.config.limits.replies {
+                true => self.requests.push_back(Request::Resolve(addr)),
+                false => self.counters.count(Counter::RequestsDropped),
             }
             return;
         }
@@ -152,7 +183,7 @@ impl Shard {
             return;
         }
         let first = entry.waiting[0];
-        if let Some(conn) = self.core.conns.get(first) {
+        if let Some(conn) = self.core.conns.get_by_id(first) {
             let local = conn.tcb.tuple().local;
             self.core.ask(hop, local, now);
         } else {
@@ -172,12 +203,15 @@ impl Shard {
         if !waiting.is_empty() {
             self.core.counters.count(Counter::NeighbourFailed);
         }
-        for index in waiting {
-            if let Some((conn, mut env)) = self.core.conn_env(index) {
+        for id in waiting {
+            if !self.core.conns.contains(id) {
+                continue;
+            }
+            if let Some((conn, mut env)) = self.core.conn_env(id.index) {
                 conn.is_waiting = false;
                 conn.tcb.on_no_next_hop(&mut env, now);
             }
-            self.settle(index, now);
+            self.settle(id.index, now);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
 use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wheel::{Alarm, Wheel};
+use crate::wheel::{Alarms, Wheel};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// A shard's tables, pools and queues.
@@ -39,8 +39,9 @@ pub(super) struct Core {
     pub neighbours: Neighbours,
     pub ports: Ports,
     pub wheel: Wheel,
-    /// The wheel's entries for each place of a connection.
-    pub alarms: Vec<Alarm>,
+    /// The wheel's entries for each place of a connection, and of a half-open entry.
+    pub alarms: Alarms,
+    pub half_open_alarms: Alarms,
     pub pool: Pool,
     pub counters: Counters,
     pub census: Census,
@@ -145,7 +146,8 @@ pub(super) struct HalfOpenEntry {
     pub record: HalfOpen,
     /// Where the SYN came from, and its answer goes.
     pub mac: MacAddr,
-    pub generation: u32,
+    /// When its SYN-ACK is looked at.
+    pub due: Instant,
 }
 
 /// What a wheel entry is for.
@@ -191,7 +193,8 @@ impl Core {
             neighbours: Neighbours::new(limits.neighbours),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
-            alarms: Vec::new(),
+            alarms: Alarms::default(),
+            half_open_alarms: Alarms::default(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
@@ -246,12 +249,15 @@ impl Core {
     /// Sees that the wheel looks at a connection by its deadline.
     pub(super) fn arm(&mut self, index: u32) {
         let Some(conn) = self.conns.get(index) else { return };
-        let place = index as usize;
-        if place >= self.alarms.len() {
-            self.alarms.resize(place + 1, Alarm::default());
-        }
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-        self.wheel.ensure(key, &mut self.alarms[place], conn.tcb.next_deadline());
+        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline());
+    }
+
+    /// Sees that the wheel looks at a half-open entry when it is due.
+    pub(super) fn arm_half_open(&mut self, index: u32) {
+        let Some(entry) = self.half_open.get(index) else { return };
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index)).pack();
+        self.wheel.ensure(key, self.half_open_alarms.at(index), entry.due);
     }
 
     /// Arms the wheel anew for something that has no earlier entry; returns the generation.
@@ -293,6 +299,7 @@ impl Core {
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
     /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
+        // CM-3.i: as the XDP program computes it.
         flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
     }
 
@@ -312,9 +319,8 @@ impl Core {
         self.config.routes = routes;
         let indexes: Vec<u32> = self.conns.iter().map(|(id, _)| id.index).collect();
         for index in indexes {
-            if let Some(conn) = self.conns.get_mut(index) {
-                conn.next_hop = None;
-            }
+            let hop = self.conns.get_mut(index).and_then(|conn| conn.next_hop.take());
+            self.release_hop(hop);
         }
     }
 }

@@ -4,7 +4,7 @@
 use stack_ebpf::flow::stamp_clock;
 
 use super::demux::Arrival;
-use super::inner::{Admission, Conn, Core, HalfOpenEntry, TimerKey};
+use super::inner::{Admission, Conn, Core, HalfOpenEntry};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
@@ -38,7 +38,7 @@ impl Core {
             self.counters.count(Counter::HalfOpenFull);
         }
         if is_overflowing {
-            // Linux: with nobody to accept them, further handshakes are not begun.
+            // CM-3.b. Linux: with nobody to accept them, further handshakes are not begun.
             return self.counters.count(Counter::AcceptQueueFull);
         }
         let is_full = is_queue_full || is_table_full;
@@ -64,7 +64,7 @@ impl Core {
             ..self.half_open_for(arrival, listener, now)
         };
         let first_timeout = record.timeout();
-        let entry = HalfOpenEntry { record, mac: arrival.mac, generation: 0 };
+        let entry = HalfOpenEntry { record, mac: arrival.mac, due: now + first_timeout };
         let Some(id) = self.half_open.insert(entry) else {
             return self.counters.count(Counter::HalfOpenFull);
         };
@@ -77,7 +77,7 @@ impl Core {
             listening.half_open += 1;
         }
         self.counters.count(Counter::PassiveOpens);
-        self.arm_half_open(id.index, first_timeout, now);
+        self.arm_half_open(id.index);
         self.send_syn_ack(id.index, now);
     }
 
@@ -111,12 +111,11 @@ impl Core {
         }
     }
 
-    /// Arms the wheel for the SYN-ACK of a half-open entry; the entry before is void.
-    pub(super) fn arm_half_open(&mut self, index: u32, after: Duration, now: Instant) {
-        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index));
-        let generation = self.arm_new(key, now + after);
+    /// The SYN-ACK of a half-open entry is looked at after this time, and not before.
+    pub(super) fn put_off_half_open(&mut self, index: u32, after: Duration, now: Instant) {
         if let Some(entry) = self.half_open.get_mut(index) {
-            entry.generation = generation;
+            entry.due = now + after;
+            self.arm_half_open(index);
         }
     }
 
@@ -167,7 +166,7 @@ impl Core {
         entry.record.is_acknowledged = true;
         let listener = entry.record.listener;
         if !self.has_room_for_conn(listener) {
-            // CM-3.c, CM-3.d.
+            // CM-3.c, CM-3.d: the peer tries again, or is told.
             if self.config.tcp.abort_on_overflow {
                 self.remove_half_open(index);
                 return Completion::Refuse;
@@ -209,6 +208,7 @@ impl Core {
         debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
         let admission = match listener.accepts {
             Accepts::AtOnce => Admission::Admitted,
+            // CM-3.e: what comes meanwhile is kept.
             Accepts::OnCall => Admission::Queued,
         };
         let conn = Conn { admission, ..Conn::new(tcb, listener.service, false) };
@@ -238,6 +238,7 @@ impl Core {
         }
         let conn = self.conns.remove(index)?;
         self.forget_orphan((conn.is_orphan, conn.stuck));
+        self.release_hop(conn.next_hop);
         Some(conn)
     }
 }

@@ -57,7 +57,7 @@ impl Shard {
                 record.on_repeated_syn(&arrival.segment);
                 let timeout = record.timeout();
                 self.core.repeat_syn_ack(index, now);
-                self.core.arm_half_open(index, timeout, now);
+                self.core.put_off_half_open(index, timeout, now);
             }
             HalfOpenVerdict::Acknowledge | HalfOpenVerdict::Repeat => {
                 self.core.counters.count(Counter::ChallengeAcksLimited);
@@ -232,6 +232,7 @@ impl Core {
                 self.flows.replace(arrival.hash, old, FlowRef::new(FlowKind::TimeWait, at));
                 self.arm_time_wait();
             }
+            // CM-6.g: the table's bound.
             None => {
                 self.flows.remove(arrival.hash, old);
                 // CM-6.g: it ends at once.

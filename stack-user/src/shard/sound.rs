@@ -83,9 +83,9 @@ impl Core {
     /// The wheel looks at a connection no later than it wants.
     fn assert_armed(&self, index: u32, conn: &Conn) {
         let deadline = conn.tcb.next_deadline();
-        let is_armed = self.alarms.get(index as usize).is_some_and(|alarm| {
-            self.wheel.next_of(alarm).is_some_and(|next| next <= self.wheel.round(deadline))
-        });
+        let alarm = self.alarms.get(index);
+        let next = self.wheel.next_of(&alarm);
+        let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));
         let is_armed = conn.is_dirty || deadline == Instant::NEVER || is_armed;
         assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);
     }
@@ -96,8 +96,9 @@ impl Core {
         assert!(self.requests.len() <= self.config.limits.replies);
         assert!(self.dirty.len() <= 2 * self.config.limits.connections);
         assert!(self.starved.len() <= self.config.limits.connections);
-        // A place of a connection has three, and rarely one that was forgotten.
-        let places = self.alarms.len() + self.half_open.len() + self.config.limits.neighbours;
+        // A place has three at most, and rarely one that was forgotten.
+        let places =
+            self.alarms.len() + self.half_open_alarms.len() + self.config.limits.neighbours;
         assert!(self.wheel.len() <= 16 + 4 * places, "{} timers for {places}", self.wheel.len());
     }
 }

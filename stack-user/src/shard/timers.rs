@@ -47,8 +47,7 @@ impl Shard {
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
-        let alarm = self.core.alarms.get_mut(index as usize);
-        if !alarm.is_some_and(|alarm| alarm.take(generation)) {
+        if !self.core.alarms.at(index).take(generation) {
             return;
         }
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
@@ -91,9 +90,12 @@ impl Shard {
 impl Core {
     fn on_half_open_timer(&mut self, index: u32, generation: u32, now: Instant) {
         let retries = self.config.tcp.syn_ack_retries;
-        let Some(entry) = self.half_open.get_mut(index) else { return };
-        if entry.generation != generation {
+        if !self.half_open_alarms.at(index).take(generation) {
             return;
+        }
+        let Some(entry) = self.half_open.get_mut(index) else { return };
+        if entry.due > now {
+            return self.arm_half_open(index);
         }
         let listening = self.listeners.at(entry.record.listener);
         let deferred = listening.map_or(0, |listening| listening.deferred_timeouts);
@@ -102,9 +104,9 @@ impl Core {
                 self.counters.count(Counter::FailedOpens);
                 self.remove_half_open(index);
             }
-            HalfOpenTimeout::Wait(after) => self.arm_half_open(index, after, now),
+            HalfOpenTimeout::Wait(after) => self.put_off_half_open(index, after, now),
             HalfOpenTimeout::Repeat(after) => {
-                self.arm_half_open(index, after, now);
+                self.put_off_half_open(index, after, now);
                 self.repeat_syn_ack(index, now);
             }
         }

@@ -192,6 +192,11 @@ impl Flight {
         (self.head != NONE).then_some(self.head)
     }
 
+    /// The index of the last record.
+    pub fn last(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
+    }
+
     /// The index of the record after the one at `index`.
     pub fn after(&self, records: &Records, index: u32) -> Option<u32> {
         let next = records.at(index).next;

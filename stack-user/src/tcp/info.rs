@@ -142,7 +142,7 @@ impl Tcb {
             sacked: recovery.map_or(0, |recovery| recovery.sacked),
             lost: recovery.map_or(0, |recovery| recovery.lost),
             retrans: recovery.map_or(0, |recovery| recovery.resent),
-            last_data_sent: now.since(snd.sent_at),
+            last_data_sent: since(snd.sent_at),
             last_data_recv: since(rcv.text_at),
             last_ack_recv: since(self.ack_at),
             rtt: self.rtt.smoothed().unwrap_or_default(),
@@ -156,7 +156,7 @@ impl Tcb {
             bytes_received: octets(rcv.irs + 1, rcv.nxt),
             notsent: self.text_end().since(snd.nxt),
             delivered: self.delivered,
-            dsack_dups: self.dsacks,
+            dsack_dups: snd.dsacks.into(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.edge.since(rcv.nxt),
         }

@@ -18,6 +18,7 @@ pub mod pool;
 mod reason;
 mod reassembly;
 mod recovery;
+mod repair;
 mod rtt;
 mod sack;
 mod segment;

@@ -4,13 +4,13 @@
 //! front of it whatever they are.
 
 use super::congestion::Usage;
-use super::flight::{Marks, Sent};
+use super::flight::Marks;
 use super::own::{self, Switch};
-use super::recovery::Again;
+use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
 use crate::counters::Counter;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
 use crate::wire::{FourTuple, checksum};
 
@@ -189,7 +189,7 @@ impl Tcb {
     fn plan(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
         let bare = |seq, flags| Some(Plan::bare(seq, flags));
         if self.owed.rst {
-            return bare(self.snd.nxt, Flags::RST.union(Flags::ACK));
+            return bare(self.acceptable_seq(), Flags::RST.union(Flags::ACK));
         }
         match self.state() {
             State::Closed | State::Listen => return None,
@@ -211,9 +211,20 @@ impl Tcb {
             return Some(Plan { kind: Kind::KeepAlive, ..probe });
         }
         if self.owed.ack == Ack::Now || self.owed.extra_acks > 0 {
-            return bare(self.snd.nxt, Flags::ACK);
+            return bare(self.acceptable_seq(), Flags::ACK);
         }
         None
+    }
+
+    /// The sequence number of a segment without text: SND.NXT, unless that lies beyond a window that
+    /// closed or shrank. There the peer would drop it with what it acknowledges (RFC 9293, 3.10.7.4):
+    /// it may not have taken the octet of a probe, nor a FIN. A window that only seems to shrink, by
+    /// less than the peer's scale can say, does not count.
+    fn acceptable_seq(&self) -> SeqNum {
+        let edge = self.snd.una + self.snd.wnd;
+        let is_beyond = self.snd.nxt.is_after(edge)
+            && (self.snd.wnd == 0 || self.snd.nxt.since(edge) >= 1 << self.snd.scale);
+        if is_beyond { edge } else { self.snd.nxt }
     }
 
     fn plan_text(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
@@ -241,7 +252,7 @@ impl Tcb {
         } else {
             self.switches.set(Switch::Pushed, false);
         }
-        let again = self.next_doubtful(env)?;
+        let again = self.next_doubtful(env, now)?;
         self.plan_again(again, env)
     }
 
@@ -267,23 +278,24 @@ impl Tcb {
         if goes && text == unsent {
             self.switches.set(Switch::Pushed, false);
         }
+        let last = self.flight.last().map(|last| env.pool.records.at(last));
+        let has_begun = last.is_some_and(|last| last.sent_at.age(now) == 0);
         goes.then(|| {
             let mut plan = self.text_plan(self.snd.nxt, text);
-            if self.ends_burst((unsent - text, usable - text), most, now) {
+            if has_begun && self.ends_burst((unsent - text, usable - text), most) {
                 plan.flags = plan.flags.union(Flags::PSH);
             }
             plan
         })
     }
 
-    /// Whether a segment is the last of several that leave at one instant, with `unsent` octets
+    /// Whether a segment is the last of those that leave at one instant, with `unsent` octets
     /// behind it of which `usable` fit the window: the peer's user may have them all. Linux sets PSH
     /// on what it sends as one large packet.
-    fn ends_burst(&self, (unsent, usable): (u32, u32), most: u32, now: Instant) -> bool {
-        let has_begun = !self.flight.is_empty() && self.snd.sent_at == now;
+    fn ends_burst(&self, (unsent, usable): (u32, u32), most: u32) -> bool {
         let next = unsent.min(usable).min(most);
         let goes_on = next > 0 && self.is_worth_sending(next, unsent, most);
-        has_begun && (!goes_on || self.window_left() == 1)
+        !goes_on || self.window_left() == 1
     }
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
@@ -316,35 +328,9 @@ impl Tcb {
         is_meant.then(|| up.since(plan.seq).min(0xffff) as u16)
     }
 
-    /// A segment of the flight, cut or joined to what a segment may be now.
+    /// A segment of the flight, again.
     fn plan_again(&mut self, again: Again, env: &mut Env<'_>) -> Option<Plan> {
-        let records = &mut env.pool.records;
-        let first = *records.at(again.index);
-        let edge = self.snd.una + self.snd.wnd;
-        let inside = if first.seq.is_before(edge) { edge.since(first.seq) } else { u32::MAX };
-        let most = self.max_text_now().min(inside) as u16;
-        if first.len > most && !self.flight.split(records, again.index, most) {
-            env.counters.count(Counter::FlightRecordsFull);
-            return None;
-        }
-        if first.len > most
-            && let Some(recovery) = &mut self.recovery
-        {
-            recovery.count(first.marks);
-        }
-        while let Some(next) = self.flight.after(records, again.index)
-            && self.can_join(*records.at(again.index), *records.at(next), most)
-            && let Some(second) = self.flight.join(records, again.index)
-        {
-            if let Some(recovery) = &mut self.recovery {
-                recovery.uncount(second.marks);
-                recovery.hint = None;
-                if !self.snd.sack {
-                    recovery.limit_duplicates(self.flight.len());
-                }
-            }
-        }
-        let sent = records.at(again.index);
+        let sent = self.fit_again(again, self.max_text_now(), env)?;
         let mut flags = Flags::ACK;
         for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
             if sent.marks.has(mark) {
@@ -352,14 +338,6 @@ impl Tcb {
             }
         }
         Some(Plan { seq: sent.seq, text: sent.len.into(), flags, kind: Kind::Again(again) })
-    }
-
-    /// Whether the segment after one that goes again may go with it: short ones need not be short
-    /// twice (RFC 9293, 3.8.6.2.1: the retransmission may be packed anew).
-    fn can_join(&self, first: Sent, second: Sent, most: u16) -> bool {
-        u32::from(first.len) + u32::from(second.len) <= u32::from(most)
-            && !second.marks.has(Marks::SACKED)
-            && !second.marks.has(Marks::RESENT)
     }
 
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
@@ -475,7 +453,7 @@ impl Tcb {
         }
         if let Kind::Again(again) = plan.kind {
             env.counters.add(Counter::DataBytesOut, plan.text.into());
-            self.snd.sent_at = now;
+            self.snd.sent_at = stamp_clock(now);
             self.on_sent_again(again, env, now);
         } else {
             self.on_new_sent(plan, env, now);
@@ -490,14 +468,15 @@ impl Tcb {
         } else {
             return;
         }
-        self.snd.sent_at = now;
+        self.snd.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
         if self.timers.retransmit == Instant::NEVER {
             self.timers.retransmit = now + self.rtt.timeout();
         }
     }
 
-    fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, _now: Instant) {
+    fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
+        self.rtt.on_syn_sent(now);
         self.owed.syn = false;
         if self.snd.nxt.is_after(plan.seq) {
             env.counters.count(Counter::Retransmits);
@@ -509,7 +488,8 @@ impl Tcb {
     fn on_text_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
         env.counters.add(Counter::DataBytesOut, plan.text.into());
         if self.flight.is_empty() {
-            self.cc.on_resumed(now.since(self.snd.sent_at), self.rtt.timeout());
+            let idle = stamp_clock(now).wrapping_sub(self.snd.sent_at);
+            self.cc.on_resumed(Duration::from_millis(idle.into()), self.rtt.timeout());
         }
         let mut marks = Marks::NONE;
         for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {

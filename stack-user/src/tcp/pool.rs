@@ -126,6 +126,23 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Copies all that one chunk holds behind what another holds, which has room for it.
+    fn copy(&mut self, from: u32, to: u32) {
+        let Link { start, end, .. } = self.links[from as usize];
+        let at = |index: u32| (index as usize / BLOCK, index as usize % BLOCK * CHUNK);
+        let ((source, from_at), (target, to_at)) = (at(from), at(to));
+        let bytes = from_at + usize::from(start)..from_at + usize::from(end);
+        let place = to_at + usize::from(self.links[to as usize].end);
+        if source == target {
+            self.blocks[source].copy_within(bytes, place);
+        } else if let Ok([source, target]) = self.blocks.get_disjoint_mut([source, target]) {
+            target[place..place + bytes.len()].copy_from_slice(&source[bytes]);
+        }
+        self.links[to as usize].end += end - start;
+    }
+}
+
 /// A queue of bytes in chunks of a [`Pool`]. Dropping one that is not empty loses its chunks: end it
 /// with [`Chain::clear`].
 #[derive(Debug)]
@@ -222,9 +239,19 @@ impl Chain {
         self.tail = NONE;
     }
 
-    /// Moves all of `other` behind the last byte.
-    pub fn concat(&mut self, pool: &mut Pool, other: Chain) {
+    /// Moves all of `other` behind the last byte. What fits in the last chunk is copied there, or a
+    /// peer that sends octet by octet, the last one first, would take a chunk for each.
+    pub fn concat(&mut self, pool: &mut Pool, mut other: Chain) {
         debug_assert_eq!(self.is_sending, other.is_sending);
+        while other.head != NONE && self.tail != NONE {
+            let len = pool.held(other.head).len();
+            if len > self.room_in_tail(pool) {
+                break;
+            }
+            pool.copy(other.head, self.tail);
+            self.len += len as u32;
+            other.consume(pool, len);
+        }
         if other.head == NONE {
             return;
         }
@@ -381,6 +408,37 @@ mod tests {
         a.concat(&mut pool, b);
         a.append(&mut pool, &data[5000..]);
         assert_eq!(a.into_vec(&mut pool), data);
+    }
+
+    #[test]
+    fn concat_of_octets_fills_chunks_before_it_takes_more() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(2 * CHUNK);
+        let mut chain = Chain::default();
+        for octet in data.chunks(1).rev() {
+            let mut front = Chain::default();
+            front.append(&mut pool, octet);
+            front.concat(&mut pool, chain);
+            chain = front;
+            assert!(pool.used() <= 3 * CHUNK);
+        }
+        assert_eq!(chain.into_vec(&mut pool), data);
+        assert_eq!(pool.used(), 0);
+    }
+
+    // Chunks of different blocks.
+    #[test]
+    fn concat_copies_between_blocks() {
+        let mut pool = Pool::new(4 << 20);
+        let data = bytes(100);
+        let (mut a, mut b, mut rest) = (Chain::default(), Chain::default(), Chain::default());
+        a.append(&mut pool, &data[..60]);
+        rest.append(&mut pool, &bytes(BLOCK * CHUNK));
+        b.append(&mut pool, &data[60..]);
+        a.concat(&mut pool, b);
+        assert_eq!(a.into_vec(&mut pool), data);
+        rest.clear(&mut pool);
+        assert_eq!(pool.used(), 0);
     }
 
     #[test]

@@ -6,9 +6,70 @@
 use super::SeqNum;
 use super::pool::{Chain, Pool};
 
-/// The out-of-order data of one connection.
+/// The out-of-order data of one connection, which takes a word while there is none.
 #[derive(Debug, Default)]
-pub struct Reassembly {
+pub struct Early(Option<Box<Reassembly>>);
+
+impl Early {
+    /// See [`Reassembly::is_empty`].
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// See [`Reassembly::insert`].
+    pub fn insert(&mut self, pool: &mut Pool, start: SeqNum, data: &[u8]) -> Insert {
+        let held = self.0.get_or_insert_default();
+        let insert = held.insert(pool, start, data);
+        self.drop_if_empty();
+        insert
+    }
+
+    /// See [`Reassembly::overlap`].
+    pub fn overlap(&self, start: SeqNum, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        self.0.as_ref()?.overlap(start, end)
+    }
+
+    /// See [`Reassembly::take_from`].
+    pub fn take_from(&mut self, pool: &mut Pool, next: SeqNum) -> Chain {
+        let Some(held) = &mut self.0 else { return Chain::default() };
+        let taken = held.take_from(pool, next);
+        self.drop_if_empty();
+        taken
+    }
+
+    /// See [`Reassembly::sack_blocks`].
+    pub fn sack_blocks(&self, out: &mut [(u32, u32)]) -> usize {
+        self.0.as_ref().map_or(0, |held| held.sack_blocks(out))
+    }
+
+    /// See [`Reassembly::chunks`].
+    pub(super) fn chunks(&self, pool: &Pool) -> usize {
+        self.0.as_ref().map_or(0, |held| held.chunks(pool))
+    }
+
+    /// See [`Reassembly::assert_sound`].
+    pub(super) fn assert_sound(&self, next: SeqNum) {
+        if let Some(held) = &self.0 {
+            assert!(!held.is_empty(), "memory for nothing");
+            held.assert_sound(next);
+        }
+    }
+
+    /// See [`Reassembly::clear`].
+    pub fn clear(&mut self, pool: &mut Pool) {
+        if let Some(mut held) = self.0.take() {
+            held.clear(pool);
+        }
+    }
+
+    fn drop_if_empty(&mut self) {
+        self.0.take_if(|held| held.is_empty());
+    }
+}
+
+/// Ranges of octets that came before their turn.
+#[derive(Debug, Default)]
+struct Reassembly {
     ranges: Vec<Range>,
     /// Counts insertions; a range carries the count of its last one (RFC 2018, section 4).
     clock: u32,
@@ -125,9 +186,6 @@ impl Reassembly {
                 break;
             }
         }
-        if self.ranges.is_empty() {
-            self.ranges = Vec::new();
-        }
         taken
     }
 
@@ -174,7 +232,6 @@ impl Reassembly {
         for mut range in self.ranges.drain(..) {
             range.chain.clear(pool);
         }
-        self.ranges = Vec::new();
     }
 }
 

@@ -1,12 +1,12 @@
-//! Loss recovery of a connection: what is lost, when that is decided, and what goes again.
+//! Loss recovery of a connection: what is lost, and what becomes of the window meanwhile.
 //!
 //! RFC 6675 over the records of `flight`: every segment in flight is known by itself, so that the
 //! scoreboard counts segments where the RFC counts octets, and its HighRxt is a mark on each.
 //! Without SACK duplicate ACKs stand for SACKed segments (RFC 6582). How fast recovery sends is
-//! Proportional Rate Reduction (RFC 6937, RFC 9937), what it sends is RFC 6675's NextSeg. None of
-//! this exists while nothing is amiss.
+//! Proportional Rate Reduction (RFC 6937); what it sends is in `repair`. None of this exists while
+//! nothing is amiss.
 
-use super::flight::{Marks, Sent};
+use super::flight::Marks;
 use super::info::CaState;
 use super::{Env, SeqNum, Tcb};
 use crate::counters::Counter;
@@ -130,7 +130,7 @@ impl Recovery {
 }
 
 /// Whether a segment waits for its retransmission (RFC 6675, 4, NextSeg rule 1).
-fn is_waiting(marks: Marks) -> bool {
+pub(super) fn is_waiting(marks: Marks) -> bool {
     marks.has(Marks::LOST) && !marks.has_any(Marks::RESENT | Marks::SACKED)
 }
 
@@ -244,7 +244,7 @@ impl Tcb {
     /// sender that knows its segments.
     fn is_loss_certain(&self) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| {
-            recovery.lost > 0 || (recovery.sacked >= DUPLICATES && self.flight.len() > 0)
+            recovery.lost > 0 || (recovery.sacked >= DUPLICATES && !self.flight.is_empty())
         })
     }
 
@@ -342,7 +342,9 @@ impl Tcb {
             }
             let ssthresh = self.cc.window().ssthresh().unwrap_or(u32::MAX);
             let let_out = recovery.rate.on_delivered(report, ssthresh, pipe);
-            self.cc.set_window(pipe + let_out);
+            // RFC 6582 3.2 step 3: the hole that a partial acknowledgment names goes at once.
+            let is_partial = !self.snd.sack && report.is_progress;
+            self.cc.set_window(pipe + let_out.max(u32::from(is_partial)));
         } else if report.is_progress {
             self.cc.on_delivered(report.delivered, at);
         }
@@ -463,101 +465,6 @@ impl Reduction {
         };
         // The first retransmission goes whatever the sums say.
         let_out.max(u32::from(self.out == 0))
-    }
-}
-
-/// What goes again next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Again {
-    pub index: u32,
-    /// It counts as one more segment under way. The rescue retransmission does not (RFC 6675, 4,
-    /// NextSeg rule 4: HighRxt is not updated).
-    pub is_counted: bool,
-}
-
-impl Tcb {
-    /// RFC 6675 4, NextSeg rule 1: the first lost segment that has not been sent again, while the
-    /// window has room. One outside of the peer's window waits, unless it is the first of all, which
-    /// then probes the window.
-    pub(super) fn next_lost(&mut self, env: &Env<'_>) -> Option<Again> {
-        let left = self.window_left();
-        let edge = self.snd.una + self.snd.wnd;
-        let records = &env.pool.records;
-        let recovery = self.recovery.as_deref_mut()?;
-        if recovery.waiting == 0 || left == 0 {
-            return None;
-        }
-        let mut at = recovery.hint.or(self.flight.first());
-        while let Some(index) = at {
-            let sent = records.at(index);
-            if is_waiting(sent.marks) {
-                recovery.hint = Some(index);
-                let fits = sent.seq.is_before(edge) || sent.seq == self.snd.una;
-                return fits.then_some(Again { index, is_counted: true });
-            }
-            at = self.flight.after(records, index);
-        }
-        None
-    }
-
-    /// RFC 6675 4, NextSeg rules 3 and 4, where there is nothing lost and nothing new to send: the
-    /// first hole below what was SACKed, and once in a recovery the last hole of all.
-    pub(super) fn next_doubtful(&mut self, env: &Env<'_>) -> Option<Again> {
-        if self.window_left() == 0 || !self.snd.sack {
-            return None;
-        }
-        let edge = self.snd.una + self.snd.wnd;
-        let records = &env.pool.records;
-        let recovery = self.recovery.as_deref_mut()?;
-        if recovery.phase != CaState::Recovery {
-            return None;
-        }
-        let is_hole = |sent: &Sent| {
-            !sent.marks.has_any(Marks::SACKED | Marks::RESENT) && sent.seq.is_before(edge)
-        };
-        let mut last = None;
-        let mut at = self.flight.first();
-        while let Some(index) = at {
-            let sent = records.at(index);
-            if is_hole(sent) && sent.seq.is_before(recovery.high_sacked) {
-                return Some(Again { index, is_counted: true });
-            }
-            if !sent.marks.has(Marks::SACKED) {
-                last = Some(index);
-            }
-            at = self.flight.after(records, index);
-        }
-        if !self.snd.una.is_after(recovery.rescue) {
-            return None;
-        }
-        // One that is under way already needs no rescue.
-        let last = last.filter(|last| is_hole(records.at(*last)))?;
-        recovery.rescue = recovery.end;
-        Some(Again { index: last, is_counted: false })
-    }
-
-    /// The segment at `again` was sent again.
-    pub(super) fn on_sent_again(&mut self, again: Again, env: &mut Env<'_>, now: Instant) {
-        self.total_retrans = self.total_retrans.wrapping_add(1);
-        env.counters.count(Counter::Retransmits);
-        let sent = env.pool.records.at_mut(again.index);
-        sent.sent_at = now.into();
-        let old = sent.marks;
-        sent.marks |= Marks::AMBIGUOUS;
-        if again.is_counted {
-            sent.marks |= Marks::RESENT;
-        }
-        let (new, is_first) = (sent.marks, self.flight.first() == Some(again.index));
-        if let Some(recovery) = &mut self.recovery {
-            recovery.uncount(old);
-            recovery.count(new);
-            recovery.rate.out += 1;
-        }
-        // RFC 6298 5.1 restarts nothing for a retransmission, but the timer is for the first
-        // segment: it was sent now.
-        if is_first {
-            self.timers.retransmit = self.next_timeout(env.config, now);
-        }
     }
 }
 

@@ -23,8 +23,9 @@ pub struct Rtt {
     variance4: u32,
     /// Where this round trip ends.
     round_end: SeqNum,
-    /// The least sample of the last minutes, and the second in which it was taken.
+    /// The least sample of the last minutes; 0 before the first.
     min: u32,
+    /// The second in which that was taken; before it, the microsecond in which the SYN was sent.
     min_at: u32,
     /// Timeouts since the last sample: the timeout doubles with each (RFC 6298, 5.5), and only a
     /// sample of a segment sent once takes that back (section 3).
@@ -62,6 +63,16 @@ impl Rtt {
     /// How often the timeout has doubled.
     pub fn backoff(&self) -> u8 {
         self.backoff
+    }
+
+    /// The SYN was sent.
+    pub fn on_syn_sent(&mut self, now: Instant) {
+        self.min_at = now.as_micros() as u32;
+    }
+
+    /// Microseconds since the SYN was last sent, before the first sample.
+    pub fn syn_age(&self, now: Instant) -> u32 {
+        (now.as_micros() as u32).wrapping_sub(self.min_at)
     }
 
     /// The timer fired: doubles the timeout (RFC 6298, 5.5).

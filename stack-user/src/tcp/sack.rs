@@ -35,7 +35,7 @@ impl Tcb {
             let is_duplicate = place == 0 && is_dsack(segment);
             if is_duplicate && self.is_plausible_dsack(block) {
                 report.is_dsack = true;
-                self.dsacks = self.dsacks.saturating_add(1);
+                self.snd.dsacks = self.snd.dsacks.saturating_add(1);
                 env.counters.count(Counter::DsacksIn);
             } else if !is_duplicate && self.is_plausible_sack(block) {
                 known[count] = block;

@@ -5,7 +5,7 @@ use super::congestion::Congestion;
 use super::flight::Flight;
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
-use super::reassembly::Reassembly;
+use super::reassembly::Early;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::timers::Timers;
@@ -38,8 +38,6 @@ pub struct Tcb {
     pub(super) delivered: u32,
     /// Segments sent again, SYN included.
     pub(super) total_retrans: u32,
-    /// Duplicates that the peer reported.
-    pub(super) dsacks: u32,
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
     pub(super) challenge: Challenge,
@@ -74,8 +72,8 @@ pub(super) struct SendSpace {
     /// Unacknowledged and unsent text; its first octet is UNA.
     pub buffer: Chain,
     pub cursor: Cursor,
-    /// When text was last sent.
-    pub sent_at: Instant,
+    /// When text was last sent, in milliseconds.
+    pub sent_at: u32,
     /// The most text and options of a segment: the lesser of the peer's MSS, of ours, and of what
     /// the path is known to carry.
     pub mss: u16,
@@ -88,6 +86,8 @@ pub(super) struct SendSpace {
     pub is_starved: bool,
     /// How often the SYN was sent again.
     pub syn_retries: u8,
+    /// Duplicates that the peer reported.
+    pub dsacks: u16,
     /// The user closed before the handshake was over.
     pub closes_when_open: bool,
     /// SACK was negotiated.
@@ -123,7 +123,7 @@ pub(super) struct ReceiveSpace {
     pub unread: Chain,
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
-    pub early: Reassembly,
+    pub early: Early,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, in milliseconds.
@@ -268,10 +268,9 @@ impl Tcb {
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
-        tcb.rcv.acked = tcb.rcv.nxt;
         tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
-        tcb.snd.sent_at = half.sent_at + HalfOpen::lasts(half.timeouts);
+        tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
         tcb.enter(State::SynReceived, Cause::Syn, env);
         tcb
     }
@@ -319,7 +318,6 @@ impl Tcb {
             cc: Congestion::new(config.congestion),
             delivered: 0,
             total_retrans: 0,
-            dsacks: 0,
             ack_at: 0,
             challenge: Challenge::default(),
             switches: Switches::of(config),
@@ -333,6 +331,7 @@ impl Tcb {
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
+        self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
         self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-14, MUST-16), CM-4.a: the lesser of what the peer takes and what our

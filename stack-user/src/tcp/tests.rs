@@ -7,6 +7,7 @@ mod network;
 mod open;
 mod orphan;
 mod push;
+mod recovery;
 mod settings;
 mod timeout;
 mod transfer;

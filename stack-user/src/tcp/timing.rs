@@ -28,10 +28,13 @@ impl Tcb {
 
     /// The round trip of our SYN, which `segment` acknowledges.
     pub(super) fn time_handshake(&mut self, segment: &Segment<'_>, now: Instant) {
-        let sent_at = self.snd.sent_at;
+        let age = self.rtt.syn_age(now);
         let sample = match self.snd.syn_retries {
-            0 => Some(now.since(sent_at).as_micros() as u32),
-            _ => self.echoed_round_trip(segment, sent_at, now),
+            0 => Some(age),
+            _ => {
+                let sent_at = now - Duration::from_micros(age.into());
+                self.echoed_round_trip(segment, sent_at, now)
+            }
         };
         match sample {
             Some(sample) => self.rtt.on_sample(sample, (self.snd.una, self.snd.nxt), now),

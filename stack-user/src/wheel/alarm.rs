@@ -32,6 +32,32 @@ impl Alarm {
     }
 }
 
+/// An alarm for each place of a table.
+#[derive(Debug, Default)]
+pub struct Alarms(Vec<Alarm>);
+
+impl Alarms {
+    /// The alarm of a place.
+    #[inline]
+    pub fn at(&mut self, index: u32) -> &mut Alarm {
+        let place = index as usize;
+        if place >= self.0.len() {
+            self.0.resize(place + 1, Alarm::default());
+        }
+        &mut self.0[place]
+    }
+
+    /// How many places there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The alarm of a place as it is.
+    pub(crate) fn get(&self, index: u32) -> Alarm {
+        self.0.get(index as usize).copied().unwrap_or_default()
+    }
+}
+
 impl Wheel {
     /// Makes `key` fire at `deadline` or before; [`Instant::NEVER`] asks for nothing. What fires too
     /// early is asked for again.

@@ -50,6 +50,11 @@ impl Node {
         Self { shard: Shard::new(config, services), on_call: None, outbox }
     }
 
+    /// How many frames a turn may send from now on.
+    pub(crate) fn set_slots(&mut self, slots: usize) {
+        self.outbox.slots = slots;
+    }
+
     /// Opens a connection from service 0 to a port of the other node.
     pub(crate) fn connect(&mut self, to: u8, remote_port: u16, now: Instant) {
         let connect = Command::Connect { remote: addr(to), remote_port, service: 0 };

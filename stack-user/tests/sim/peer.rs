@@ -175,8 +175,7 @@ impl Peer {
         });
         if closes {
             match self.plan.close {
-                // The peer has closed, and all that it sent is read: nothing is lost.
-                Close::AfterPeer | Close::ForGood => conn.close(),
+                Close::ForGood => conn.close(),
                 _ => conn.shutdown_write(),
             }
         }

@@ -1,6 +1,7 @@
 //! From a plan to workers that run: what is held meanwhile is given back when dropped, in the order
 //! of its fields.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +13,13 @@ use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
 use sluice::control::probe::{self, Place};
 use sluice::control::program::{Attached, Program, object_path};
-use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running};
+use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running, shared};
 use sluice::observe::{Board, Facts, Published};
 use sluice::service::http::Status;
 use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
+use sluice::tables::region::{Identity, Region};
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -33,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) ready: String,
     /// What the workers count.
     pub(crate) status: Arc<dyn Status>,
+    /// For other processes to read the shards' regions.
+    _regions: Vec<OwnedFd>,
     _reserved: Option<ReservedPorts>,
     _held: Option<HeldPorts>,
 }
@@ -61,7 +65,8 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     let copying = if datapath.is_zero_copy() { "zero-copy" } else { "copy" };
     let mode = format!("{},{copying}", attached.mode);
     let ready = ready_line(plan, &mode);
-    let (status, stacks) = stacks(plan, options, (mode, program.maps), clock)?;
+    let (regions, words) = memory(plan, options)?;
+    let (status, stacks) = stacks(plan, options, (mode, program.maps, words), clock)?;
     let running = datapath.start(stacks).context("the workers cannot be started")?;
     if let Some(err) = &attached.native_refused {
         tracing::warn!(%err, "native mode is not to be had: the program is attached in generic mode");
@@ -73,6 +78,7 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
         running,
         ready,
         status,
+        _regions: regions,
         _reserved: reserved,
         _held: held,
     })
@@ -180,7 +186,7 @@ type Stacks = Vec<(Shard, Published)>;
 fn stacks(
     plan: &Plan,
     options: &RunOptions,
-    (mode, maps): (String, Maps),
+    (mode, maps, regions): (String, Maps, Vec<Region>),
     clock: Clock,
 ) -> Result<(Arc<dyn Status>, Stacks)> {
     let published: Vec<_> = (0..plan.queues).map(|_| Published::default()).collect();
@@ -202,10 +208,11 @@ fn stacks(
     let board: Arc<dyn Status> =
         Arc::new(Board::new(facts, published.clone(), read_clock, Box::new(program)));
     let secrets = secrets()?;
-    let mut shards = (0..plan.queues)
-        .map(|index| {
+    let mut shards = (0..)
+        .zip(regions)
+        .map(|(index, region)| {
             let services = services(plan, options, &board);
-            Ok(Shard::new(shard_config(plan, options, index, secrets)?, services))
+            Ok(Shard::over(region, shard_config(plan, options, index, secrets)?, services))
         })
         .collect::<Result<Vec<_>>>()?;
     let readers: Vec<_> =
@@ -217,16 +224,37 @@ fn stacks(
     Ok((board, shards.into_iter().zip(published).collect()))
 }
 
+/// Memory for each shard that other processes can read, and the regions in it.
+fn memory(plan: &Plan, options: &RunOptions) -> Result<(Vec<OwnedFd>, Vec<Region>)> {
+    let layout = limits(plan, options).layout();
+    let mut boot = [0; 16];
+    getrandom::fill(&mut boot).context("the kernel gives no random numbers")?;
+    let make = |shard: u16| {
+        let name = format!("sluice-shard-{shard}");
+        let (fd, words) = shared::create(&name, layout.words()).context("memory for the tables")?;
+        let boot = u128::from_ne_bytes(boot);
+        let process = std::process::id();
+        let identity = Identity { boot, process, shard, shards: plan.queues };
+        Ok((fd, Region::create(words, layout, identity)))
+    };
+    (0..plan.queues).map(make).collect()
+}
+
+/// The bounds of each shard's tables.
+fn limits(plan: &Plan, options: &RunOptions) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(most) = options.max_connections {
+        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
+    }
+    limits
+}
+
 fn shard_config(
     plan: &Plan,
     options: &RunOptions,
     index: u16,
     secrets: Secrets,
 ) -> Result<ShardConfig> {
-    let mut limits = Limits::default();
-    if let Some(most) = options.max_connections {
-        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
-    }
     let local_ports = match plan.local_ports {
         Some(range) => range.part(index, plan.queues).ok_or_else(|| anyhow!("too few ports"))?,
         // No active open will ask.
@@ -251,7 +279,7 @@ fn shard_config(
         local_ports,
         verify_checksums: !options.trust_checksums,
         secrets,
-        limits,
+        limits: limits(plan, options),
         tcp: plan.tcp.clone(),
     })
 }

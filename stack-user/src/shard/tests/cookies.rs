@@ -63,7 +63,7 @@ fn listen_cookie_with_timestamps_carries_every_option() {
     let stamps = options.timestamps.expect("timestamps were offered");
     assert_eq!(stamps.echo, 700);
     let acks = raw.hear(Says { text: b"hi", ..syn(1000).answer(&syn_ack) });
-    // RFC 7323 5.3: what follows is not older than the SYN-ACK.
+    // CM-3.i, CM-3.j; RFC 7323 5.3: what follows is not older than the SYN-ACK.
     let next = acks[0].options.timestamps.expect("timestamps are on");
     assert!((next.value.wrapping_sub(stamps.value) as i32) >= 0, "{next:?} {stamps:?}");
     assert_eq!(raw.told(), ["1000: accepted", "1000: hi"]);

@@ -110,7 +110,7 @@ fn syn_received_abort_on_overflow_resets_the_peer() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 0);
 }
 
-// CM-3.e. What came before the connection was accepted is told with it, in its order.
+// CM-3.e: what came before the connection was accepted is told with it, in its order.
 #[test]
 fn established_before_accept_data_and_fin_are_kept() {
     let (mut raw, id) = Raw::listening(on_call(4), |_| {});
@@ -127,21 +127,21 @@ fn established_before_accept_data_and_fin_are_kept() {
     assert_eq!(raw.shard.with(conn, raw.now, |conn| conn.tuple().remote_port), Some(1000));
 }
 
-// CM-3.e. The window is the bound of what is kept.
+// CM-3.e: the window is the bound of what is kept.
 #[test]
 fn established_before_accept_the_window_closes() {
-    let (mut raw, id) = Raw::listening(on_call(4), |config| config.tcp.receive_window = 2_920);
+    let (mut raw, id) = Raw::listening(on_call(4), |config| config.tcp.receive_window = 4_380);
     let syn_ack = raw.open(1000);
-    let mut window = 2_920;
+    let mut window = 4_380;
     for n in 0..6 {
         let says = Says { text: &[b'x'; 1000], ..syn(1000).answer(&syn_ack) };
         let acks = raw.hear(Says { seq: says.seq + 1000 * n, ..says });
         window = acks.last().map_or(window, |ack| ack.window.into());
     }
-    assert_eq!((window, raw.shard.buffered() / 4096), (0, 1));
+    assert_eq!((window, raw.shard.buffered() / 4096), (0, 2));
     raw.shard.accept(id, raw.now).expect("one waits");
     let told = raw.told();
-    assert_eq!(told.iter().skip(1).map(|text| text.len() - 6).sum::<usize>(), 2_920);
+    assert_eq!(told.iter().skip(1).map(|text| text.len() - 6).sum::<usize>(), 4_380);
 }
 
 // Linux: a connection that was reset while it waited is accepted, and then says so.
@@ -198,7 +198,8 @@ fn shutdown_resets_what_waits() {
     assert!(raw.shard.is_idle() && raw.told().is_empty());
 }
 
-// Linux: the SYN queue is full at backlog entries; without cookies further SYNs are dropped.
+// CM-3.b. Linux: the SYN queue is full at backlog entries; without cookies further SYNs are
+// dropped.
 #[test]
 fn listen_full_syn_queue_drops_without_cookies() {
     let (mut raw, _) = Raw::listening(|listener| listener.backlog = 3, no_cookies);
@@ -242,8 +243,8 @@ fn syn_received_full_table_of_connections_drops_the_ack() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 1);
 }
 
-// CM-2.d, CM-3.f, CM-10.b. CM-2: five repetitions, 63 s, and then the entry goes; what the peer
-// says later is reset.
+// CM-2.d, CM-3.f, CM-10.b, CM-10.c: five repetitions, 63 s, and then the entry goes; what the peer says
+// later is reset.
 #[test]
 fn syn_received_silence_doubles_and_ends_after_63_seconds() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -259,7 +260,7 @@ fn syn_received_silence_doubles_and_ends_after_63_seconds() {
     assert!(raw.answer(syn(1000).answer(&syn_ack)).is(RST));
 }
 
-// CM-10: from the same entry with the same ISN, but not more often than twice a second.
+// CM-10.d: from the same entry with the same ISN, but not more often than twice a second.
 #[test]
 fn syn_received_repeated_syn_is_answered_alike_within_a_limit() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -291,7 +292,8 @@ fn syn_received_segments_that_do_not_fit_are_answered_within_a_limit() {
     assert!(raw.answer(odd).is(ACK));
 }
 
-// CM-2.g. RFC 9293 figure 8: the answer to an old SYN is reset by the peer, and the new SYN opens.
+// RFC 9293 3.5.1, figure 8 (CM-2.g): the answer to an old SYN is reset by the peer, and the new SYN
+// opens.
 #[test]
 fn syn_received_old_duplicate_syn_gives_way_to_the_new_one() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -315,7 +317,7 @@ fn syn_received_another_syn_in_the_window_returns_to_listen() {
     assert_eq!(raw.answer(Says { seq: 100, ..syn(1000) }).ack, 101);
 }
 
-// CM-1.h. Text on a SYN is not acknowledged, and comes again.
+// CM-1.h: text on a SYN is not acknowledged, and comes again.
 #[test]
 fn listen_text_on_the_syn_comes_again() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});

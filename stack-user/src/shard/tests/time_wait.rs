@@ -23,7 +23,7 @@ fn count(raw: &Raw) -> u32 {
     raw.shard.census()[State::TimeWait as usize]
 }
 
-// CM-6.c. RFC 9293 3.10.7.4: a repeated FIN is acknowledged, each time, and 2MSL begins anew.
+// RFC 9293 3.10.7.4 (CM-6.c): a repeated FIN is acknowledged, each time, and 2MSL begins anew.
 #[test]
 fn time_wait_repeated_fin_is_acknowledged_and_restarts_2msl() {
     let (mut raw, id) = listening(|_| {});
@@ -40,7 +40,7 @@ fn time_wait_repeated_fin_is_acknowledged_and_restarts_2msl() {
     assert_eq!((count(&raw), raw.shard.flows()), (0, 0));
 }
 
-// CM-6.d. RFC 1337: neither RST nor an old segment ends it or prolongs it.
+// RFC 1337 (CM-6.d): neither RST nor an old segment ends it or prolongs it.
 #[test]
 fn time_wait_old_segments_and_rst_change_nothing() {
     let (mut raw, id) = listening(|_| {});
@@ -131,6 +131,7 @@ fn time_wait_syn_takes_the_name_though_the_syn_queue_is_full() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 1);
 }
 
+// CM-6.f.
 #[test]
 fn time_wait_syn_without_listener_leaves_it() {
     let (mut raw, id) = listening(|_| {});

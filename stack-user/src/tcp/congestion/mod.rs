@@ -71,17 +71,18 @@ pub struct Moment {
 #[derive(Debug)]
 pub struct Congestion {
     window: Window,
-    /// Boxed inside where it has state that an idle connection need not have.
-    control: Chosen,
+    algorithm: Algorithm,
+    /// What the algorithm remembers, once it has something to: not before the first loss.
+    memory: Option<Box<Memory>>,
 }
 
 #[derive(Debug)]
-enum Chosen {
+enum Memory {
     NewReno(NewReno),
     Cubic(Cubic),
 }
 
-impl Chosen {
+impl Memory {
     fn of(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::NewReno => Self::NewReno(NewReno),
@@ -89,7 +90,7 @@ impl Chosen {
         }
     }
 
-    fn get(&mut self) -> &mut dyn Control {
+    fn control(&mut self) -> &mut dyn Control {
         match self {
             Self::NewReno(control) => control,
             Self::Cubic(control) => control,
@@ -100,22 +101,19 @@ impl Chosen {
 impl Congestion {
     /// The state after the handshake.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self { window: Window::default(), control: Chosen::of(algorithm) }
+        Self { window: Window::default(), algorithm, memory: None }
     }
 
     /// Goes on with another algorithm; the window stays.
     pub fn choose(&mut self, algorithm: Algorithm) {
-        if self.algorithm() != algorithm {
-            self.control = Chosen::of(algorithm);
+        if self.algorithm != algorithm {
+            (self.algorithm, self.memory) = (algorithm, None);
         }
     }
 
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
-        match self.control {
-            Chosen::NewReno(_) => Algorithm::NewReno,
-            Chosen::Cubic(_) => Algorithm::Cubic,
-        }
+        self.algorithm
     }
 
     /// The window.
@@ -140,14 +138,26 @@ impl Congestion {
         }
         let left = self.window.slow_start(delivered);
         if left > 0 {
-            self.control.get().avoid(&mut self.window, left, at);
+            let mut window = self.window.clone();
+            self.memory().control().avoid(&mut window, left, at);
+            self.window = window;
         }
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        let algorithm = self.algorithm;
+        self.memory.get_or_insert_with(|| Box::new(Memory::of(algorithm)))
+    }
+
+    fn threshold(&mut self) -> u32 {
+        let cwnd = self.window.cwnd;
+        self.memory().control().threshold(cwnd)
     }
 
     /// A loss was found by duplicates: the threshold falls. What becomes of the window meanwhile is
     /// the recovery's.
     pub fn on_loss(&mut self) {
-        self.window.ssthresh = self.control.get().threshold(self.window.cwnd);
+        self.window.ssthresh = self.threshold();
         self.window.counted = 0;
     }
 
@@ -155,9 +165,11 @@ impl Congestion {
     /// the threshold fell for this flight already (RFC 5681, 3.1).
     pub fn on_timeout(&mut self, flight: u32, is_new: bool) {
         if is_new {
-            self.window.ssthresh = self.control.get().threshold(self.window.cwnd);
+            self.window.ssthresh = self.threshold();
         }
-        self.control.get().on_timeout();
+        if let Some(memory) = &mut self.memory {
+            memory.control().on_timeout();
+        }
         self.window.cwnd = flight + 1;
         self.window.counted = 0;
     }
@@ -175,7 +187,9 @@ impl Congestion {
     /// New text is sent after nothing was in flight for `idle`; `rto` is the timeout.
     pub fn on_resumed(&mut self, idle: Duration, rto: Duration) {
         self.window.on_resumed(idle, rto);
-        self.control.get().on_resumed(idle);
+        if let Some(memory) = &mut self.memory {
+            memory.control().on_resumed(idle);
+        }
     }
 
     /// See [`Window::on_sent`].

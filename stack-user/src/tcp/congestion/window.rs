@@ -11,14 +11,13 @@ pub struct Window {
     pub(super) ssthresh: u32,
     /// Segments delivered in avoidance since the window last grew.
     pub(super) counted: u32,
-    /// The most segments that were out in this window's worth of data, which ends at `usage_end`.
+    /// The most segments that were out in this window's worth of data, which ends at `usage_end`;
+    /// `FULL` if the window was what held the sender back.
     most_out: u32,
     usage_end: SeqNum,
     /// The most segments that were out since the window was last full, at `full_at` milliseconds.
     used: u32,
     full_at: u32,
-    /// Within this window's worth of data the window was what held the sender back.
-    was_full: bool,
 }
 
 /// How much of the window is used, after something was sent.
@@ -46,7 +45,6 @@ impl Default for Window {
             usage_end: SeqNum(0),
             used: 0,
             full_at: 0,
-            was_full: false,
         }
     }
 }
@@ -78,7 +76,7 @@ impl Window {
     /// section 4). In slow start a flight of more than half of the window is enough: it could be
     /// the whole of it next.
     pub fn is_limiting(&self) -> bool {
-        self.was_full || (self.is_in_slow_start() && self.cwnd < 2 * self.most_out)
+        self.most_out == FULL || (self.is_in_slow_start() && self.cwnd < 2 * self.most_out)
     }
 
     /// Grows by the segments delivered, up to the threshold; returns how many are left.
@@ -115,9 +113,8 @@ impl Window {
     /// for a timeout goes half of the way to what was used (RFC 2861, section 3.2).
     pub(super) fn on_sent(&mut self, usage: Usage, now: Instant) {
         let is_new_window = !usage.una.is_before(self.usage_end);
-        if is_new_window || usage.is_full || (!self.was_full && usage.out > self.most_out) {
-            self.was_full = usage.is_full;
-            self.most_out = usage.out;
+        if is_new_window || usage.is_full || usage.out > self.most_out {
+            self.most_out = if usage.is_full { FULL } else { usage.out };
             self.usage_end = usage.nxt;
         }
         let millis = now.as_millis() as u32;
@@ -168,6 +165,7 @@ impl Window {
     }
 }
 
+const FULL: u32 = u32::MAX;
 /// RFC 6928, section 2.
 pub(super) const INITIAL_WINDOW: u32 = 10;
 

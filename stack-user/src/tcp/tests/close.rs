@@ -157,3 +157,31 @@ fn time_wait_timestamps_decide_before_sequence_numbers() {
     assert_eq!(verdict(IRS + 1000, 100), reuse);
     assert_eq!(verdict(IRS + 1000, 99), TimeWaitVerdict::Acknowledge);
 }
+
+// RFC 7323 5.5: a TS.Recent of 24 days is worth nothing, in TIME-WAIT as elsewhere.
+#[test]
+fn time_wait_timestamp_of_24_days_is_not_compared() {
+    let record = TimeWait { recent: 100, has_stamps: true, ..time_wait() };
+    let options = Options { timestamps: Some(Timestamps { value: 99, echo: 0 }), ..Options::NONE };
+    let fin = Segment { options, ..segment(IRS + 1, ISS + 2, FIN_ACK, &[]) };
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    assert_eq!(record.on_segment(&fin, days(23)), TimeWaitVerdict::Stale);
+    assert_eq!(record.on_segment(&fin, days(24)), TimeWaitVerdict::Restart);
+    let syn = Segment { options, ..segment(IRS - 1000, 0, SYN, &[]) };
+    assert_eq!(record.on_segment(&syn, days(23)), TimeWaitVerdict::Acknowledge);
+    let reuse = TimeWaitVerdict::Reuse { above: SeqNum(ISS + 2) };
+    assert_eq!(record.on_segment(&syn, days(24)), reuse);
+}
+
+#[test]
+fn time_wait_age_counts_from_its_last_renewal() {
+    let record = time_wait();
+    let whole = Duration::from_secs(60);
+    assert_eq!(record.age(whole, Instant::ZERO), Duration::ZERO);
+    assert_eq!(record.age(whole, Instant::from_millis(1_500)), Duration::from_millis(1_500));
+    assert_eq!(record.age(whole, Instant::from_millis(90_000)), whole);
+    let stamped = TimeWait { has_stamps: true, ..time_wait() };
+    assert!(!stamped.may_be_reopened(Duration::from_secs(1)));
+    assert!(stamped.may_be_reopened(Duration::from_millis(1_001)));
+    assert!(!record.may_be_reopened(whole));
+}

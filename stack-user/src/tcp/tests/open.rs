@@ -179,3 +179,48 @@ fn syn_received_peer_without_mss_option_gets_536_octets() {
     bench.send(&[1; 1000]);
     assert_eq!(bench.sent()[0].text.len(), 536);
 }
+
+// RFC 6298 5.5: the time doubles with each, up to two minutes; after the last one the entry goes.
+#[test]
+fn half_open_timeouts_double_and_end() {
+    let mut half = half_open();
+    let mut waits = vec![half.timeout()];
+    while let HalfOpenTimeout::Repeat(wait) = half.on_timeout(8, 0) {
+        waits.push(wait);
+    }
+    let waits: Vec<_> = waits.iter().map(|wait| wait.as_secs()).collect();
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+    assert_eq!(HalfOpen::lasts(6), crate::time::Duration::from_secs(63));
+    assert_eq!(half.on_timeout(8, 0), HalfOpenTimeout::Expire);
+}
+
+// Linux's TCP_DEFER_ACCEPT: a peer that has answered is left alone until the last timeout, and keeps
+// its place until then whatever the retries are.
+#[test]
+fn half_open_deferred_waits_for_data_of_a_peer_that_answered() {
+    let mut half = HalfOpen { is_acknowledged: true, ..half_open() };
+    let mut steps = Vec::new();
+    loop {
+        match half.on_timeout(1, 3) {
+            HalfOpenTimeout::Expire => break,
+            HalfOpenTimeout::Wait(_) => steps.push("wait"),
+            HalfOpenTimeout::Repeat(_) => steps.push("repeat"),
+        }
+    }
+    assert_eq!(steps, ["wait", "wait", "repeat"]);
+    // One that has not answered is asked again each time, and goes with the retries.
+    let mut half = half_open();
+    assert!(matches!(half.on_timeout(1, 3), HalfOpenTimeout::Repeat(_)));
+    assert_eq!(half.on_timeout(1, 3), HalfOpenTimeout::Expire);
+}
+
+#[test]
+fn half_open_answers_what_does_not_fit_twice_a_second_at_any_time() {
+    for start in [0, 1_000, (1 << 31) - 100, (1 << 32) - 100, (1 << 32) + 5] {
+        let at = |ms: u64| Instant::from_millis(start + ms);
+        let mut half = HalfOpen { answers_from: start as u32, ..half_open() };
+        assert!(half.may_answer(at(0)));
+        assert!(!half.may_answer(at(0)) && !half.may_answer(at(499)));
+        assert!(half.may_answer(at(500)), "{start}");
+    }
+}

@@ -274,3 +274,20 @@ fn established_duplicate_text_is_reported_once_by_the_first_sack_block() {
     bench.arrive(segment(IRS + 101, ISS + 1, ACK, &text));
     assert!(bench.sent()[0].options.sack.is_empty(), "a report is made once");
 }
+
+// RFC 9293 3.10.7.4: a peer whose window closed over what is out takes no segment beyond it; what
+// acknowledges its own text must begin within it.
+#[test]
+fn established_window_closed_over_the_flight_acknowledgments_begin_within_it() {
+    let mut bench = Bench::open();
+    bench.send(&[7; 200]);
+    bench.sent();
+    let closed = |seq, text| Segment { window: 0, ..segment(seq, ISS + 101, ACK, text) };
+    bench.arrive(closed(IRS + 1, &[1; 10]));
+    bench.arrive(closed(IRS + 11, &[2; 10]));
+    let sent = bench.sent();
+    assert_eq!((sent[0].seq, sent[0].ack, sent[0].text.len()), (ISS + 101, IRS + 21, 0));
+    // The window opens and everything was taken: the numbers go on.
+    bench.arrive(segment(IRS + 21, ISS + 201, ACK, &[3; 2000]));
+    assert_eq!(bench.sent()[0].seq, ISS + 201);
+}
