@@ -14,6 +14,7 @@ impl Shard {
     /// text, what reassembly adds, FIN, end.
     pub(super) fn deliver(&mut self, index: u32, (text, follows): (&[u8], Chain), now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
+        // CM-3.e: what comes before accept waits.
         if !conn.is_admitted() {
             return self.core.keep(index, text, follows);
         }

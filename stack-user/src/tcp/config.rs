@@ -19,17 +19,19 @@ pub struct Config {
     pub max_send_buffer: u32,
     /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms).
     pub delayed_ack: Duration,
-    /// How often a SYN is sent again before the open fails.
+    /// How often a SYN is sent again before the open fails (RFC 9293 3.8.3: MUST-23, CM-2.c,
+    /// CM-2.e).
     pub syn_retries: u8,
-    /// How often a SYN-ACK is sent again before the half-open entry goes.
+    /// How often a SYN-ACK is sent again before the half-open entry goes (CM-2.d, CM-2.e).
     pub syn_ack_retries: u8,
-    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
+    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3
+    /// (SHLD-11).
     pub retries: u8,
     /// As `retries`, once the user has closed for good and nobody waits for the outcome.
     pub orphan_retries: u8,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Duration,
-    /// 2MSL: how long TIME-WAIT lasts.
+    /// 2MSL: how long TIME-WAIT lasts (CM-6.a).
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
@@ -59,6 +61,10 @@ pub struct Config {
     pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
+    /// The Differentiated Services field of what is sent: six bits (RFC 2474).
+    pub dscp: u8,
+    /// The hops that a packet may travel (RFC 9293 3.9.2: MUST-49).
+    pub ttl: u8,
     /// When a peer's SYN is answered by a cookie rather than remembered.
     pub syn_cookies: SynCookies,
     /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
@@ -92,6 +98,7 @@ impl Default for Config {
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            // RFC 9293 3.8.4 (MUST-25), CM-8.b.
             keepalive: false,
             keepalive_times: KeepAlive::default(),
             user_timeout: None,
@@ -104,6 +111,8 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             congestion: Algorithm::default(),
+            dscp: 0,
+            ttl: ipv4::TTL,
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,
         }
@@ -142,6 +151,11 @@ impl Config {
             HOP_LIMIT.check(self.hop_limit.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
+    }
+
+    /// What IP headers say where a connection says nothing else.
+    pub(crate) fn marks(&self) -> Marks {
+        Marks { dscp: self.dscp, ttl: self.ttl }
     }
 
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,

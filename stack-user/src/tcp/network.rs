@@ -14,6 +14,7 @@ impl Tcb {
     /// An ICMP error about a segment of this connection that began at `seq`.
     pub fn on_icmp(&mut self, error: icmp::Error, seq: SeqNum, env: &mut Env<'_>) {
         // RFC 5927 4.1: what is not out cannot have caused an error.
+        // CM-7.i.
         if !self.is_in_flight(seq) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
@@ -51,6 +52,7 @@ impl Tcb {
     /// What the network last said of the peer, until the peer acknowledges something (RFC 9293,
     /// 3.9.2.2: SHLD-25).
     pub fn soft_error(&self) -> Option<Unreachable> {
+        // RFC 9293 3.9.1.8 (MUST-47, SHLD-20): who does not ask is not disturbed.
         self.soft_error
     }
 

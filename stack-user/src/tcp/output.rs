@@ -154,8 +154,8 @@ impl Plan {
 
 impl Tcb {
     /// Writes the next segment that is owed, with its checksum, to the start of `out`, which has
-    /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may be
-    /// sent now.
+    /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may
+    /// be sent now.
     pub fn poll_transmit(
         &mut self,
         out: &mut [u8],
@@ -239,6 +239,7 @@ impl Tcb {
             // A number before the window: the peer has to answer it, and nothing has to be unsent.
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
+        // RFC 9293 3.9.1.2 (MUST-60): whatever holds text back, a timer ends it.
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
             if let Some(plan) = self.plan_new(is_forced, env, now) {
@@ -300,10 +301,12 @@ impl Tcb {
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
+        // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
+        // there is, or half of the largest window.
         let is_full = text == most;
         let is_last = text == unsent;
-        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits for
-        // another short one, not for full ones.
+        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
+        // for another short one, not for full ones.
         let is_alone = !self.snd.short.is_after(self.snd.una);
         let is_held =
             self.switches.has(Switch::Cork) || !(is_alone || self.switches.has(Switch::NoDelay));
@@ -318,8 +321,8 @@ impl Tcb {
         self.own.as_ref().is_some_and(|own| own.snd_up.is_some())
     }
 
-    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also where
-    /// it is further ahead than the field can say (MUST-31).
+    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also
+    /// where it is further ahead than the field can say (MUST-31).
     fn urgent_pointer(&self, plan: &Plan) -> Option<u16> {
         let up = self.own.as_ref()?.snd_up?;
         let is_meant = up.is_after(plan.seq) && !plan.flags.contains(Flags::RST);
@@ -341,8 +344,10 @@ impl Tcb {
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
-        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
-        // it is repeated. A sender that never pauses says it once in half a window, as on Linux.
+        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again
+        // when it is repeated. A sender that never pauses says it once in half a window, as on
+        // Linux.
+        // CM-9.c.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
         let is_pushed =
@@ -364,6 +369,7 @@ impl Tcb {
 
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
+        // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
         if !flags.contains(Flags::SYN) {
             let timestamps = self.stamps.is_on.then_some(stamps);
             if flags.contains(Flags::RST) {
@@ -395,7 +401,7 @@ impl Tcb {
     }
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
-    /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2).
+    /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2: MUST-39).
     fn offer_window(&mut self, flags: Flags) -> u16 {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;

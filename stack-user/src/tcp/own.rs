@@ -131,6 +131,7 @@ impl Tcb {
                 self.rcv.limit = octets;
                 self.switches.set(Switch::FixedWindow, true);
             }
+            Setting::Dscp(value) => self.own_mut().dscp = Some(value),
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
@@ -162,6 +163,7 @@ impl Tcb {
 
     /// How long the peer may be silent while something is due from it.
     pub(super) fn user_timeout(&self, config: &Config) -> Option<Duration> {
+        // CM-8.d: the user's, the peer's where it is adopted, or the configuration's.
         let own = self.own.as_deref();
         if let Some(set) = own.and_then(|own| own.user_timeout) {
             return set;
@@ -211,6 +213,7 @@ impl Tcb {
 
     /// The peer told its user timeout; `value` is the option's field. Zero says nothing.
     pub(super) fn on_peer_timeout(&mut self, value: u16) {
+        // CM-4.g.
         // RFC 5482 3.1: it is followed only where the user allowed it.
         if self.switches.has(Switch::AdoptTimeout) && value & !MINUTES != 0 {
             self.own_mut().remote_timeout = Some(from_wire(value));

@@ -81,6 +81,8 @@ impl Tcb {
         if self.has_given_up(is_window_closed, (limit, silence), env.config) {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
+        // RFC 9293 3.8.3 (MUST-20, MUST-22, SHLD-9, SHLD-10): R1, of SYNs as of data.
+        self.events.troubled |= !is_window_closed && self.rtt.unanswered() == R1;
         self.rtt.back_off();
         if self.rtt.unanswered() == R1 {
             // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and
@@ -93,7 +95,7 @@ impl Tcb {
             self.owed.syn = true;
             self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
         } else if self.flight.is_empty() {
-            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
+            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30), CM-8.c: probe, less and less often.
             self.owed.probe = true;
         } else {
             // Into a closed window the first segment goes all the same, as a probe.
@@ -147,6 +149,7 @@ impl Tcb {
     /// The peer is held to be gone. Where our FIN was not acknowledged it is told, in case that only
     /// its answers were lost; the user timeout ends in silence (RFC 9293, 3.10.8).
     fn give_up(&mut self, is_silent: bool, env: &mut Env<'_>) {
+        // CM-5.a, CM-11.b.
         let has_closed = self.snd.fin == Fin::Queued;
         if self.is_orphan() {
             env.counters.count(Counter::AbortsOnTimeout);
@@ -199,6 +202,7 @@ impl Tcb {
     /// FIN-WAIT-2 of an orphan has lasted long enough, or the peer is idle.
     fn on_idle_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         if self.is_orphan() {
+            // CM-5.b.
             self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
             return;
         }

@@ -83,6 +83,10 @@ impl Service for Watch {
         self.note(*conn.user(), "fin");
     }
 
+    fn on_trouble(&mut self, conn: &mut dyn Connection) {
+        self.note(conn.tuple().remote_port.into(), "trouble");
+    }
+
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
         self.note(user, format!("{reason:?}"));
     }
@@ -226,6 +230,11 @@ impl Raw {
 
     /// Everything that is sent now.
     pub(super) fn sent(&mut self) -> Vec<Hears> {
+        self.frames().iter().map(|frame| parsed(frame)).collect()
+    }
+
+    /// As [`Raw::sent`], whole frames.
+    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
         self.shard.drain(&mut wire, self.now);
         while let Some(Request::Resolve(addr)) = self.shard.poll_request() {
@@ -234,7 +243,7 @@ impl Raw {
             self.shard.drain(&mut wire, self.now);
         }
         assert!(!self.shard.has_work(), "everything is sent");
-        wire.0.iter().map(|frame| parsed(frame)).collect()
+        wire.0
     }
 
     /// What services were told since the last time.

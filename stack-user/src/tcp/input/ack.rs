@@ -29,6 +29,7 @@ impl Tcb {
             self.on_handshake_done(segment, env, now);
             return Step::Continue;
         }
+        // RFC 9293 3.10.7.4 (MAY-12), CM-7.c, CM-7.f, CM-7.h.
         // RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
         let is_old = segment.ack.is_before(self.snd.una - self.snd.max_wnd);
         if is_old || segment.ack.is_after(self.snd.nxt) {
@@ -54,6 +55,7 @@ impl Tcb {
         if segment.ack.is_before(self.snd.una) || !is_newer {
             return;
         }
+        // RFC 9293 3.8.6 (MUST-34, MUST-35): it may shrink, below what is out and to zero.
         self.snd.wnd = self.scaled(segment.window);
         self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
         (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);

@@ -15,7 +15,7 @@ fn impatient(limit: Duration) -> Bench {
     bench
 }
 
-// RFC 9293 3.8.3 (MUST-21): the user sets R2; 3.10.8: at the user timeout nothing is sent.
+// CM-8.d. RFC 9293 3.8.3 (MUST-21): the user sets R2; 3.10.8: at the user timeout nothing is sent.
 #[test]
 fn established_user_timeout_ends_retransmission_at_its_time_in_silence() {
     let mut bench = impatient(secs(3));
@@ -67,7 +67,8 @@ fn established_user_timeout_ends_a_window_that_stays_closed() {
     assert_eq!(passed, 11_000 - 1_000 + 200 + ROUNDED);
 }
 
-// RFC 9293 3.8.6.1 (MUST-36, MUST-37): without one, probes go on as long as the peer answers.
+// CM-8.c. RFC 9293 3.8.6.1 (MUST-36, MUST-37): without one, probes go on as long as the peer
+// answers.
 #[test]
 fn established_closed_window_is_probed_for_as_long_as_the_peer_answers() {
     let mut bench = Bench::open();
@@ -157,7 +158,7 @@ fn told(config: Config, timeout: u16) -> Bench {
     bench
 }
 
-// RFC 5482 3.1: min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
+// CM-4.g. RFC 5482 3.1: min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
 #[test]
 fn established_peers_timeout_is_adopted_within_its_bounds_where_that_is_on() {
     let config = Config { adopt_user_timeout: true, ..Config::default() };

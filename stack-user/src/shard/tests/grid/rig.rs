@@ -106,6 +106,10 @@ impl Service for Watch {
         self.note(format!("urgent {:?}", conn.urgent_ahead()));
     }
 
+    fn on_trouble(&mut self, _conn: &mut dyn Connection) {
+        self.note("trouble");
+    }
+
     fn on_closed(&mut self, _user: u64, reason: CloseReason) {
         self.note(format!("closed: {reason:?}"));
     }
