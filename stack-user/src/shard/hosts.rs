@@ -136,14 +136,6 @@ impl Core {
         mac
     }
 
-    /// A peer does not answer: its next hop is asked for with the next segment, whether or not it is
-    /// known.
-    pub(super) fn doubt_next_hop(&mut self, index: u32, now: Instant) {
-        if let Some(hop) = self.conns.get(index).and_then(|conn| conn.next_hop) {
-            self.neighbours.at(hop).ask_at = now;
-        }
-    }
-
     /// Asks for a next hop, on the link or through the kernel, and comes back when no answer came.
     fn ask(&mut self, hop: u32, local: Addr, now: Instant) {
         let is_owned = self.local(local).is_some_and(|local| local.is_owned);

@@ -60,7 +60,6 @@ impl Shard {
             let end = longest.min(frame.len());
             let Some((conn, mut env)) = self.core.conn_env(index) else { return Sent::All };
             let tuple = *conn.tcb.tuple();
-            let marks = conn.tcb.marks(env.config);
             let Some(len) = conn.tcb.poll_transmit(&mut frame[HEADROOM..end], &mut env, now) else {
                 return Sent::All;
             };

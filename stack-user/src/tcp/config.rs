@@ -61,10 +61,6 @@ pub struct Config {
     pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
-    /// The Differentiated Services field of what is sent: six bits (RFC 2474).
-    pub dscp: u8,
-    /// The hops that a packet may travel (RFC 9293 3.9.2: MUST-49).
-    pub ttl: u8,
     /// When a peer's SYN is answered by a cookie rather than remembered.
     pub syn_cookies: SynCookies,
     /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
@@ -111,8 +107,6 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             congestion: Algorithm::default(),
-            dscp: 0,
-            ttl: ipv4::TTL,
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,
         }
@@ -151,11 +145,6 @@ impl Config {
             HOP_LIMIT.check(self.hop_limit.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
-    }
-
-    /// What IP headers say where a connection says nothing else.
-    pub(crate) fn marks(&self) -> Marks {
-        Marks { dscp: self.dscp, ttl: self.ttl }
     }
 
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,

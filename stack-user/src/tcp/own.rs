@@ -131,7 +131,6 @@ impl Tcb {
                 self.rcv.limit = octets;
                 self.switches.set(Switch::FixedWindow, true);
             }
-            Setting::Dscp(value) => self.own_mut().dscp = Some(value),
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,

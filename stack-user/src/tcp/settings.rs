@@ -43,10 +43,6 @@ pub enum Setting {
     ReceiveBuffer(u32),
     /// The most octets that may be queued for sending.
     SendBuffer(u32),
-    /// The Differentiated Services field of what is sent from now on: six bits (RFC 2474; RFC 9293
-    /// 3.9.1.9: MUST-48, SHLD-21). It usually stays the same for a connection's life (3.9.2:
-    /// SHLD-23).
-    Dscp(u8),
     /// How often a SYN is sent again before the open fails (Linux's TCP_SYNCNT).
     SynRetries(u8),
     /// How long FIN-WAIT-2 lasts once the user has closed for good; `None` for what the configuration
@@ -170,7 +166,6 @@ impl Setting {
             Self::SendBuffer(octets) => {
                 SEND_BUFFER.up_to(config.max_send_buffer).check(octets.into())
             }
-            Self::Dscp(value) => DSCP.check(value.into()),
         };
         checked.map_err(SettingError::OutOfRange)
     }
@@ -235,7 +230,6 @@ const INTERVAL: Bounds = Bounds::new("keepalive interval", 10, 32_767_000, "ms")
 const COUNT: Bounds = Bounds::new("keepalive count", 1, 127, "");
 /// Milliseconds in Linux's signed word: 24 days.
 pub(super) const USER_TIMEOUT: Bounds = Bounds::new("user timeout", 1, i32::MAX as u64, "ms");
-pub(super) const DSCP: Bounds = Bounds::new("Differentiated Services field", 0, 63, "");
 /// RFC 5482, section 3: 15 bits of minutes; zero says nothing.
 pub(super) const ADVERTISED: Bounds =
     Bounds::new("advertised user timeout", 1_000, 32_767 * 60_000, "ms");

@@ -81,8 +81,6 @@ impl Tcb {
         if self.has_given_up(is_window_closed, (limit, silence), env.config) {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
-        // RFC 9293 3.8.3 (MUST-20, MUST-22, SHLD-9, SHLD-10): R1, of SYNs as of data.
-        self.events.troubled |= !is_window_closed && self.rtt.unanswered() == R1;
         self.rtt.back_off();
         if self.rtt.unanswered() == R1 {
             // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and

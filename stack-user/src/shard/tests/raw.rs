@@ -7,7 +7,7 @@ use crate::counters::Counter;
 use crate::service::{Connection, Service};
 use crate::shard::{Command, FRAME_LEN, LocalAddr, Request, Shard, ShardConfig};
 use crate::tables::listeners::{Listener, ListenerId};
-use crate::tcp::{CloseReason, HEADROOM, State};
+use crate::tcp::{CloseReason, HEADROOM, State, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Packet, Timestamps};
 use crate::wire::{Addr, MacAddr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
@@ -83,7 +83,7 @@ impl Service for Watch {
         self.note(*conn.user(), "fin");
     }
 
-    fn on_trouble(&mut self, conn: &mut dyn Connection) {
+    fn on_trouble(&mut self, conn: &mut dyn Connection, _trouble: Trouble) {
         self.note(conn.tuple().remote_port.into(), "trouble");
     }
 
