@@ -8,6 +8,7 @@ use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
+pub(super) use super::stamps::{Stamps, stamp_clock};
 use super::timers::Timers;
 use super::{
     Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Trouble,
@@ -154,30 +155,6 @@ impl ReceiveSpace {
         self.wraps += u16::from(self.nxt.0.checked_add(octets).is_none());
         self.nxt += octets;
     }
-}
-
-/// The timestamps option (RFC 7323, section 4).
-#[derive(Debug, Default)]
-pub(super) struct Stamps {
-    pub is_on: bool,
-    /// TS.Recent.
-    pub recent: u32,
-    /// When TS.Recent was taken, in milliseconds.
-    pub recent_at: u32,
-    /// What is added to the clock of milliseconds.
-    pub offset: u32,
-}
-
-impl Stamps {
-    /// TSval for a segment sent now.
-    pub fn value(&self, now: Instant) -> u32 {
-        stamp_clock(now).wrapping_add(self.offset)
-    }
-}
-
-/// The clock of timestamps: milliseconds.
-pub(super) fn stamp_clock(now: Instant) -> u32 {
-    stack_ebpf::flow::stamp_clock(now.as_nanos())
 }
 
 /// What output has to send when it may.
