@@ -38,6 +38,7 @@ impl Core {
         if !conn.marks.has(Mark::Orphan) && conn.tcb.is_orphan() {
             conn.marks.set(Mark::Orphan, true);
             self.orphans.count += 1;
+            // CM-5.h.
             return self.orphans.count > self.config.limits.orphans;
         }
         self.compact_stuck();

@@ -6,6 +6,7 @@
 use super::tcb::Ack;
 use super::{Config, Env, KeepAlive, SeqNum, Setting, SettingError, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::ipv4::Delivery;
 
 /// A bit of [`Switches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,18 @@ pub(super) enum Switch {
     Pushed = 1 << 8,
     /// Timestamps are agreed (RFC 7323).
     Stamps = 1 << 9,
+    /// SACK is agreed (RFC 2018).
+    Sack = 1 << 10,
+    /// The user was told that the send buffer is full.
+    Starved = 1 << 11,
+    /// The user closed before the handshake was over.
+    ClosesWhenOpen = 1 << 12,
+    /// The peer's FIN was seen.
+    FinSeen = 1 << 13,
+    /// The connection was aborted, reset or given up: what is unread is of no use.
+    TextLost = 1 << 14,
+    /// An idle peer is to be asked whether it is there (RFC 9293, 3.8.4).
+    OwesKeepAlive = 1 << 15,
 }
 
 /// Yes-or-no state of a connection, a bit each.
@@ -73,6 +86,8 @@ pub(super) struct Own {
     pub syn_retries: Option<u8>,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Option<Duration>,
+    pub traffic_class: Option<u8>,
+    pub hop_limit: Option<u8>,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
@@ -133,6 +148,10 @@ impl Tcb {
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
+            // RFC 9293 3.9.1.9 (MUST-48, SHLD-21, SHLD-23): the user's to choose, at any time; it stays
+            // as it is while the user leaves it alone.
+            Setting::TrafficClass(octet) => self.own_mut().traffic_class = Some(octet),
+            Setting::HopLimit(hops) => self.own_mut().hop_limit = Some(hops),
             Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
@@ -157,6 +176,7 @@ impl Tcb {
 
     /// How long the peer may be silent while something is due from it.
     pub(super) fn user_timeout(&self, config: &Config) -> Option<Duration> {
+        // CM-8.d: the user's, the peer's where it is adopted, or the configuration's.
         let own = self.own.as_deref();
         if let Some(set) = own.and_then(|own| own.user_timeout) {
             return set;
@@ -188,6 +208,17 @@ impl Tcb {
         self.own.as_ref().and_then(|own| own.fin_wait_2).unwrap_or(config.fin_wait_2)
     }
 
+    /// How IP is asked to carry the connection's packets.
+    pub fn delivery(&self, config: &Config) -> Delivery {
+        let own = self.own.as_deref();
+        let (class, hops) =
+            (own.and_then(|own| own.traffic_class), own.and_then(|own| own.hop_limit));
+        Delivery {
+            traffic_class: class.unwrap_or(config.traffic_class),
+            hop_limit: hops.unwrap_or(config.hop_limit),
+        }
+    }
+
     /// What a close does while data is unacknowledged.
     pub(super) fn linger(&self, config: &Config) -> Option<Duration> {
         self.own.as_ref().and_then(|own| own.linger).unwrap_or(config.linger)
@@ -195,6 +226,7 @@ impl Tcb {
 
     /// The peer told its user timeout; `value` is the option's field. Zero says nothing.
     pub(super) fn on_peer_timeout(&mut self, value: u16) {
+        // CM-4.g.
         // RFC 5482 3.1: it is followed only where the user allowed it.
         if self.switches.has(Switch::AdoptTimeout) && value & !MINUTES != 0 {
             self.own_mut().remote_timeout = Some(from_wire(value));

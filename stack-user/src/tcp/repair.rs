@@ -4,6 +4,7 @@
 
 use super::flight::{Marks, Sent};
 use super::info::CaState;
+use super::own::Switch;
 use super::recovery::is_waiting;
 use super::{Env, Tcb};
 use crate::counters::Counter;
@@ -35,6 +36,9 @@ impl Tcb {
             let sent = records.at(index);
             if is_waiting(sent.marks) {
                 recovery.hint = Some(index);
+                // RFC 9293 3.8.6 (MUST-34, SHLD-16): what lies within a window that shrank goes
+                // again as usual; (SHLD-17) what lies beyond waits, and the first of all goes on
+                // asking, (MUST-35) also when the window is closed.
                 let fits = sent.seq.is_before(edge) || sent.seq == self.snd.una;
                 return fits.then_some(Again { index, is_counted: true });
             }
@@ -47,7 +51,7 @@ impl Tcb {
     /// first hole below what was SACKed, and once in a recovery the last hole of all. The rescue is
     /// for a tail that was lost: one whose acknowledgment is not due yet needs none.
     pub(super) fn next_doubtful(&mut self, env: &Env<'_>, now: Instant) -> Option<Again> {
-        if self.window_left() == 0 || !self.snd.sack {
+        if self.window_left() == 0 || !self.switches.has(Switch::Sack) {
             return None;
         }
         let edge = self.snd.una + self.snd.wnd;
@@ -109,7 +113,7 @@ impl Tcb {
             let Some(recovery) = &mut self.recovery else { continue };
             recovery.uncount(second.marks);
             recovery.hint = None;
-            if !self.snd.sack {
+            if !self.switches.has(Switch::Sack) {
                 recovery.limit_duplicates(self.flight.len());
             }
         }

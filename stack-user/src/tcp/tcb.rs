@@ -1,5 +1,6 @@
 //! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
 
+use super::challenge::Challenge;
 use super::config::{first_window, window_scale};
 use super::congestion::Congestion;
 use super::flight::{Flight, Micros};
@@ -8,9 +9,11 @@ use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
+pub(super) use super::stamps::{Stamps, stamp_clock};
 use super::timers::Timers;
 use super::{
-    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Trouble,
+    Unreachable,
 };
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
@@ -57,7 +60,7 @@ pub(super) struct SendSpace {
     /// SND.NXT: the highest number ever sent, and one. It never goes back: what is sent again is
     /// found in the flight.
     pub nxt: SeqNum,
-    /// SND.WND in octets.
+    /// SND.WND in octets; all windows have 32 bits (RFC 9293 3.1: MUST-1, REC-1).
     pub wnd: u32,
     /// SND.WL1.
     pub wl1: SeqNum,
@@ -84,16 +87,12 @@ pub(super) struct SendSpace {
     /// Snd.Wind.Shift.
     pub scale: u8,
     pub fin: Fin,
-    /// The user was told that the buffer is full.
-    pub is_starved: bool,
     /// How often the SYN was sent again.
     pub syn_retries: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
-    /// The user closed before the handshake was over.
-    pub closes_when_open: bool,
-    /// SACK was negotiated.
-    pub sack: bool,
+    /// How often UNA went past zero.
+    pub wraps: u16,
 }
 
 /// How far our FIN is.
@@ -119,15 +118,13 @@ pub(super) struct ReceiveSpace {
     pub acked: SeqNum,
     /// IRS.
     pub irs: SeqNum,
-    /// The number of the peer's FIN, once `has_fin`.
+    /// The number of the peer's FIN, once it was seen: see [`Tcb::peer_fin`].
     fin: SeqNum,
     /// Text that the user has not consumed.
     pub unread: Chain,
-    /// The peer's FIN was seen.
-    has_fin: bool,
-    /// The connection was aborted, reset or given up: what is unread is of no use.
-    pub is_lost: bool,
     pub early: Early,
+    /// How often NXT went past zero.
+    pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, in milliseconds.
@@ -148,38 +145,11 @@ pub(super) struct ReceiveSpace {
 }
 
 impl ReceiveSpace {
-    /// The number of the peer's FIN, once it was seen.
-    pub fn fin(&self) -> Option<SeqNum> {
-        self.has_fin.then_some(self.fin)
+    /// RCV.NXT moves over `octets`.
+    pub fn advance(&mut self, octets: u32) {
+        self.wraps += u16::from(self.nxt.0.checked_add(octets).is_none());
+        self.nxt += octets;
     }
-
-    /// The peer's FIN has this number.
-    pub fn set_fin(&mut self, number: SeqNum) {
-        (self.fin, self.has_fin) = (number, true);
-    }
-}
-
-/// The timestamps option (RFC 7323, section 4).
-#[derive(Debug, Default)]
-pub(super) struct Stamps {
-    /// TS.Recent.
-    pub recent: u32,
-    /// When TS.Recent was taken, in milliseconds.
-    pub recent_at: u32,
-    /// What is added to the clock of milliseconds.
-    pub offset: u32,
-}
-
-impl Stamps {
-    /// TSval for a segment sent now.
-    pub fn value(&self, now: Instant) -> u32 {
-        stamp_clock(now).wrapping_add(self.offset)
-    }
-}
-
-/// The clock of timestamps: milliseconds.
-pub(super) fn stamp_clock(now: Instant) -> u32 {
-    stack_ebpf::flow::stamp_clock(now.as_nanos())
 }
 
 /// What output has to send when it may.
@@ -192,8 +162,6 @@ pub(super) struct Owed {
     pub syn: bool,
     /// RST, after an abort.
     pub rst: bool,
-    /// A question to an idle peer (RFC 9293, 3.8.4).
-    pub keepalive: bool,
     /// A zero-window probe, or what the sender's SWS avoidance held back.
     pub probe: bool,
 }
@@ -210,24 +178,6 @@ pub(super) enum Ack {
     Now,
 }
 
-/// The budget of challenge ACKs: per connection, so that no other connection can be observed through
-/// it (CVE-2016-5696). Twelve bits of the second, and how many were sent in it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Challenge(u16);
-
-impl Challenge {
-    /// Counts one more; `false` where this second has had its share.
-    fn take(&mut self, now: Instant) -> bool {
-        let second = ((now.as_millis() / 1000) as u16) << SENT_BITS;
-        if self.0 >> SENT_BITS << SENT_BITS != second {
-            self.0 = second;
-        }
-        let is_left = self.0 - second < CHALLENGES_PER_SECOND;
-        self.0 += u16::from(is_left);
-        is_left
-    }
-}
-
 /// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
@@ -241,6 +191,8 @@ pub struct Events {
     pub timer: bool,
     /// The peer's urgent pointer advanced.
     pub urgent: bool,
+    /// Something is wrong, and the connection goes on.
+    pub trouble: Option<Trouble>,
     /// The user closed and waits no longer for the end: the connection goes on without it.
     pub released: Option<CloseReason>,
     /// The connection is over.
@@ -291,6 +243,8 @@ impl Tcb {
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
+        // The SYN-ACK acknowledged the SYN.
+        tcb.rcv.acked = tcb.rcv.nxt;
         tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
         tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
@@ -350,28 +304,41 @@ impl Tcb {
         }
     }
 
-    /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC 2018).
-    /// Ours were offered with every SYN, so that what the peer offers is agreed.
+    /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC
+    /// 2018). Ours were offered with every SYN, so that what the peer offers is agreed.
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
-        self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
         self.rcv.acked = irs;
+        // RFC 9293 3.7.1 (MUST-14, MUST-16), CM-4.a: the lesser of what the peer takes and what our
+        // link does.
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
         self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
+        // CM-4.b.
         match options.window_scale {
             // RFC 7323 2.3: a shift above 14 counts as 14.
             Some(scale) => self.snd.scale = scale.min(14),
             None => self.rcv.scale = 0,
         }
-        self.snd.sack = options.sack_permitted;
+        self.switches.set(Switch::Sack, options.sack_permitted);
         if let Some(stamps) = options.timestamps {
             self.switches.set(Switch::Stamps, true);
             self.stamps.recent = stamps.value;
             self.stamps.recent_at = stamp_clock(now);
         }
         self.rcv.measured_at = now.into();
+    }
+
+    /// The number of the peer's FIN, once it was seen.
+    pub(super) fn peer_fin(&self) -> Option<SeqNum> {
+        self.switches.has(Switch::FinSeen).then_some(self.rcv.fin)
+    }
+
+    /// The peer's FIN has this number.
+    pub(super) fn set_peer_fin(&mut self, number: SeqNum) {
+        self.rcv.fin = number;
+        self.switches.set(Switch::FinSeen, true);
     }
 
     /// The connection's name.
@@ -418,9 +385,10 @@ impl Tcb {
         }
         self.enter(State::Closed, cause, env);
         self.owed = Owed { rst: self.owed.rst, ..Owed::default() };
+        self.switches.set(Switch::OwesKeepAlive, false);
         self.stop_timers();
         if reason != CloseReason::Closed {
-            self.rcv.is_lost = true;
+            self.switches.set(Switch::TextLost, true);
             self.timers = Timers::default();
         }
         self.events.closed = Some(reason);
@@ -494,6 +462,7 @@ impl Tcb {
     /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
     /// section 7).
     pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
+        // CM-7.d.
         if !self.challenge.take(now) {
             env.counters.count(Counter::ChallengeAcksLimited);
             return;
@@ -514,6 +483,3 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.
 pub(super) const QUICK_ACKS: u8 = 16;
-const CHALLENGES_PER_SECOND: u16 = 10;
-/// Bits that hold as many.
-const SENT_BITS: u32 = 4;

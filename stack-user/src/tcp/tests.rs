@@ -12,6 +12,7 @@ mod settings;
 mod timeout;
 mod transfer;
 mod urgent;
+mod window;
 
 use super::pool::Pool;
 use super::*;

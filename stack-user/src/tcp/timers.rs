@@ -3,7 +3,7 @@
 use super::deadline::Deadline;
 use super::own::Switch;
 use super::tcb::{Ack, Fin};
-use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb};
+use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb, Trouble};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
 
@@ -79,13 +79,18 @@ impl Tcb {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
         self.rtt.back_off();
+        if self.rtt.unanswered() == R1 {
+            // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and
+            // so is whoever knows the next hop.
+            self.events.trouble = Some(Trouble::Unanswered);
+        }
         self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
             self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
         } else if self.flight.is_empty() {
-            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
+            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30), CM-8.c: probe, less and less often.
             self.owed.probe = true;
         } else {
             // Into a closed window the first segment goes all the same, as a probe.
@@ -139,6 +144,7 @@ impl Tcb {
     /// The peer is held to be gone. Where our FIN was not acknowledged it is told, in case that only
     /// its answers were lost; the user timeout ends in silence (RFC 9293, 3.10.8).
     fn give_up(&mut self, is_silent: bool, env: &mut Env<'_>) {
+        // CM-5.a, CM-11.b.
         let has_closed = self.snd.fin == Fin::Queued;
         if self.is_orphan() {
             env.counters.count(Counter::AbortsOnTimeout);
@@ -191,6 +197,7 @@ impl Tcb {
     /// FIN-WAIT-2 of an orphan has lasted long enough, or the peer is idle.
     fn on_idle_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         if self.is_orphan() {
+            // CM-5.b.
             self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
             return;
         }
@@ -215,7 +222,7 @@ impl Tcb {
         }
         self.probes = self.probes.saturating_add(1);
         self.timers.idle = Deadline::after(interval, now);
-        self.owed.keepalive = true;
+        self.switches.set(Switch::OwesKeepAlive, true);
     }
 
     /// The user's timer, or the end of the time for which a user that has closed would wait.
@@ -259,5 +266,7 @@ fn millis_before(now: Instant, ago: Duration) -> u32 {
 /// No answer is due, or none has been waited for in vain.
 pub(super) const NEVER_SILENT: u32 = u32::MAX;
 
+/// R1 of RFC 9293, 3.8.3: timeouts in a row after which the path is in doubt.
+const R1: u8 = 3;
 /// The wheel's tick: no deadline is nearer.
 const TICK: Duration = Duration::from_millis(1);

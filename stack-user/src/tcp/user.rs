@@ -15,18 +15,21 @@ impl Tcb {
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
         let room = self.send_room(env.pool, env.config).min(data.len());
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
-        self.snd.is_starved |= taken < data.len();
+        if taken < data.len() {
+            self.switches.set(Switch::Starved, true);
+        }
         taken
     }
 
     /// Whether the user waits for room: a [`Tcb::send`] took less than it was given.
     pub fn is_starved(&self) -> bool {
-        self.snd.is_starved
+        self.switches.has(Switch::Starved)
     }
 
     /// The pool has room again: tells a user that waits for it.
     pub fn on_pool_room(&mut self) {
-        self.events.writable |= core::mem::take(&mut self.snd.is_starved);
+        self.events.writable |= self.switches.has(Switch::Starved);
+        self.switches.set(Switch::Starved, false);
     }
 
     /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
@@ -52,6 +55,7 @@ impl Tcb {
     /// SEND with the urgent flag (RFC 9293, 3.8.5): as [`Tcb::send`], and all that was taken, with
     /// all before it, becomes urgent.
     pub fn send_urgent(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        // RFC 9293 3.8.5 (MUST-30), CM-9.b.
         let taken = self.send(data, env);
         if taken > 0 {
             // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
@@ -67,8 +71,9 @@ impl Tcb {
     /// on. A second call changes nothing.
     pub fn shutdown_write(&mut self, env: &mut Env<'_>) {
         match self.state() {
+            // RFC 9293 3.10.4, CM-1.d, CM-1.f: what is queued goes first, and reading goes on.
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
-            State::SynReceived => self.snd.closes_when_open = true,
+            State::SynReceived => self.switches.set(Switch::ClosesWhenOpen, true),
             State::Established => {
                 self.snd.fin = Fin::Queued;
                 self.enter(State::FinWait1, Cause::Close, env);
@@ -109,10 +114,12 @@ impl Tcb {
             return self.lose_unread(env);
         }
         let linger = self.linger(env.config);
+        // CM-5.c, CM-5.d, CM-5.e.
         if linger == Some(Duration::ZERO) {
             env.counters.count(Counter::AbortsOnLinger);
             return self.abort(env);
         }
+        // RFC 9293 3.6.1 (SHLD-3, MAY-1), CM-5.f.
         if self.has_unread() {
             env.counters.count(Counter::AbortsOnClose);
             return self.abort(env);
@@ -177,8 +184,8 @@ impl Tcb {
         self.switches.has(Switch::Closed)
     }
 
-    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where the
-    /// user has closed for good, the peer does not answer.
+    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where
+    /// the user has closed for good, the peer does not answer.
     pub fn is_stuck(&self) -> bool {
         let is_silent = self.timers.silent_since != NEVER_SILENT && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
@@ -191,6 +198,7 @@ impl Tcb {
 
     /// As [`Tcb::abort`], for a reason of ours.
     pub fn abort_with(&mut self, reason: CloseReason, env: &mut Env<'_>) {
+        // CM-5.g.
         let tells_peer = match self.state() {
             State::SynReceived
             | State::Established
@@ -203,7 +211,7 @@ impl Tcb {
         };
         self.close_with(reason, Cause::Abort, env);
         self.owed.rst |= tells_peer;
-        self.rcv.is_lost = true;
+        self.switches.set(Switch::TextLost, true);
         self.rcv.unread.clear(env.pool);
     }
 
@@ -214,7 +222,7 @@ impl Tcb {
 
     /// Whether unread text is of no use any more: the connection was aborted, reset or given up.
     pub fn is_text_lost(&self) -> bool {
-        self.rcv.is_lost
+        self.switches.has(Switch::TextLost)
     }
 
     /// Octets of text that wait for the user.
@@ -254,9 +262,9 @@ impl Tcb {
         self.snd.buffer.len()
     }
 
-    /// How many octets lie between the user and the end of the peer's urgent data: zero at the mark,
-    /// `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken from the
-    /// receive buffer and not consumed.
+    /// How many octets lie between the user and the end of the peer's urgent data: zero at the
+    /// mark, `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken
+    /// from the receive buffer and not consumed.
     pub fn urgent_ahead(&self, held: usize) -> Option<u32> {
         let up = self.own.as_ref()?.rcv_up?;
         let at = self.rcv.nxt - (self.unread() + held) as u32;

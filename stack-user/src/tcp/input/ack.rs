@@ -3,6 +3,7 @@
 use super::Step;
 use crate::counters::Counter;
 use crate::tcp::deadline::Deadline;
+use crate::tcp::own::Switch;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -29,6 +30,7 @@ impl Tcb {
             self.on_handshake_done(segment, env, now);
             return Step::Continue;
         }
+        // RFC 9293 3.10.7.4 (MAY-12), CM-7.c, CM-7.f, CM-7.h.
         // RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
         let is_old = segment.ack.is_before(self.snd.una - self.snd.max_wnd);
         if is_old || segment.ack.is_after(self.snd.nxt) {
@@ -54,6 +56,7 @@ impl Tcb {
         if segment.ack.is_before(self.snd.una) || !is_newer {
             return;
         }
+        // RFC 9293 3.8.6 (MUST-34, MUST-35): it may shrink, below what is out and to zero.
         self.snd.wnd = self.scaled(segment.window);
         self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
         (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
@@ -93,7 +96,10 @@ impl Tcb {
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
+        self.snd.wraps += u16::from(ack.0 < self.snd.una.0);
         self.snd.una = ack;
+        // It stays near, or after two gibibytes it would seem to lie ahead.
+        self.snd.short = self.snd.short.max(ack);
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();
@@ -120,8 +126,8 @@ impl Tcb {
 
     fn tell_of_room(&mut self, env: &mut Env<'_>) {
         let room = self.send_room(env.pool, env.config) as u32;
-        if self.snd.is_starved && room >= self.send_limit(env.pool, env.config) / 3 {
-            self.snd.is_starved = false;
+        if self.switches.has(Switch::Starved) && room >= self.send_limit(env.pool, env.config) / 3 {
+            self.switches.set(Switch::Starved, false);
             self.events.writable = true;
         }
     }

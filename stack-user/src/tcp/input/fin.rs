@@ -8,15 +8,16 @@ use crate::wire::tcp::Flags;
 impl Tcb {
     /// Takes the FIN of this segment, or one that came early, once everything before it is here.
     pub(super) fn check_fin(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+        // CM-1.e: the FIN stands behind the text of its segment.
         let is_here = segment.has(Flags::FIN) && segment.end() - 1 == self.rcv.nxt;
         if segment.has(Flags::FIN) && segment.end() - 1 != self.rcv.nxt && segment.text.is_empty() {
             self.keep_early_fin(segment);
         }
-        if !self.state().is_receiving() || !(is_here || self.rcv.fin() == Some(self.rcv.nxt)) {
+        if !self.state().is_receiving() || !(is_here || self.peer_fin() == Some(self.rcv.nxt)) {
             return;
         }
-        self.rcv.set_fin(self.rcv.nxt);
-        self.rcv.nxt += 1;
+        self.set_peer_fin(self.rcv.nxt);
+        self.rcv.advance(1);
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
         self.events.fin = true;
@@ -27,6 +28,7 @@ impl Tcb {
             State::FinWait1 if self.snd.fin == Fin::Acknowledged => {
                 self.enter(State::TimeWait, Cause::Fin, env);
             }
+            // CM-1.c: both closed at once.
             State::FinWait1 => self.enter(State::Closing, Cause::Fin, env),
             State::FinWait2 => {
                 self.timers.idle = Deadline::NEVER;
@@ -37,8 +39,8 @@ impl Tcb {
     }
 
     fn keep_early_fin(&mut self, segment: &Segment<'_>) {
-        if segment.seq.is_after(self.rcv.nxt) && self.rcv.fin().is_none() {
-            self.rcv.set_fin(segment.seq);
+        if segment.seq.is_after(self.rcv.nxt) && self.peer_fin().is_none() {
+            self.set_peer_fin(segment.seq);
         }
         self.owe_extra_ack();
     }

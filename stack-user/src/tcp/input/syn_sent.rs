@@ -2,6 +2,7 @@
 
 use super::Accepted;
 use crate::tcp::deadline::Deadline;
+use crate::tcp::own::Switch;
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
@@ -38,6 +39,7 @@ impl Tcb {
         self.snd.max_wnd = self.snd.wnd;
         self.snd.wl1 = segment.seq;
         if !has_ack {
+            // RFC 9293 3.5 (MUST-10), CM-1.b, CM-1.j.
             // Both opened at once (RFC 9293, figure 7): our SYN goes again, with ACK.
             self.enter(State::SynReceived, Cause::Syn, env);
             self.owed.syn = true;
@@ -59,7 +61,8 @@ impl Tcb {
     ) {
         self.snd.una = segment.ack;
         if core::mem::take(&mut self.owed.syn) {
-            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure 7).
+            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure
+            // 7).
             self.owed.ack = Ack::Now;
         }
         self.timers.retransmit = Deadline::NEVER;
@@ -72,7 +75,7 @@ impl Tcb {
         self.enter(State::Established, Cause::Ack, env);
         self.restart_keepalive(env.config, now);
         self.events.opened = true;
-        if self.snd.closes_when_open {
+        if self.switches.has(Switch::ClosesWhenOpen) {
             self.shutdown_write(env);
         }
     }

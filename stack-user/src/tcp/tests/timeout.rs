@@ -15,7 +15,7 @@ fn impatient(limit: Duration) -> Bench {
     bench
 }
 
-// RFC 9293 3.8.3 (MUST-21): the user sets R2; 3.10.8: at the user timeout nothing is sent.
+// CM-8.d. RFC 9293 3.8.3 (MUST-21): the user sets R2; 3.10.8: at the user timeout nothing is sent.
 #[test]
 fn established_user_timeout_ends_retransmission_at_its_time_in_silence() {
     let mut bench = impatient(secs(3));
@@ -67,7 +67,8 @@ fn established_user_timeout_ends_a_window_that_stays_closed() {
     assert_eq!(passed, 11_000 - 1_000 + 200 + ROUNDED);
 }
 
-// RFC 9293 3.8.6.1 (MUST-36, MUST-37): without one, probes go on as long as the peer answers.
+// CM-8.c. RFC 9293 3.8.6.1 (MUST-36, MUST-37): without one, probes go on as long as the peer
+// answers.
 #[test]
 fn established_closed_window_is_probed_for_as_long_as_the_peer_answers() {
     let mut bench = Bench::open();
@@ -104,6 +105,26 @@ fn syn_sent_user_timeout_ends_the_open() {
     assert_eq!((passed, bench.ended()), (5_000, Some(CloseReason::TimedOut)));
 }
 
+// RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-20, MUST-22): at R1, three timeouts, the user is told, of a
+// SYN as of data, and the connection goes on until R2.
+#[test]
+fn any_state_third_timeout_in_a_row_is_told() {
+    let mut established = Bench::open();
+    established.send(b"text");
+    for mut bench in [established, Bench::opening()] {
+        bench.sent();
+        let told: Vec<_> = (0..5)
+            .map(|_| {
+                bench.wait();
+                bench.sent();
+                bench.tcb.poll_event().trouble
+            })
+            .collect();
+        assert_eq!(told, [None, None, Some(Trouble::Unanswered), None, None]);
+        assert_eq!(bench.run_out().0.is_empty(), false);
+    }
+}
+
 // RFC 5482 3.1: on the SYN, and on the first segment that is none.
 #[test]
 fn syn_sent_user_timeout_is_told_on_the_syn_and_once_after() {
@@ -137,7 +158,7 @@ fn told(config: Config, timeout: u16) -> Bench {
     bench
 }
 
-// RFC 5482 3.1: min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
+// CM-4.g. RFC 5482 3.1: min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
 #[test]
 fn established_peers_timeout_is_adopted_within_its_bounds_where_that_is_on() {
     let config = Config { adopt_user_timeout: true, ..Config::default() };
