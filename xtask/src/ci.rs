@@ -24,6 +24,9 @@ pub(crate) fn ci() -> Result<ExitCode> {
         clippy.args(["clippy", "--workspace", "--exclude", "stack-ebpf", "--all-targets"]);
         cmd::check(clippy.args(features).args(["--", "-D", "warnings"]))?;
     }
+    let mut scripts = cmd::cargo();
+    scripts.args(["clippy", "--package", "stack-user", "--all-targets", "--no-default-features"]);
+    cmd::check(scripts.args(["--features", "packetdrill", "--", "-D", "warnings"]))?;
     let mut contract = cmd::cargo();
     contract.args([
         "clippy",

@@ -10,6 +10,7 @@ mod ebpf;
 mod fuzz;
 mod lex;
 mod mutants;
+mod packetdrill;
 mod rfc;
 mod rooms;
 mod run;
@@ -63,6 +64,9 @@ enum Command {
     },
     /// Builds the XDP program and prints where it lies.
     BuildEbpf,
+    /// Builds the library for packet scripts; the last line is its path, for packetdrill's
+    /// --so_filename.
+    PacketdrillLib,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +80,10 @@ fn main() -> ExitCode {
         Command::Asan { all } => deep::asan(all),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
+        Command::PacketdrillLib => packetdrill::library().map(|library| {
+            println!("{}", library.display());
+            ExitCode::SUCCESS
+        }),
         Command::BuildEbpf => ebpf::build_ebpf().map(|program| {
             println!("{}", program.display());
             ExitCode::SUCCESS

@@ -17,7 +17,7 @@ use crate::cmd;
 const PURE: &[&str] = &["counters", "time", "wire", "tcp", "tables", "wheel", "service", "shard"];
 
 /// What no pure room names: clocks, sockets, files, threads, randomness, and the crates behind the
-/// feature `xdp`.
+/// features `xdp` and `packetdrill`, whose rooms lie at the edge.
 const FORBIDDEN: &[&str] = &[
     "std::time::Instant",
     "std::time::SystemTime",
@@ -39,6 +39,7 @@ const FORBIDDEN: &[&str] = &[
     "netlink_packet_route",
     "netlink_sys",
     "libc",
+    "rustix",
 ];
 
 /// The most lines that a file of Rust may have.

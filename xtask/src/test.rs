@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::cmd::{self, BadInput};
-use crate::{ebpf, setup};
+use crate::{ebpf, packetdrill, setup};
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -78,7 +78,13 @@ impl Run<'_> {
         }
         println!("== units and simulations");
         self.cargo_test(&["--package", "stack-ebpf", "--lib"], &[])?;
-        self.cargo_test(&rest, &[])
+        self.cargo_test(&rest, &[])?;
+        println!("== the library for packet scripts");
+        packetdrill::library()?;
+        let build =
+            ["--package", "stack-user", "--no-default-features", "--features", "packetdrill"];
+        self.cargo_test(&[&build[..], &["--lib"]].concat(), &["packetdrill::"])?;
+        self.cargo_test(&[&build[..], &["--test", "packetdrill"]].concat(), &[])
     }
 
     /// What needs root; returns how many tests of it ran.
@@ -101,6 +107,7 @@ impl Run<'_> {
         command.args(["test", "--no-fail-fast"]).args(args);
         command.arg("--").args(harness).args(&self.options.filters);
         command.env("SLUICE_SKIPS", &self.skips.0);
+        command.env("SLUICE_PACKETDRILL_LIB", packetdrill::path());
         if self.options.long {
             command.env("SLUICE_LONG", "1");
         }

@@ -83,14 +83,14 @@ impl Library {
     ) -> Option<R> {
         let mut world = self.lock();
         let until = within.map_or(Instant::NEVER, |within| world.now + within);
-        let mut was_roused = false;
+        let (mut has_parked, mut was_roused) = (false, false);
         loop {
             let result = attempt(&mut world);
             world.turn();
             if result.is_some() || world.now >= until {
+                RETURNED_AT.set(has_parked.then_some(world.now));
                 if was_roused {
                     world.parking.ended += 1;
-                    RETURNED_AT.set(Some(world.now));
                 } else {
                     drop(self.rouse(world));
                 }
@@ -105,6 +105,7 @@ impl Library {
                 }
             } else {
                 (world, was_roused) = self.park(world, until);
+                has_parked = true;
             }
         }
     }

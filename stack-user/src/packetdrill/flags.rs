@@ -7,7 +7,8 @@ use crate::tcp::Config;
 use crate::tcp::congestion::Algorithm;
 use crate::time::Duration;
 
-/// The values of the flags string: `key=value` pairs with commas between them.
+/// The values of the flags string: `key=value` pairs with commas between them. docs/operations.md
+/// tells them to users.
 ///
 /// | key | value | default |
 /// |---|---|---|

@@ -188,7 +188,9 @@ impl Exchange {
         self.is_closed = true;
         match task.close {
             Close::Reset => conn.abort(),
-            Close::Active | Close::Passive | Close::Half => conn.shutdown_write(),
+            Close::Half => conn.shutdown_write(),
+            // For good, as close(2) does: there is nothing left to read.
+            Close::Active | Close::Passive => conn.close(),
         }
     }
 
@@ -261,6 +263,8 @@ pub enum Outcome {
     Refused,
     /// The peer did not answer.
     TimedOut,
+    /// Our close waited for the peer's acknowledgment as long as it was told to, in vain.
+    Lingering,
     /// The network said that the peer cannot be reached.
     Unreachable,
     /// No port, table entry or buffer was left here.
@@ -269,7 +273,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of its index.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::Wrong,
         Self::Short,
@@ -278,6 +282,7 @@ impl Outcome {
         Self::Reset,
         Self::Refused,
         Self::TimedOut,
+        Self::Lingering,
         Self::Unreachable,
         Self::NoResources,
     ];
@@ -293,6 +298,7 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
+            Self::Lingering => "lingering",
             Self::Unreachable => "unreachable",
             Self::NoResources => "no_resources",
         }
@@ -306,8 +312,8 @@ impl From<CloseReason> for Outcome {
             CloseReason::Aborted => Self::Aborted,
             CloseReason::Reset => Self::Reset,
             CloseReason::Refused => Self::Refused,
-            // A client sets no time to linger.
-            CloseReason::TimedOut | CloseReason::Lingering => Self::TimedOut,
+            CloseReason::TimedOut => Self::TimedOut,
+            CloseReason::Lingering => Self::Lingering,
             CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::NoResources => Self::NoResources,
         }

@@ -173,6 +173,7 @@ impl Core {
         let local_port = match open.local_port {
             Some(port) => port,
             None => {
+                // CM-2.a: RFC 6056, algorithm 3.
                 let start = keyed_hash(&self.config.secrets.port, &tuple);
                 let mut ports = core::mem::take(&mut self.ports);
                 let port = ports.choose(start, |port| self.fit(&named(port), now));

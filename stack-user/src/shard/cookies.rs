@@ -19,6 +19,7 @@ use crate::wire::tcp::Flags;
 impl Core {
     /// Answers a SYN by a cookie.
     pub(super) fn send_cookie(&mut self, arrival: &Arrival<'_>, listener: u16, now: Instant) {
+        // CM-3.g, CM-3.h: by the codec that the XDP program has, too.
         let period = Period::at(now.as_nanos());
         let keys = self.cookies.keys(&self.config.secrets, period);
         if let Some(listening) = self.listeners.at_mut(listener) {
@@ -34,6 +35,7 @@ impl Core {
         }
         let mut bare = record.syn_ack(self.mss_of(&record), &self.config.tcp, now);
         if let Some(stamps) = &mut bare.options.timestamps {
+            // CM-3.j: not ahead of what later segments carry.
             let Offer { window_scale, sack_permitted, .. } = record.offer;
             let clock = stamps.value.wrapping_sub(record.stamp_offset);
             let stamp = Offered { window_scale, sack_permitted }.into_clock(clock);

@@ -297,6 +297,7 @@ impl Core {
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
     /// its lives (RFC 7323, section 5.4).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
+        // CM-3.i: as the XDP program computes it.
         flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
     }
 

@@ -38,7 +38,7 @@ impl Core {
             self.counters.count(Counter::HalfOpenFull);
         }
         if is_overflowing {
-            // Linux: with nobody to accept them, further handshakes are not begun.
+            // CM-3.b. Linux: with nobody to accept them, further handshakes are not begun.
             return self.counters.count(Counter::AcceptQueueFull);
         }
         let is_full = is_queue_full || is_table_full;
@@ -165,6 +165,7 @@ impl Core {
         entry.record.is_acknowledged = true;
         let listener = entry.record.listener;
         if !self.has_room_for_conn(listener) {
+            // CM-3.c, CM-3.d: the peer tries again, or is told.
             if self.config.tcp.abort_on_overflow {
                 self.remove_half_open(index);
                 return Completion::Refuse;
@@ -206,6 +207,7 @@ impl Core {
         debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
         let admission = match listener.accepts {
             Accepts::AtOnce => Admission::Admitted,
+            // CM-3.e: what comes meanwhile is kept.
             Accepts::OnCall => Admission::Queued,
         };
         let conn = Conn { admission, ..Conn::new(tcb, listener.service, false) };

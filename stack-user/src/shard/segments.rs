@@ -229,6 +229,7 @@ impl Core {
                 self.flows.replace(arrival.hash, old, FlowRef::new(FlowKind::TimeWait, at));
                 self.arm_time_wait();
             }
+            // CM-6.g: the table's bound.
             None => {
                 self.flows.remove(arrival.hash, old);
                 self.counters.count(Counter::TimeWaitOverflow);

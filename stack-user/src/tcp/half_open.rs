@@ -212,4 +212,5 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Between two answers to what does not fit, in milliseconds: Linux's tcp_invalid_ratelimit.
 pub(super) const ANSWER_EVERY: u32 = 500;
+// CM-3.f: with its place in a table well below 128 octets.
 const _: () = assert!(size_of::<HalfOpen>() <= 96);

@@ -251,7 +251,7 @@ impl Tcb {
         } else {
             self.switches.set(Switch::Pushed, false);
         }
-        let again = self.next_doubtful(env)?;
+        let again = self.next_doubtful(env, now)?;
         self.plan_again(again, env)
     }
 

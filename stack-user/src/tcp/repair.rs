@@ -44,8 +44,9 @@ impl Tcb {
     }
 
     /// RFC 6675 4, NextSeg rules 3 and 4, where there is nothing lost and nothing new to send: the
-    /// first hole below what was SACKed, and once in a recovery the last hole of all.
-    pub(super) fn next_doubtful(&mut self, env: &Env<'_>) -> Option<Again> {
+    /// first hole below what was SACKed, and once in a recovery the last hole of all. The rescue is
+    /// for a tail that was lost: one whose acknowledgment is not due yet needs none.
+    pub(super) fn next_doubtful(&mut self, env: &Env<'_>, now: Instant) -> Option<Again> {
         if self.window_left() == 0 || !self.snd.sack {
             return None;
         }
@@ -73,8 +74,13 @@ impl Tcb {
         if !self.snd.una.is_after(recovery.rescue) {
             return None;
         }
-        // One that is under way already needs no rescue.
-        let last = last.filter(|last| is_hole(records.at(*last)))?;
+        let round = self.rtt.smoothed().unwrap_or_default();
+        let due = (round + round / 4).as_micros();
+        let is_late = |sent: &Sent| u128::from(sent.sent_at.age(now)) > due;
+        let last = last.filter(|last| {
+            let sent = records.at(*last);
+            is_hole(sent) && is_late(sent)
+        })?;
         recovery.rescue = recovery.end;
         Some(Again { index: last, is_counted: false })
     }

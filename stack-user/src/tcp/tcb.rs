@@ -266,7 +266,6 @@ impl Tcb {
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
-        tcb.rcv.acked = tcb.rcv.nxt;
         tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
         tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
@@ -330,6 +329,7 @@ impl Tcb {
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
+        self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
         self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.

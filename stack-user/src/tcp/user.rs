@@ -55,10 +55,9 @@ impl Tcb {
         if taken > 0 {
             // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
             self.own_mut().snd_up = Some(self.text_end());
-            if self.snd.wnd == 0 {
-                // The peer hears of it although it takes no text (RFC 9293 3.8.6: MUST-66).
-                self.owed.ack = Ack::Now;
-            }
+            // The peer hears of it although it takes no text now (RFC 9293 3.8.6: MUST-66): where
+            // none goes out, this does.
+            self.owed.ack = Ack::Now;
         }
         taken
     }

@@ -9,7 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::process::wait_until;
 use crate::relay::{Fate, Way};
-use crate::segment::{ACK, FIN, RST, Segment};
+use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_pattern, pattern};
@@ -216,8 +216,6 @@ fn served_reset_by_the_kernel_is_over_at_once() {
     wait_until("the reset is counted", PATIENCE, || {
         sluice.counter(&topology.client, "resets_in") == before + 1
     });
-    // The one that asks is all that is left.
-    assert_eq!(sluice.state(&topology.client, "ESTABLISHED"), 1);
     sluice.stop();
 }
 
@@ -259,5 +257,49 @@ fn fin_that_is_lost_is_sent_again_by_either_end() {
         drop(stream);
         assert!(seen.wait("the FINs", (way, 3), is_fin).len() >= 3);
         opener.finish(PATIENCE + Duration::from_secs(10)).assert_all("done", 1);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn linger_of_no_time_closes_with_a_reset_at_either_end() {
+    let topology = relayed();
+    let sluice = Sluice::start(&topology, "--linger 0");
+    let mut stream = topology.client.connect((SERVER, 7));
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    // The service closes when we do.
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    sluice.stop();
+
+    let listener = topology.client.listen((CLIENT, PEER_PORT));
+    let opener = Opener::start(&topology, "--linger 0 --receive 10");
+    let (mut stream, _) = accept(&listener);
+    stream.write_all(&pattern(10)).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    opener.finish(PATIENCE).assert_all("aborted", 1);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn linger_waits_for_the_acknowledgment_and_no_longer_than_it_was_told() {
+    let topology = relayed();
+    let listener = topology.client.listen((CLIENT, PEER_PORT));
+    for (is_cut, outcome) in [(false, "done"), (true, "lingering")] {
+        let seen = Seen::with(topology.relay(), PEER_PORT, move |_, segment| {
+            match is_cut && !segment.has(SYN) && !segment.is_bare() {
+                true => Fate::Drop,
+                false => Fate::Carry,
+            }
+        });
+        let opener = Opener::start(&topology, "--linger 2 --send 10 --time-wait 1");
+        let (mut stream, _) = accept(&listener);
+        if !is_cut {
+            assert_eq!(assert_pattern(&mut stream), 10);
+        }
+        seen.wait("our FIN", (Way::ToClient, 1), is_fin);
+        drop(stream);
+        opener.finish(PATIENCE).assert_all(outcome, 1);
     }
 }

@@ -28,7 +28,7 @@ fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
         end: End::Second,
         ..Course::default()
     };
-    let both = Course { send: BYTES, receive: BYTES, ..Course::default() };
+    let both = Course { send: BYTES, receive: BYTES, end: End::Half, ..Course::default() };
     for (name, port, course) in [("download", 80, download), ("echo", 7, both)] {
         let source = Source::Connect { to: (SERVER, port), from: &[CLIENT], at_once: 1 };
         let outcome = run(&topology.client, &source, course, (1, false));

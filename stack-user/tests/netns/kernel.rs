@@ -156,6 +156,9 @@ impl<'a> Load<'a> {
         let timeout = EpollTimeout::try_from(PATIENCE).expect("some seconds");
         while self.outcome.done + self.outcome.failures.len() < self.count {
             self.begin();
+            if self.open.is_empty() && self.outcome.failures.len() == self.count {
+                break;
+            }
             self.outcome.at_once = self.outcome.at_once.max(self.open.len());
             let ready = match self.epoll.wait(&mut events, timeout) {
                 Err(Errno::EINTR) => continue,

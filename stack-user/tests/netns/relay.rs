@@ -70,8 +70,6 @@ pub(crate) struct Carried {
     pub(crate) overflown: AtomicU64,
     /// Frames that the kernel did not take.
     pub(crate) refused: AtomicU64,
-    /// Frames that are held now.
-    held: AtomicU64,
 }
 
 /// A running relay; ends when dropped.
@@ -92,7 +90,6 @@ struct Shared {
 struct Wishes {
     filter: Option<Filter>,
     releases: bool,
-    injected: Vec<(Way, Vec<u8>)>,
 }
 
 impl Relay {
@@ -132,16 +129,6 @@ impl Relay {
     /// Sends what is held, in the order in which it came.
     pub(crate) fn release(&self) {
         self.wishes().releases = true;
-    }
-
-    /// Sends a frame that nobody sent.
-    pub(crate) fn inject(&self, way: Way, frame: Vec<u8>) {
-        self.wishes().injected.push((way, frame));
-    }
-
-    /// How many frames are held.
-    pub(crate) fn held(&self) -> u64 {
-        self.shared.carried.held.load(Ordering::Relaxed)
     }
 
     /// What the relay has done so far.
@@ -222,17 +209,10 @@ impl Thread {
 
     /// Does what the test wished for.
     fn grant(&mut self) {
-        let (releases, injected) = {
-            let mut wishes = self.shared.wishes.lock().unwrap();
-            (std::mem::take(&mut wishes.releases), std::mem::take(&mut wishes.injected))
-        };
-        if releases {
-            for (way, frame) in std::mem::take(&mut self.held) {
-                self.enqueue(way, frame);
-            }
-            self.shared.carried.held.store(0, Ordering::Relaxed);
+        if !std::mem::take(&mut self.shared.wishes.lock().unwrap().releases) {
+            return;
         }
-        for (way, frame) in injected {
+        for (way, frame) in std::mem::take(&mut self.held) {
             self.enqueue(way, frame);
         }
     }
@@ -250,7 +230,6 @@ impl Thread {
             Fate::Hold => {
                 assert!(self.held.len() < MOST_HELD, "a test holds more frames than it looks at");
                 self.held.push((way, frame.to_vec()));
-                self.shared.carried.held.store(self.held.len() as u64, Ordering::Relaxed);
             }
         }
     }

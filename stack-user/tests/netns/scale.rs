@@ -83,6 +83,27 @@ fn short_connections_to_the_kernel_all_succeed() {
 
 #[test]
 #[ignore = "needs root"]
+fn short_connections_that_sluice_opens_and_closes_all_succeed() {
+    let topology = Topology::new();
+    topology.client.write_sysctl("net/ipv4/tcp_max_syn_backlog", "8192");
+    let listener = topology.client.listen_with((CLIENT, PEER_PORT), 4096);
+    let count = share(100_000);
+    // Our TIME-WAIT holds each port for a second: the rate leaves some free.
+    let options = format!(
+        "--connections {count} --at-once 500 --rate 20000 --send 100 --receive 100 \
+         --local-ports 10000-49999 --time-wait 1"
+    );
+    let course = Course { send: 100, receive: 100, end: End::Second, ..Course::default() };
+    let opener = Opener::start(&topology, &options);
+    let outcome = run(&topology.client, &Source::Accept(&listener), course, (count, false));
+    outcome.assert_all("the kernel's end", count);
+    let summary = opener.finish(PATIENCE);
+    summary.print_rate("our end, we close first");
+    summary.assert_all("done", count as u64);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn connections_at_once_each_echo_a_mebibyte() {
     const MIB: usize = 1 << 20;
     let topology = Topology::new();

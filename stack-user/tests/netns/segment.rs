@@ -3,7 +3,6 @@
 //! Owns no rule of TCP; reads fields, and writes them with checksums made anew.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 
 /// Control bits (RFC 9293, 3.1).
 pub(crate) const FIN: u8 = 1;
@@ -65,12 +64,6 @@ impl Segment {
         (port(TCP), port(TCP + 2))
     }
 
-    /// Where it comes from.
-    pub(crate) fn source(&self) -> Ipv4Addr {
-        let [a, b, c, d] = [self.frame[26], self.frame[27], self.frame[28], self.frame[29]];
-        Ipv4Addr::new(a, b, c, d)
-    }
-
     /// Whether one of its ports is `port`.
     pub(crate) fn is_of(&self, port: u16) -> bool {
         self.ports().0 == port || self.ports().1 == port
@@ -106,14 +99,15 @@ impl Segment {
         &self.frame[self.text_at()..]
     }
 
-    /// The timestamp value, where it has one.
-    pub(crate) fn stamp(&self) -> Option<u32> {
-        self.stamp_at().map(|at| self.word(at))
-    }
-
     /// Another sequence number.
     pub(crate) fn with_seq(mut self, seq: u32) -> Self {
         self.frame[TCP + 4..TCP + 8].copy_from_slice(&seq.to_be_bytes());
+        self
+    }
+
+    /// Another source port.
+    pub(crate) fn with_source_port(mut self, port: u16) -> Self {
+        self.frame[TCP..TCP + 2].copy_from_slice(&port.to_be_bytes());
         self
     }
 

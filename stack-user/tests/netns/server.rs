@@ -111,7 +111,8 @@ impl Opener {
     /// Starts `sluice client --iface veth0` with `options`, split at spaces, and waits for it to be
     /// ready.
     pub(crate) fn start(topology: &Topology, options: &str) -> Self {
-        let options = format!("--to {CLIENT}:{PEER_PORT} --summary json {options}");
+        let to = if options.contains("--to ") { "" } else { &format!("--to {CLIENT}:{PEER_PORT}") };
+        let options = format!("{to} --summary json {options}");
         let mut command = start_command("client", topology, "veth0", &options);
         let process = Process::start(&mut command);
         let ready = process.line("ready: ", PATIENCE);
@@ -124,11 +125,6 @@ impl Opener {
         let exit_code = self.0.process.wait(PATIENCE).code();
         let json = serde_json::from_str(&line).expect("the summary is JSON");
         Summary { json, exit_code, errors: self.0.errors() }
-    }
-
-    /// The running process.
-    pub(crate) fn sluice(&mut self) -> &mut Sluice {
-        &mut self.0
     }
 }
 

@@ -52,7 +52,7 @@ fn on_call(backlog: u32) -> impl FnOnce(&mut Listener) {
     move |listener| (listener.accepts, listener.backlog) = (Accepts::OnCall, backlog)
 }
 
-// CM-10: the client is established, the server is not, and everything that the client says is lost
+// CM-10.b, CM-10.c: the client is established, the server is not, and everything that the client says is lost
 // until the entry is gone. What it says then is answered by RST.
 #[test]
 fn syn_received_lost_third_ack_of_a_silent_client_ends_in_a_reset() {
@@ -77,7 +77,7 @@ fn syn_received_lost_third_ack_of_a_silent_client_ends_in_a_reset() {
     path.assert_clean();
 }
 
-// CM-10: a client whose SYN-ACK was lost repeats its SYN, and is answered with the same ISN.
+// CM-10.d: a client whose SYN-ACK was lost repeats its SYN, and is answered with the same ISN.
 #[test]
 fn syn_received_lost_syn_ack_is_answered_again_with_the_same_isn() {
     let mut path = Path::new(plans(1_000, 1_000), Impairment::default(), 1);
@@ -97,7 +97,7 @@ fn syn_received_lost_syn_ack_is_answered_again_with_the_same_isn() {
     assert!(isns.iter().all(|isn| *isn == isns[0]), "{isns:?}");
 }
 
-// What clients send before they are accepted waits in the receive buffers.
+// CM-3.e: what clients send before they are accepted waits in the receive buffers.
 #[test]
 fn established_before_accept_everything_waits_and_is_delivered() {
     let (mut path, _) = listening(plans(30_000, 5_000), on_call(100), (0, |_| {}));
@@ -117,7 +117,7 @@ fn established_before_accept_everything_waits_and_is_delivered() {
     path.assert_clean();
 }
 
-// Linux's policy: the last ACK is dropped, the client tries again, and all are served in the end.
+// CM-3.c. Linux's policy: the last ACK is dropped, the client tries again, and all are served in the end.
 #[test]
 fn syn_received_full_accept_queue_delays_clients_and_refuses_none() {
     let (mut path, id) = listening(plans(3_000, 1_000), on_call(2), (0, |_| {}));
@@ -140,6 +140,7 @@ fn syn_received_full_accept_queue_delays_clients_and_refuses_none() {
     path.assert_clean();
 }
 
+// CM-3.d.
 #[test]
 fn syn_received_abort_on_overflow_tells_the_client() {
     let abort = |config: &mut ShardConfig| config.tcp.abort_on_overflow = true;
@@ -155,7 +156,7 @@ fn syn_received_abort_on_overflow_tells_the_client() {
     assert!(path.logs[0].conns().iter().filter(|seen| reset(seen)).count() >= 1);
 }
 
-// A handshake without a half-open entry gives a connection like any other: window scale, SACK and
+// CM-3.g, CM-3.h, CM-3.j: a handshake without a half-open entry gives a connection like any other: window scale, SACK and
 // timestamps are there, and no segment of ours is older than the SYN-ACK (RFC 7323, 5.3).
 #[test]
 fn listen_cookies_give_full_connections_at_any_time() {
@@ -227,7 +228,7 @@ fn syn_received_deferred_accept_hides_clients_that_say_nothing() {
     path.assert_clean();
 }
 
-// RFC 9293 figure 7, with a listener on the port that opens: one connection, not two.
+// CM-1.j; RFC 9293 3.5, figure 7, with a listener on the port that opens: one connection, not two.
 #[test]
 fn syn_sent_peer_that_listens_and_opens_too_makes_one_connection() {
     let mut plans = plans(20_000, 30_000);
@@ -252,7 +253,7 @@ fn syn_sent_peer_that_listens_and_opens_too_makes_one_connection() {
     path.assert_clean();
 }
 
-// The server closes first and holds TIME-WAIT; the client uses its only port again at once (RFC 6191).
+// CM-6.e: the server closes first and holds TIME-WAIT; the client uses its only port again at once (RFC 6191).
 #[test]
 fn time_wait_of_the_server_gives_way_to_the_same_port() {
     let mut plans = plans(2_000, 3_000);

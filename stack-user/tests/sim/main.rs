@@ -1,8 +1,8 @@
 //! Two shards on a virtual network in virtual time.
 //!
 //! The machinery stands in `seed` (randomness), `impairment` and `link` (what a path does to
-//! frames), `node` (a shard and its configuration), `network` (the event loop) and `peer` (the
-//! services that talk). The scenarios stand in the other files, by topic. A scenario with
+//! frames), `node` (a shard and its configuration), `network` (the event loop), `peer` (the
+//! services that talk) and `user` (connections in the hands of the scenario). The scenarios stand in the other files, by topic. A scenario with
 //! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many,
 //! `SLUICE_LONG=1` ten times as many as usual; `SLUICE_TRACE=1` prints every frame,
 //! `SLUICE_STATS=1` what the random runs were like.
@@ -11,6 +11,8 @@ mod close;
 mod failure;
 mod floods;
 mod impairment;
+mod keepalive;
+mod linger;
 mod link;
 mod listen;
 mod loss;
@@ -20,7 +22,11 @@ mod open;
 mod path;
 mod peer;
 mod random;
+mod recovery;
 mod seed;
 mod served;
+mod timeout;
 mod transfer;
+mod urgent;
+mod user;
 mod window;

@@ -51,6 +51,10 @@ pub(crate) struct Sight<'a> {
 pub(crate) enum Fate {
     Carry,
     Drop,
+    /// It is overtaken by what follows within this time.
+    Late(Duration),
+    /// It arrives twice.
+    Twice,
 }
 
 struct InFlight {
@@ -182,11 +186,19 @@ impl Network {
         if fate == Fate::Drop {
             return;
         }
+        let (late, copies) = match fate {
+            Fate::Late(time) => (time, 1),
+            Fate::Twice => (Duration::ZERO, 2),
+            Fate::Carry | Fate::Drop => (Duration::ZERO, 1),
+        };
         let (in_flight, serial) = (&mut self.in_flight, &mut self.serial);
-        self.links[from].carry(frame, self.now, &mut |at, frame| {
-            *serial += 1;
-            in_flight.push(Reverse(InFlight { at, serial: *serial, to: 1 - from, frame }));
-        });
+        for _ in 0..copies {
+            self.links[from].carry(frame.clone(), self.now, &mut |at, frame| {
+                *serial += 1;
+                let (at, serial) = (at + late, *serial);
+                in_flight.push(Reverse(InFlight { at, serial, to: 1 - from, frame }));
+            });
+        }
     }
 }
 
@@ -204,7 +216,12 @@ fn sight(from: usize, at: Instant, bytes: &[u8]) -> Sight<'_> {
 
 /// One line for a frame, as the trace has it.
 fn print(sight: &Sight<'_>, fate: Fate) {
-    let mark = if fate == Fate::Drop { " dropped by the scenario" } else { "" };
+    let mark = match fate {
+        Fate::Carry => "",
+        Fate::Drop => " dropped by the scenario",
+        Fate::Late(_) => " made late by the scenario",
+        Fate::Twice => " doubled by the scenario",
+    };
     let ms = sight.at.as_nanos() as f64 / 1e6;
     let Some(s) = sight.segment else {
         return eprintln!("{ms:.3} node {} arp or icmp{mark}", sight.from);

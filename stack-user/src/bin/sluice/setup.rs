@@ -19,11 +19,7 @@ use sluice::service::http::Status;
 use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
-<<<<<<< HEAD
 use sluice::tables::region::{Identity, Region};
-use sluice::tcp;
-=======
->>>>>>> main
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -259,15 +255,6 @@ fn shard_config(
     index: u16,
     secrets: Secrets,
 ) -> Result<ShardConfig> {
-<<<<<<< HEAD
-    let mut tcp = tcp::Config::default();
-    tcp.time_wait = options.time_wait.unwrap_or(tcp.time_wait);
-=======
-    let mut limits = Limits::default();
-    if let Some(most) = options.max_connections {
-        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
-    }
->>>>>>> main
     let local_ports = match plan.local_ports {
         Some(range) => range.part(index, plan.queues).ok_or_else(|| anyhow!("too few ports"))?,
         // No active open will ask.
@@ -292,13 +279,8 @@ fn shard_config(
         local_ports,
         verify_checksums: !options.trust_checksums,
         secrets,
-<<<<<<< HEAD
         limits: limits(plan, options),
-        tcp,
-=======
-        limits,
         tcp: plan.tcp.clone(),
->>>>>>> main
     })
 }
 

@@ -14,6 +14,7 @@ fn with_cookies() -> Raw {
     Raw::listening(|_| {}, always).0
 }
 
+// CM-3.g.
 #[test]
 fn listen_full_syn_queue_is_answered_by_cookies() {
     let (mut raw, _) = Raw::listening(|listener| listener.backlog = 2, |_| {});
@@ -48,7 +49,7 @@ fn listen_cookie_without_timestamps_offers_mss_alone() {
     assert_eq!(raw.shard.census()[State::Established as usize], 1);
 }
 
-// The peer's window scale, SACK and MSS come back with its acknowledgment.
+// CM-3.h: the peer's window scale, SACK and MSS come back with its acknowledgment.
 #[test]
 fn listen_cookie_with_timestamps_carries_every_option() {
     let mut raw = with_cookies();
@@ -61,7 +62,7 @@ fn listen_cookie_with_timestamps_carries_every_option() {
     let stamps = options.timestamps.expect("timestamps were offered");
     assert_eq!(stamps.echo, 700);
     let acks = raw.hear(Says { text: b"hi", ..syn(1000).answer(&syn_ack) });
-    // RFC 7323 5.3: what follows is not older than the SYN-ACK.
+    // CM-3.i, CM-3.j; RFC 7323 5.3: what follows is not older than the SYN-ACK.
     let next = acks[0].options.timestamps.expect("timestamps are on");
     assert!((next.value.wrapping_sub(stamps.value) as i32) >= 0, "{next:?} {stamps:?}");
     assert_eq!(raw.told(), ["1000: accepted", "1000: hi"]);

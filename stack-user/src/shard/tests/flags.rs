@@ -73,7 +73,7 @@ fn listening() -> (Raw, crate::tables::listeners::ListenerId) {
     Raw::listening(|listener| listener.accepts = Accepts::OnCall, |_| {})
 }
 
-// RFC 9293 3.10.7.1.
+// RFC 9293 3.10.7.1 (CM-7.e, CM-7.g, CM-7.l).
 #[test]
 fn closed_every_set_of_flags_is_answered_as_the_standard_says() {
     let says = Says { seq: 77, ack: 9_000, ..syn(1000) };
@@ -88,7 +88,7 @@ fn closed_every_set_of_flags_is_answered_as_the_standard_says() {
     each(|| (Raw::new(|_| {}), says), expected, state_of);
 }
 
-// RFC 9293 3.10.7.2; SYN with FIN is dropped, a recorded deviation.
+// RFC 9293 3.10.7.2 (CM-7.l); SYN with FIN is dropped, a recorded deviation.
 #[test]
 fn listen_every_set_of_flags_is_answered_as_the_standard_says() {
     let says = Says { seq: 77, ack: 9_000, ..syn(1000) };
@@ -109,7 +109,7 @@ fn half_open(change: impl Fn(Says) -> Says) -> (Raw, Says) {
     (raw, says)
 }
 
-// RFC 9293 3.10.7.4, for a passive open.
+// RFC 9293 3.10.7.4 (CM-1.i, CM-7.l), for a passive open.
 #[test]
 fn syn_received_every_set_of_flags_in_order_does_what_the_standard_says() {
     let expected = |flags: Flags| match flags {
@@ -166,7 +166,7 @@ fn time_wait(change: impl Fn(Says, u32) -> Says) -> (Raw, Says) {
     (raw, says)
 }
 
-// RFC 9293 3.10.7.4, TIME-WAIT; RFC 1337.
+// RFC 9293 3.10.7.4, TIME-WAIT (CM-7.l); RFC 1337 (CM-6.d).
 #[test]
 fn time_wait_every_set_of_flags_in_order_does_what_the_standard_says() {
     let expected = |flags: Flags| {
@@ -204,7 +204,7 @@ fn time_wait_every_set_of_flags_of_the_past_does_what_the_standard_says() {
     each(|| time_wait(|says, next| Says { seq: next - 5, ..says }), expected, state_of);
 }
 
-// RFC 9293 3.9.2.3 (MUST-57): nothing is ever said to what came from, or went to, an address that no
+// RFC 9293 3.9.2.3 (MUST-57, MUST-63), CM-7.j, CM-7.k: nothing is ever said to what came from, or went to, an address that no
 // single host has.
 #[test]
 fn any_state_segment_from_an_impossible_address_is_dropped() {

@@ -44,7 +44,7 @@ fn listen_impossible_listener_is_refused_by_its_reason() {
     assert_eq!(raw.shard.listen(listener, raw.now), Err(ListenError::ShuttingDown));
 }
 
-// Linux: open connections of the port, and those in TIME-WAIT, do not keep a listener away.
+// CM-6.f. Linux: open connections of the port, and those in TIME-WAIT, do not keep a listener away.
 #[test]
 fn listen_port_with_old_connections_is_free_again() {
     let (mut raw, id) = Raw::listening(|_| {}, |_| {});
@@ -60,7 +60,7 @@ fn listen_port_with_old_connections_is_free_again() {
     assert_eq!(raw.told(), ["1001: accepted"]);
 }
 
-// Linux: backlog + 1 connections wait; then final ACKs and new SYNs are dropped.
+// CM-3.b, CM-3.c. Linux: backlog + 1 connections wait; then final ACKs and new SYNs are dropped.
 #[test]
 fn syn_received_accept_queue_holds_one_more_than_the_backlog() {
     let (mut raw, id) = Raw::listening(on_call(2), no_cookies);
@@ -91,6 +91,7 @@ fn syn_received_accept_queue_holds_one_more_than_the_backlog() {
     assert_eq!(raw.shard.accept(id, raw.now), None);
 }
 
+// CM-3.d.
 #[test]
 fn syn_received_abort_on_overflow_resets_the_peer() {
     let (mut raw, id) = Raw::listening(on_call(0), |config| config.tcp.abort_on_overflow = true);
@@ -108,7 +109,7 @@ fn syn_received_abort_on_overflow_resets_the_peer() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 0);
 }
 
-// What came before the connection was accepted is told with it, in its order.
+// CM-3.e: what came before the connection was accepted is told with it, in its order.
 #[test]
 fn established_before_accept_data_and_fin_are_kept() {
     let (mut raw, id) = Raw::listening(on_call(4), |_| {});
@@ -125,7 +126,7 @@ fn established_before_accept_data_and_fin_are_kept() {
     assert_eq!(raw.shard.with(conn, raw.now, |conn| conn.tuple().remote_port), Some(1000));
 }
 
-// The window is the bound of what is kept.
+// CM-3.e: the window is the bound of what is kept.
 #[test]
 fn established_before_accept_the_window_closes() {
     let (mut raw, id) = Raw::listening(on_call(4), |config| config.tcp.receive_window = 4_380);
@@ -196,7 +197,7 @@ fn shutdown_resets_what_waits() {
     assert!(raw.shard.is_idle() && raw.told().is_empty());
 }
 
-// Linux: the SYN queue is full at backlog entries; without cookies further SYNs are dropped.
+// CM-3.b. Linux: the SYN queue is full at backlog entries; without cookies further SYNs are dropped.
 #[test]
 fn listen_full_syn_queue_drops_without_cookies() {
     let (mut raw, _) = Raw::listening(|listener| listener.backlog = 3, no_cookies);
@@ -240,7 +241,7 @@ fn syn_received_full_table_of_connections_drops_the_ack() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 1);
 }
 
-// CM-2: five repetitions, 63 s, and then the entry goes; what the peer says later is reset.
+// CM-2.d, CM-10.b, CM-10.c: five repetitions, 63 s, and then the entry goes; what the peer says later is reset.
 #[test]
 fn syn_received_silence_doubles_and_ends_after_63_seconds() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -256,7 +257,7 @@ fn syn_received_silence_doubles_and_ends_after_63_seconds() {
     assert!(raw.answer(syn(1000).answer(&syn_ack)).is(RST));
 }
 
-// CM-10: from the same entry with the same ISN, but not more often than twice a second.
+// CM-10.d: from the same entry with the same ISN, but not more often than twice a second.
 #[test]
 fn syn_received_repeated_syn_is_answered_alike_within_a_limit() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -288,7 +289,7 @@ fn syn_received_segments_that_do_not_fit_are_answered_within_a_limit() {
     assert!(raw.answer(odd).is(ACK));
 }
 
-// RFC 9293 figure 8: the answer to an old SYN is reset by the peer, and the new SYN opens.
+// RFC 9293 3.5.1, figure 8 (CM-2.g): the answer to an old SYN is reset by the peer, and the new SYN opens.
 #[test]
 fn syn_received_old_duplicate_syn_gives_way_to_the_new_one() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -312,7 +313,7 @@ fn syn_received_another_syn_in_the_window_returns_to_listen() {
     assert_eq!(raw.answer(Says { seq: 100, ..syn(1000) }).ack, 101);
 }
 
-// Text on a SYN is not acknowledged, and comes again.
+// CM-1.h: text on a SYN is not acknowledged, and comes again.
 #[test]
 fn listen_text_on_the_syn_comes_again() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});

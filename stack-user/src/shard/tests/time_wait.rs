@@ -23,7 +23,7 @@ fn count(raw: &Raw) -> u32 {
     raw.shard.census()[State::TimeWait as usize]
 }
 
-// RFC 9293 3.10.7.4: a repeated FIN is acknowledged, each time, and 2MSL begins anew.
+// RFC 9293 3.10.7.4 (CM-6.c): a repeated FIN is acknowledged, each time, and 2MSL begins anew.
 #[test]
 fn time_wait_repeated_fin_is_acknowledged_and_restarts_2msl() {
     let (mut raw, id) = listening(|_| {});
@@ -40,7 +40,7 @@ fn time_wait_repeated_fin_is_acknowledged_and_restarts_2msl() {
     assert_eq!((count(&raw), raw.shard.flows()), (0, 0));
 }
 
-// RFC 1337: neither RST nor an old segment ends it or prolongs it.
+// RFC 1337 (CM-6.d): neither RST nor an old segment ends it or prolongs it.
 #[test]
 fn time_wait_old_segments_and_rst_change_nothing() {
     let (mut raw, id) = listening(|_| {});
@@ -82,7 +82,7 @@ fn time_wait_paws_rejects_what_is_older() {
     assert_eq!(count(&raw), 0);
 }
 
-// RFC 6191 section 2, case by case: timestamps of the old connection, of the new one, and the sequence
+// RFC 6191 2 (CM-6.e), case by case: timestamps of the old connection, of the new one, and the sequence
 // number after or before the last one seen.
 #[test]
 fn time_wait_syn_takes_the_name_as_rfc_6191_says() {
@@ -131,6 +131,7 @@ fn time_wait_syn_takes_the_name_though_the_syn_queue_is_full() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 1);
 }
 
+// CM-6.f.
 #[test]
 fn time_wait_syn_without_listener_leaves_it() {
     let (mut raw, id) = listening(|_| {});
@@ -144,7 +145,7 @@ fn time_wait_syn_without_listener_leaves_it() {
     assert!(raw.answer(Says { seq: rcv_nxt + 9, ..syn(1000) }).is(SYN.union(ACK)));
 }
 
-// Linux's tcp_max_tw_buckets: beyond the bound a connection ends without TIME-WAIT, counted.
+// CM-6.g. Linux's tcp_max_tw_buckets: beyond the bound a connection ends without TIME-WAIT, counted.
 #[test]
 fn time_wait_full_table_ends_the_connection_at_once() {
     let (mut raw, id) = listening(|config| config.limits.time_wait = 1);
