@@ -331,7 +331,6 @@ impl Tcb {
         self.rcv.nxt = irs + 1;
         self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
-        self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
         self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
         match options.window_scale {
