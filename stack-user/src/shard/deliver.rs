@@ -6,7 +6,7 @@ use super::inner::{Admission, Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Events};
+use crate::tcp::{CloseReason, Events, Trouble};
 use crate::time::Instant;
 
 impl Shard {
@@ -61,12 +61,11 @@ impl Shard {
         if events.timer {
             self.call(index, now, |service, conn| service.on_timer(conn));
         }
-        if events.troubled {
-            // RFC 9293 3.8.3 (MUST-20): negative advice, on which the next hop is asked for again.
-            self.core.doubt_next_hop(index, now);
-            if self.core.conns.get(index).is_some_and(|conn| conn.is_known) {
-                self.call(index, now, |service, conn| service.on_trouble(conn));
+        if let Some(trouble) = events.trouble {
+            if trouble == Trouble::Unanswered {
+                self.core.doubt_next_hop(index, now);
             }
+            self.call(index, now, |service, conn| service.on_trouble(conn, trouble));
         }
         if events.urgent {
             self.call_holding(index, held, now, |service, conn| service.on_urgent(conn));
@@ -201,7 +200,7 @@ impl Shard {
             return;
         }
         self.core.mark_dirty(index);
-        self.core.arm(index);
+        self.core.arm(index, now);
         self.core.note_starved(index);
         if self.core.note_orphan(index) {
             self.reset_for_memory(index, now);
@@ -230,8 +229,8 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.next_deadline() != Instant::NEVER) {
-            self.core.arm(index);
+        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.has_timer()) {
+            self.core.arm(index, now);
             return;
         }
         self.end(index, CloseReason::Closed);

@@ -247,10 +247,10 @@ impl Core {
     }
 
     /// Sees that the wheel looks at a connection by its deadline.
-    pub(super) fn arm(&mut self, index: u32) {
+    pub(super) fn arm(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get(index) else { return };
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline());
+        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
     }
 
     /// Sees that the wheel looks at a half-open entry when it is due.

@@ -1,6 +1,8 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod closing;
 mod cookies;
+mod delivery;
 mod flags;
 mod grid;
 mod internet;

@@ -2,10 +2,11 @@
 
 use super::congestion::Algorithm;
 use super::settings::{
-    ADVERTISED, Bounds, ConfigError, DSCP, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    ADVERTISED, Bounds, ConfigError, HOP_LIMIT, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    check_traffic_class,
 };
 use crate::time::Duration;
-use crate::wire::ipv4::{self, Marks};
+use crate::wire::ipv4::Delivery;
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,11 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// The Differentiated Services field of new connections' packets, in the upper six bits, as
+    /// [`Setting::TrafficClass`](super::Setting::TrafficClass).
+    pub traffic_class: u8,
+    /// The hops that packets may travel: the TTL.
+    pub hop_limit: u8,
     /// Whether SACK is offered and taken (RFC 2018).
     pub sack: bool,
     /// Whether timestamps are offered and taken (RFC 7323, section 3).
@@ -55,10 +61,6 @@ pub struct Config {
     pub window_scaling: bool,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
-    /// The Differentiated Services field of what is sent: six bits (RFC 2474).
-    pub dscp: u8,
-    /// The hops that a packet may travel (RFC 9293 3.9.2: MUST-49).
-    pub ttl: u8,
     /// When a peer's SYN is answered by a cookie rather than remembered.
     pub syn_cookies: SynCookies,
     /// Whether the last acknowledgment of a handshake is answered by RST when the accept queue is
@@ -99,12 +101,12 @@ impl Default for Config {
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            traffic_class: 0,
+            hop_limit: Delivery::default().hop_limit,
             sack: true,
             timestamps: true,
             window_scaling: true,
             congestion: Algorithm::default(),
-            dscp: 0,
-            ttl: ipv4::TTL,
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,
         }
@@ -112,6 +114,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How packets without a connection of their own are carried.
+    pub(crate) fn delivery(&self) -> Delivery {
+        Delivery { traffic_class: self.traffic_class, hop_limit: self.hop_limit }
+    }
+
     /// Whether every value is possible. Whoever makes a shard asks first.
     ///
     /// # Errors
@@ -134,15 +141,10 @@ impl Config {
             USER_TIMEOUT.check_some(self.user_timeout),
             ADVERTISED.check_some(self.advertise_user_timeout),
             LINGER.check_some(self.linger),
-            DSCP.check(self.dscp.into()),
-            Bounds::new("time to live", 1, u8::MAX as u64, "hops").check(self.ttl.into()),
+            check_traffic_class(self.traffic_class),
+            HOP_LIMIT.check(self.hop_limit.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
-    }
-
-    /// What IP headers say where a connection says nothing else.
-    pub(crate) fn marks(&self) -> Marks {
-        Marks { dscp: self.dscp, ttl: self.ttl }
     }
 
     /// The window scale that we offer: the least that can express the largest window (RFC 7323,

@@ -4,124 +4,21 @@
 //! front of it whatever they are.
 
 use super::congestion::Usage;
+use super::deadline::Deadline;
 use super::flight::Marks;
 use super::own::{self, Switch};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
-use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
+use super::{Bare, Config, Env, SeqNum, State, Tcb};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
-use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
-use crate::wire::{FourTuple, checksum};
+use crate::wire::checksum;
+use crate::wire::tcp::{Flags, Options, Timestamps, emit, fill_checksum};
 
 /// Where the TCP header begins in a frame: Ethernet with two tags and IPv6 fit before it.
 pub const HEADROOM: usize = 64;
 /// The longest TCP header in octets.
 pub const MAX_HEADER: usize = 60;
-
-/// A segment without text and without a connection's state.
-#[derive(Clone, Debug)]
-pub struct Bare {
-    /// SEQ.
-    pub seq: SeqNum,
-    /// ACK, of use only with the ACK bit.
-    pub ack: SeqNum,
-    /// The control bits.
-    pub flags: Flags,
-    /// The window field.
-    pub window: u16,
-    /// The options.
-    pub options: Options,
-}
-
-impl Default for Bare {
-    fn default() -> Self {
-        Self {
-            seq: SeqNum(0),
-            ack: SeqNum(0),
-            flags: Flags::NONE,
-            window: 0,
-            options: Options::NONE,
-        }
-    }
-}
-
-impl Bare {
-    /// Writes the segment with its checksum to the start of `out`; returns its length.
-    pub fn write(&self, tuple: &FourTuple, out: &mut [u8]) -> usize {
-        let len = emit(&self.header(tuple), &self.options, out);
-        fill_checksum(&mut out[..len], &tuple.local, &tuple.remote, checksum::Partial::ZERO);
-        len
-    }
-
-    fn header(&self, tuple: &FourTuple) -> Header {
-        Header {
-            src_port: tuple.local_port,
-            dst_port: tuple.remote_port,
-            seq: self.seq.0,
-            ack: self.ack.0,
-            flags: self.flags,
-            window: self.window,
-            checksum: 0,
-            urgent: 0,
-        }
-    }
-}
-
-impl HalfOpen {
-    /// An ACK with the numbers as they are, in answer to what does not fit.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let value = stamp_clock(now).wrapping_add(self.stamp_offset);
-        let timestamps = self.offer.stamp.map(|echo| Timestamps { value, echo });
-        Bare {
-            seq: self.iss + 1,
-            ack: self.irs + 1,
-            flags: Flags::ACK,
-            window: self.window,
-            options: Options { timestamps, ..Options::NONE },
-        }
-    }
-
-    /// The SYN and ACK that answers this entry's SYN. `mss` is what we can receive.
-    pub fn syn_ack(&self, mss: u16, config: &Config, now: Instant) -> Bare {
-        let offer = &self.offer;
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
-        Bare {
-            seq: self.iss,
-            ack: self.irs + 1,
-            flags: Flags::SYN.union(Flags::ACK),
-            window: self.window,
-            options: Options {
-                mss: Some(mss),
-                window_scale: offer.window_scale.map(|_| self.scale),
-                sack_permitted: offer.sack_permitted,
-                timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
-                user_timeout: config.advertise_user_timeout.map(own::to_wire),
-                ..Options::NONE
-            },
-        }
-    }
-}
-
-impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
-    /// connection's timestamp offset.
-    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(offset);
-        Bare {
-            seq: self.snd_nxt,
-            ack: self.rcv_nxt,
-            flags: Flags::ACK,
-            window: self.window,
-            options: Options {
-                timestamps: self
-                    .has_stamps
-                    .then_some(Timestamps { value: stamp, echo: self.recent }),
-                ..Options::NONE
-            },
-        }
-    }
-}
 
 /// What the next segment carries.
 #[derive(Clone, Copy, Debug)]
@@ -246,8 +143,8 @@ impl Tcb {
             }
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
             // 3.8.6.1).
-            if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
-                self.timers.retransmit = now + self.rtt.timeout();
+            if self.flight.is_empty() && !self.timers.retransmit.is_armed() {
+                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
             }
         } else {
             self.switches.set(Switch::Pushed, false);
@@ -270,7 +167,7 @@ impl Tcb {
         if self.window_left() == 0 {
             return None;
         }
-        // RFC 9293 3.8.6 (SHLD-15): beyond the edge of a window that shrank nothing new is sent.
+        // RFC 9293 3.8.6 (SHLD-15): nothing new beyond the window, wherever it went.
         let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);
@@ -470,8 +367,8 @@ impl Tcb {
         }
         self.snd.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
-        if self.timers.retransmit == Instant::NEVER {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -526,7 +423,7 @@ impl Tcb {
             self.owed.extra_acks -= 1;
         }
         self.owed.ack = Ack::None;
-        self.timers.delayed_ack = Instant::NEVER;
+        self.timers.delayed_ack = Deadline::NEVER;
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }

@@ -6,7 +6,7 @@
 use super::tcb::Ack;
 use super::{Config, Env, KeepAlive, SeqNum, Setting, SettingError, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wire::ipv4::Marks;
+use crate::wire::ipv4::Delivery;
 
 /// A bit of [`Switches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,8 @@ pub(super) struct Own {
     pub syn_retries: Option<u8>,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Option<Duration>,
-    pub dscp: Option<u8>,
+    pub traffic_class: Option<u8>,
+    pub hop_limit: Option<u8>,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
@@ -130,10 +131,13 @@ impl Tcb {
                 self.rcv.limit = octets;
                 self.switches.set(Switch::FixedWindow, true);
             }
-            Setting::Dscp(value) => self.own_mut().dscp = Some(value),
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
+            // RFC 9293 3.9.1.9 (MUST-48, SHLD-21, SHLD-23): the user's to choose, at any time; it stays
+            // as it is while the user leaves it alone.
+            Setting::TrafficClass(octet) => self.own_mut().traffic_class = Some(octet),
+            Setting::HopLimit(hops) => self.own_mut().hop_limit = Some(hops),
             Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
@@ -190,11 +194,15 @@ impl Tcb {
         self.own.as_ref().and_then(|own| own.fin_wait_2).unwrap_or(config.fin_wait_2)
     }
 
-    /// What the IP headers of this connection say.
-    pub(crate) fn marks(&self, config: &Config) -> Marks {
-        let marks = config.marks();
-        let dscp = self.own.as_ref().and_then(|own| own.dscp);
-        Marks { dscp: dscp.unwrap_or(marks.dscp), ..marks }
+    /// How IP is asked to carry the connection's packets.
+    pub fn delivery(&self, config: &Config) -> Delivery {
+        let own = self.own.as_deref();
+        let (class, hops) =
+            (own.and_then(|own| own.traffic_class), own.and_then(|own| own.hop_limit));
+        Delivery {
+            traffic_class: class.unwrap_or(config.traffic_class),
+            hop_limit: hops.unwrap_or(config.hop_limit),
+        }
     }
 
     /// What a close does while data is unacknowledged.

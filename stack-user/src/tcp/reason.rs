@@ -48,6 +48,15 @@ pub enum Unreachable {
     ParameterProblem,
 }
 
+/// Something is wrong with a connection that goes on (RFC 9293, 3.9.1.8: ERROR_REPORT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// The network reports an error that may pass.
+    Unreachable(Unreachable),
+    /// What was sent has gone again several times, and nothing comes back.
+    Unanswered,
+}
+
 /// Whether an ICMP error may pass by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {

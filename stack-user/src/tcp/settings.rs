@@ -43,15 +43,16 @@ pub enum Setting {
     ReceiveBuffer(u32),
     /// The most octets that may be queued for sending.
     SendBuffer(u32),
-    /// The Differentiated Services field of what is sent from now on: six bits (RFC 2474; RFC 9293
-    /// 3.9.1.9: MUST-48, SHLD-21). It usually stays the same for a connection's life (3.9.2:
-    /// SHLD-23).
-    Dscp(u8),
     /// How often a SYN is sent again before the open fails (Linux's TCP_SYNCNT).
     SynRetries(u8),
     /// How long FIN-WAIT-2 lasts once the user has closed for good; `None` for what the configuration
     /// says (Linux's TCP_LINGER2).
     FinWait2(Option<Duration>),
+    /// The Differentiated Services field of the connection's packets, in the upper six bits of the
+    /// octet (RFC 2474); the lower two are ECN's, and zero. Changing it while data is out reorders it.
+    TrafficClass(u8),
+    /// The hops that the connection's packets may travel: the TTL.
+    HopLimit(u8),
     /// How the congestion window grows and falls.
     Congestion(Algorithm),
 }
@@ -150,6 +151,8 @@ impl Setting {
             | Self::QuickAck(_)
             | Self::AdoptUserTimeout(_)
             | Self::Congestion(_) => Ok(()),
+            Self::TrafficClass(octet) => check_traffic_class(octet),
+            Self::HopLimit(hops) => HOP_LIMIT.check(hops.into()),
             Self::KeepAlive(keepalive) => keepalive.map_or(Ok(()), |keepalive| keepalive.check()),
             Self::UserTimeout(time) => USER_TIMEOUT.check_some(time),
             Self::AdvertiseUserTimeout(time) => ADVERTISED.check_some(time),
@@ -163,7 +166,6 @@ impl Setting {
             Self::SendBuffer(octets) => {
                 SEND_BUFFER.up_to(config.max_send_buffer).check(octets.into())
             }
-            Self::Dscp(value) => DSCP.check(value.into()),
         };
         checked.map_err(SettingError::OutOfRange)
     }
@@ -179,6 +181,11 @@ impl KeepAlive {
         INTERVAL.check_time(self.interval)?;
         COUNT.check(self.count.into())
     }
+}
+
+/// Whether an octet is a Differentiated Services field, with the bits of ECN clear.
+pub(super) fn check_traffic_class(octet: u8) -> Result<(), OutOfRange> {
+    Bounds::new("ECN bits of the traffic class", 0, 0, "").check(u64::from(octet & 3))
 }
 
 /// The bounds of a value.
@@ -223,11 +230,12 @@ const INTERVAL: Bounds = Bounds::new("keepalive interval", 10, 32_767_000, "ms")
 const COUNT: Bounds = Bounds::new("keepalive count", 1, 127, "");
 /// Milliseconds in Linux's signed word: 24 days.
 pub(super) const USER_TIMEOUT: Bounds = Bounds::new("user timeout", 1, i32::MAX as u64, "ms");
-pub(super) const DSCP: Bounds = Bounds::new("Differentiated Services field", 0, 63, "");
 /// RFC 5482, section 3: 15 bits of minutes; zero says nothing.
 pub(super) const ADVERTISED: Bounds =
     Bounds::new("advertised user timeout", 1_000, 32_767 * 60_000, "ms");
 pub(super) const LINGER: Bounds = Bounds::new("linger time", 0, 65_535_000, "ms");
+/// RFC 9293 3.9.2 (MUST-49): whoever configures a connection says how far its packets may go.
+pub(super) const HOP_LIMIT: Bounds = Bounds::new("hop limit", 1, 255, "");
 /// Linux's bounds: the options of a segment must leave room for text.
 const MAX_SEGMENT: Bounds = Bounds::new("maximum segment", 88, 32_767, "octets");
 pub(super) const RECEIVE_BUFFER: Bounds =

@@ -1,6 +1,7 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
 use super::congestion::Algorithm;
+use super::deadline::Deadline;
 use super::own::Switch;
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
@@ -121,17 +122,17 @@ impl Tcb {
             return self.abort(env);
         }
         self.switches.set(Switch::Closed, true);
-        self.timers.user = linger.map_or(Instant::NEVER, |time| now + time);
-        self.timers.idle = Instant::NEVER;
+        self.timers.user = linger.map_or(Deadline::NEVER, |time| Deadline::after(time, now));
+        self.timers.idle = Deadline::NEVER;
         self.shutdown_write(env);
         match self.state() {
             // Nothing is left that anybody could wait for.
             State::FinWait2 => {
-                self.timers.user = Instant::NEVER;
-                self.timers.idle = now + self.fin_wait_2(env.config);
+                self.timers.user = Deadline::NEVER;
+                self.timers.idle = Deadline::after(self.fin_wait_2(env.config), now);
                 self.release_lingering(env.config);
             }
-            State::Closed => self.timers.user = Instant::NEVER,
+            State::Closed => self.timers.user = Deadline::NEVER,
             _ => {}
         }
     }
@@ -165,7 +166,7 @@ impl Tcb {
     /// The peer has acknowledged our FIN: a user that lingers waits for nothing more.
     pub(super) fn release_lingering(&mut self, config: &Config) {
         if self.is_orphan() && self.linger(config).is_some() {
-            self.timers.user = Instant::NEVER;
+            self.timers.user = Deadline::NEVER;
             self.events.released = Some(CloseReason::Closed);
         }
     }

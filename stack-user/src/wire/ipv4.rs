@@ -143,31 +143,45 @@ pub fn emit_header(
     protocol: u8,
     payload_len: usize,
 ) -> usize {
-    emit_marked(before, (src, dst), (protocol, payload_len), Marks::default())
+    emit_header_for(before, (src, dst, protocol), Delivery::default(), payload_len)
 }
 
-/// Writes a header into the last 20 bytes of `before`, what lies in front of the payload, and
-/// returns its length. The packet may not be fragmented, so its identification is zero (RFC 6864
-/// section 4.1). `addrs` are source and destination, `payload` its protocol and length.
+/// How the network is asked to carry a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The octet of the Differentiated Services field and of ECN (RFC 2474, RFC 3168).
+    pub traffic_class: u8,
+    /// The hops that it may travel: the TTL.
+    pub hop_limit: u8,
+}
+
+impl Default for Delivery {
+    /// Best effort, and the hops of RFC 1700: 64.
+    fn default() -> Self {
+        Self { traffic_class: 0, hop_limit: TTL }
+    }
+}
+
+/// As [`emit_header`], carried in a way of the caller's choice.
 ///
 /// # Panics
 ///
 /// If `before` is shorter than [`HEADER_LEN`].
 #[inline]
-pub fn emit_marked(
+pub fn emit_header_for(
     before: &mut [u8],
-    (src, dst): (&Addr, &Addr),
-    (protocol, payload_len): (u8, usize),
-    marks: Marks,
+    (src, dst, protocol): (&Addr, &Addr, u8),
+    delivery: Delivery,
+    payload_len: usize,
 ) -> usize {
     debug_assert!(payload_len <= MAX_PAYLOAD, "an IPv4 packet has at most 65535 bytes");
     let mut header = Header {
         version_ihl: 0x45,
-        tos: marks.dscp << 2,
+        tos: delivery.traffic_class,
         total_len: ((HEADER_LEN + payload_len) as u16).into(),
         ident: 0.into(),
         fragment: DONT_FRAGMENT.into(),
-        ttl: marks.ttl,
+        ttl: delivery.hop_limit,
         protocol,
         checksum: 0.into(),
         src: octets(src),

@@ -78,7 +78,7 @@ fn send(raw: &mut Raw, id: ConnId) {
 fn any_segment_carries_the_ttl_and_dscp_that_were_set() {
     let (mut raw, id) = Raw::listening(
         |listener| listener.accepts = crate::tables::listeners::Accepts::OnCall,
-        |config| (config.tcp.ttl, config.tcp.dscp) = (9, 10),
+        |config| (config.tcp.hop_limit, config.tcp.traffic_class) = (9, 10 << 2),
     );
     let hear = |raw: &mut Raw, says: &Says| {
         raw.shard.on_frames(&[&frame(says)], &mut |_, _| {}, raw.now);
@@ -91,15 +91,15 @@ fn any_segment_carries_the_ttl_and_dscp_that_were_set() {
     assert_eq!(marks(&mut raw), (9, 10 << 2));
     let ack = syn(1000).answer(&syn_ack);
     raw.shard
-        .with(conn, raw.now, |conn| conn.configure(Setting::Dscp(46)))
+        .with(conn, raw.now, |conn| conn.configure(Setting::TrafficClass(46 << 2)))
         .expect("it is open")
-        .expect("46 is a value");
+        .expect("the upper six bits are the user's");
     for _ in 0..2 {
         raw.pass(Duration::from_secs(1));
         hear(&mut raw, &Says { seq: ack.seq - 1, text: b"x", ..ack });
         assert_eq!(marks(&mut raw), (9, 46 << 2), "an acknowledgment");
     }
-    let refused = raw.shard.with(conn, raw.now, |conn| conn.configure(Setting::Dscp(64)));
+    let refused = raw.shard.with(conn, raw.now, |conn| conn.configure(Setting::TrafficClass(3)));
     assert!(refused.expect("it is open").is_err());
 }
 

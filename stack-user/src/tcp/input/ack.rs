@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::counters::Counter;
+use crate::tcp::deadline::Deadline;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -94,7 +95,10 @@ impl Tcb {
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
+        self.snd.wraps += u16::from(ack.0 < self.snd.una.0);
         self.snd.una = ack;
+        // It stays near, or after two gibibytes it would seem to lie ahead.
+        self.snd.short = self.snd.short.max(ack);
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();
@@ -111,11 +115,11 @@ impl Tcb {
         self.rtt.on_answer();
         self.time_round_trip(segment, &report.timing, now);
         self.timers.retransmit = if self.flight.is_empty() {
-            Instant::NEVER
+            Deadline::NEVER
         } else if self.is_renege_suspected(env) {
-            now + self.renege_grace()
+            Deadline::after(self.renege_grace(), now)
         } else {
-            now + self.rtt.timeout()
+            Deadline::after(self.rtt.timeout(), now)
         };
     }
 
@@ -151,12 +155,12 @@ impl Tcb {
         if self.snd.wnd > 0 {
             self.rtt.on_window_opened();
             self.on_progress();
-            self.timers.retransmit = Instant::NEVER;
+            self.timers.retransmit = Deadline::NEVER;
             return;
         }
         self.rtt.on_answer();
-        if self.timers.retransmit == Instant::NEVER && self.has_unsent() {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() && self.has_unsent() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -170,7 +174,7 @@ impl Tcb {
                 self.enter(State::FinWait2, Cause::Ack, env);
                 // A user that still reads may do so for as long as the peer sends.
                 if self.is_orphan() {
-                    self.timers.idle = now + self.fin_wait_2(env.config);
+                    self.timers.idle = Deadline::after(self.fin_wait_2(env.config), now);
                     self.release_lingering(env.config);
                 }
             }

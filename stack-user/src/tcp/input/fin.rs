@@ -1,8 +1,8 @@
 //! Eighth: the FIN bit (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use crate::tcp::tcb::{Ack, Fin};
 use crate::tcp::{Cause, Env, Segment, State, Tcb};
-use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
 impl Tcb {
@@ -17,7 +17,7 @@ impl Tcb {
             return;
         }
         self.rcv.fin = Some(self.rcv.nxt);
-        self.rcv.nxt += 1;
+        self.rcv.advance(1);
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
         self.events.fin = true;
@@ -31,7 +31,7 @@ impl Tcb {
             // CM-1.c: both closed at once.
             State::FinWait1 => self.enter(State::Closing, Cause::Fin, env),
             State::FinWait2 => {
-                self.timers.idle = Instant::NEVER;
+                self.timers.idle = Deadline::NEVER;
                 self.enter(State::TimeWait, Cause::Fin, env);
             }
             _ => {}

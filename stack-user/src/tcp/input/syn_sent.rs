@@ -1,6 +1,7 @@
 //! SYN-SENT (RFC 9293, section 3.10.7.3).
 
 use super::Accepted;
+use crate::tcp::deadline::Deadline;
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
@@ -63,7 +64,7 @@ impl Tcb {
             // 7).
             self.owed.ack = Ack::Now;
         }
-        self.timers.retransmit = Instant::NEVER;
+        self.timers.retransmit = Deadline::NEVER;
         self.ack_at = stamp_clock(now);
         self.delivered = 1;
         self.time_handshake(segment, now);

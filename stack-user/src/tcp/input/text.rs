@@ -1,5 +1,6 @@
 //! Seventh: the segment text (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use core::ops::Range;
 
 use crate::counters::Counter;
@@ -97,11 +98,11 @@ impl Tcb {
     /// RCV.NXT moves over the text and over what reassembly has behind it.
     fn advance(&mut self, text: &Range<usize>, env: &mut Env<'_>) -> Chain {
         self.forget_mark();
-        self.rcv.nxt += text.len() as u32;
+        self.rcv.advance(text.len() as u32);
         let mut follows = Chain::default();
         if !self.rcv.early.is_empty() {
             follows = self.rcv.early.take_from(env.pool, self.rcv.nxt);
-            self.rcv.nxt += follows.len() as u32;
+            self.rcv.advance(follows.len() as u32);
         }
         env.counters.add(Counter::DataBytesIn, (text.len() + follows.len()) as u64);
         follows
@@ -126,7 +127,7 @@ impl Tcb {
             self.owed.ack = Ack::Now;
         } else if self.owed.ack == Ack::None {
             self.owed.ack = Ack::Delayed;
-            self.timers.delayed_ack = now + env.config.delayed_ack;
+            self.timers.delayed_ack = Deadline::after(env.config.delayed_ack, now);
         }
     }
 

@@ -43,6 +43,8 @@ fn syn_sent_soft_error_is_told_when_the_open_times_out() {
         let mut bench = Bench::opening();
         bench.sent();
         icmp(&mut bench, error, ISS);
+        // RFC 9293 3.9.1.8 (MUST-47): the user is told of it when it comes.
+        assert_eq!(bench.tcb.poll_event().trouble, Some(Trouble::Unreachable(what)));
         assert_eq!((bench.tcb.state(), bench.tcb.soft_error()), (State::SynSent, Some(what)));
         bench.run_out();
         assert_eq!(bench.ended(), Some(CloseReason::Unreachable(what)));
