@@ -7,8 +7,8 @@ fn window_of(bench: &mut Bench, window: u16, ack: u32) {
     bench.arrive(Segment { window, ..segment(seq, ack, ACK, &[]) });
 }
 
-// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16): the usable window becomes negative. Nothing new goes
-// out, and what lies within the window goes again as ever.
+// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16, MAY-7): the usable window becomes
+// negative. Nothing new goes out, and what lies within the window goes again as ever.
 #[test]
 fn established_window_that_shrinks_below_the_flight_holds_new_text_alone() {
     let mut bench = Bench::open();
@@ -87,6 +87,7 @@ fn established_large_window_is_no_negative_number() {
     assert_eq!(bench.sent().iter().filter(|sent| !sent.text.is_empty()).count(), 5);
 }
 
+// RFC 9293 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): what was pushed piece by piece leaves in full
 // segments.
 #[test]
 fn established_many_small_sends_are_joined_to_full_segments() {
