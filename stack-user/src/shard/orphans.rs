@@ -35,6 +35,7 @@ impl Core {
             conn.stuck = 0;
             self.orphans.stale += 1;
         }
+        // CM-5.h.
         if !conn.is_orphan && conn.tcb.is_orphan() {
             conn.is_orphan = true;
             self.orphans.count += 1;

@@ -33,7 +33,8 @@ pub struct Config {
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
-    /// Whether new connections probe an idle peer (RFC 9293, 3.8.4).
+    /// Whether new connections probe an idle peer.
+    // RFC 9293 3.8.4 (MUST-25): off unless it is asked for. CM-8.b.
     pub keepalive: bool,
     /// How a connection that was not told otherwise probes an idle peer.
     pub keepalive_times: KeepAlive,
@@ -85,8 +86,10 @@ impl Default for Config {
             max_receive_window: 6 << 20,
             max_send_buffer: 4 << 20,
             delayed_ack: Duration::from_millis(40),
+            // CM-2.c, CM-2.e: 247 s in all, unless the operator says otherwise.
             syn_retries: 7,
             syn_ack_retries: 5,
+            // RFC 9293 3.8.3 (SHLD-11): R2; at the least timeout it is 924 s.
             retries: 15,
             orphan_retries: 8,
             fin_wait_2: Duration::from_secs(60),

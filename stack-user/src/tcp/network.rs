@@ -12,7 +12,7 @@ use crate::wire::icmp;
 impl Tcb {
     /// An ICMP error about a segment of this connection that began at `seq`.
     pub fn on_icmp(&mut self, error: icmp::Error, seq: SeqNum, env: &mut Env<'_>) {
-        // RFC 5927 4.1: what is not out cannot have caused an error.
+        // CM-7.i. RFC 5927 4.1: what is not out cannot have caused an error.
         if !self.is_in_flight(seq) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }

@@ -244,7 +244,8 @@ impl Tcb {
                 return Some(plan);
             }
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
-            // 3.8.6.1).
+            // 3.8.6.1). The same timer lets go what a cork or the window's crumbs hold back: no text
+            // waits for ever (RFC 9293 3.9.1.2: MUST-60).
             if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
                 self.timers.retransmit = now + self.rtt.timeout();
             }
@@ -269,6 +270,7 @@ impl Tcb {
         if self.window_left() == 0 {
             return None;
         }
+        // RFC 9293 3.8.6 (MUST-34, SHLD-15): a window that shrank below what is out leaves nothing.
         let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);
@@ -296,7 +298,9 @@ impl Tcb {
         !goes_on || self.window_left() == 1
     }
 
-    /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
+    /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4): full segments
+    /// where that can be, made of as many sends as there are.
+    // RFC 9293 3.8.6.2.1 (MUST-38) and 3.9.1.2 (SHLD-27, SHLD-28).
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         let is_full = text == most;
         let is_last = text == unsent;
@@ -339,7 +343,7 @@ impl Tcb {
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
-        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
+        // CM-9.c. RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
         // it is repeated. A sender that never pauses says it once in half a window, as on Linux.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
@@ -415,7 +419,8 @@ impl Tcb {
         self.rcv.limit.saturating_sub(self.rcv.unread.len() as u32)
     }
 
-    /// The least step by which the window opens (RFC 9293, 3.8.6.2.2).
+    /// The least step by which the window opens.
+    // RFC 9293 3.8.6.2.2 (MUST-39).
     pub(super) fn window_step(&self) -> u32 {
         (self.rcv.limit / 2).min(u32::from(self.rcv.full))
     }

@@ -168,7 +168,7 @@ impl Tcb {
         }
         let remote = own.and_then(|own| own.remote_timeout);
         match remote.filter(|_| self.switches.has(Switch::AdoptTimeout)) {
-            // RFC 5482 3.1: USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
+            // CM-4.g. RFC 5482 3.1: USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
             Some(remote) => {
                 let advertised = self.advertised_timeout(config).unwrap_or_default();
                 Some(remote.max(advertised).clamp(LOWER_LIMIT, UPPER_LIMIT))

@@ -198,6 +198,7 @@ pub(super) enum Ack {
 
 /// The budget of challenge ACKs: per connection, so that no other connection can be observed through
 /// it (CVE-2016-5696).
+// CM-7.d.
 #[derive(Debug, Default)]
 pub(super) struct Challenge {
     pub second: u32,

@@ -114,7 +114,7 @@ impl Tcb {
         config: &Config,
     ) -> bool {
         let is_retransmission = self.state().is_synchronized() && !is_window_closed;
-        // RFC 9293 3.8.3 (MUST-20, MUST-21): R2, which the user may set.
+        // RFC 9293 3.8.3 (MUST-20, MUST-21): R2, which the user may set. CM-8.d.
         if let Some(limit) = limit {
             let is_first = is_retransmission && self.rtt.unanswered() == 0;
             if silence >= limit && !is_first {
@@ -129,7 +129,7 @@ impl Tcb {
             _ if self.is_orphan() => config.orphan_retries,
             _ => config.retries,
         };
-        // A peer that answers probes with its window closed holds a connection that somebody still
+        // CM-8.c. A peer that answers probes with its window closed holds a connection that somebody still
         // wants (RFC 9293 3.8.6.1: MUST-37), but no orphan.
         let is_tired = self.is_orphan() && self.rtt.is_at_maximum();
         self.rtt.unanswered() >= retries || is_tired
@@ -137,6 +137,7 @@ impl Tcb {
 
     /// The peer is held to be gone. Where our FIN was not acknowledged it is told, in case that only
     /// its answers were lost; the user timeout ends in silence (RFC 9293, 3.10.8).
+    // CM-5.a, CM-11.b.
     fn give_up(&mut self, is_silent: bool, env: &mut Env<'_>) {
         let has_closed = self.snd.fin == Fin::Queued;
         if self.is_orphan() {
@@ -190,6 +191,7 @@ impl Tcb {
     /// FIN-WAIT-2 of an orphan has lasted long enough, or the peer is idle.
     fn on_idle_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         if self.is_orphan() {
+            // CM-5.b.
             self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
             return;
         }

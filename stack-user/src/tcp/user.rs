@@ -50,6 +50,7 @@ impl Tcb {
 
     /// SEND with the urgent flag (RFC 9293, 3.8.5): as [`Tcb::send`], and all that was taken, with
     /// all before it, becomes urgent.
+    // RFC 9293 3.8.5 (MUST-30). CM-9.b.
     pub fn send_urgent(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
         let taken = self.send(data, env);
         if taken > 0 {
@@ -109,14 +110,17 @@ impl Tcb {
         }
         let linger = self.linger(env.config);
         if linger == Some(Duration::ZERO) {
+            // CM-5.e, CM-5.g.
             env.counters.count(Counter::AbortsOnLinger);
             return self.abort(env);
         }
         if self.has_unread() {
+            // RFC 9293 3.6.1 (SHLD-3), RFC 2525 2.17. CM-5.f.
             env.counters.count(Counter::AbortsOnClose);
             return self.abort(env);
         }
         self.switches.set(Switch::Closed, true);
+        // CM-5.c, CM-5.d: in background, and the user waits for a time at most.
         self.timers.user = linger.map_or(Instant::NEVER, |time| now + time);
         self.timers.idle = Instant::NEVER;
         self.shutdown_write(env);
@@ -184,6 +188,7 @@ impl Tcb {
     }
 
     /// ABORT: drops what is queued and owes a RST (RFC 9293, 3.10.5).
+    // CM-5.g.
     pub fn abort(&mut self, env: &mut Env<'_>) {
         self.abort_with(CloseReason::Aborted, env);
     }

@@ -110,6 +110,8 @@ fn last_ack_vanished_peer_times_out() {
     path.assert_clean();
 }
 
+// RFC 9293 3.6 (MUST-12): a reset is no end in order, and is told as what it is.
+// CM-5.g
 #[test]
 fn established_abort_resets_the_peer() {
     let mut plans = plans(100_000, 100_000);

@@ -28,7 +28,7 @@ impl Tcb {
             self.on_handshake_done(segment, env, now);
             return Step::Continue;
         }
-        // RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
+        // CM-7.c, CM-7.h. RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
         let is_old = segment.ack.is_before(self.snd.una - self.snd.max_wnd);
         if is_old || segment.ack.is_after(self.snd.nxt) {
             self.owe_challenge(env, now);
@@ -134,7 +134,8 @@ impl Tcb {
         now: Instant,
     ) -> bool {
         if self.snd.wnd == 0 || (old_window == 0 && self.flight.is_empty()) {
-            // RFC 9293 3.8.6.1 (MUST-37): a peer that answers probes stays connected.
+            // RFC 9293 3.8.6.1 (MUST-37) and 3.8.6 (MUST-35, SHLD-17): a peer that answers probes stays
+            // connected, also where the window closed over what is out.
             self.on_probe_answered(now);
         }
         let is_duplicate =

@@ -17,6 +17,7 @@ impl Tcb {
             return Step::Continue;
         }
         env.counters.count(Counter::ResetsIn);
+        // CM-7.b. RFC 5961 3.2.
         if segment.seq == self.rcv.nxt {
             let reason = match self.state().is_synchronized() {
                 true => CloseReason::Reset,

@@ -18,6 +18,7 @@ impl Tcb {
         let is_acceptable =
             has_ack && segment.ack.is_after(self.snd.una) && !segment.ack.is_after(self.snd.nxt);
         if has_ack && !is_acceptable {
+            // CM-2.g, CM-7.f. RFC 9293 3.5.1, figures 8 and 9.
             return Accepted { is_refused: !segment.has(Flags::RST), ..Accepted::default() };
         }
         // Second: the RST bit. RFC 5961 3.2: only one that acknowledges our SYN counts.

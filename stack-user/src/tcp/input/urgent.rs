@@ -8,7 +8,7 @@ impl Tcb {
         if !segment.has(Flags::URG) || !self.state().is_receiving() {
             return;
         }
-        // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
+        // CM-9.a. RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
         let up = segment.seq + u32::from(segment.urgent);
         self.forget_mark();
         let old = self.own.as_ref().and_then(|own| own.rcv_up);

@@ -29,6 +29,7 @@ fn syn_sent_hard_error_ends_the_open_and_says_what() {
 }
 
 // RFC 9293 3.9.2.2 (MUST-56, SHLD-25): soft errors end nothing, and explain the end.
+// CM-7.i
 #[test]
 fn syn_sent_soft_error_is_told_when_the_open_times_out() {
     let soft = [
@@ -69,6 +70,7 @@ fn established_errors_end_nothing_and_are_forgotten_with_progress() {
 }
 
 // RFC 5927 4.1: what it quotes must be out.
+// CM-7.i
 #[test]
 fn any_state_error_about_what_is_not_out_is_ignored() {
     let mut bench = Bench::opening();

@@ -14,6 +14,7 @@ fn texts(bench: &mut Bench) -> Vec<usize> {
 
 // RFC 9293 3.9.1 (MUST-60, MUST-61, SHLD-27, SHLD-28): the last segment of what is buffered, the
 // segments as large as they may be, and nothing is kept back for good.
+// CM-9.c
 #[test]
 fn established_last_segment_of_each_send_carries_psh() {
     let mut bench = Bench::open();

@@ -65,6 +65,7 @@ fn established_user_timeout_ends_a_window_that_stays_closed() {
 }
 
 // RFC 9293 3.8.6.1 (MUST-36, MUST-37): without one, probes go on as long as the peer answers.
+// CM-8.c
 #[test]
 fn established_closed_window_is_probed_for_as_long_as_the_peer_answers() {
     let mut bench = Bench::open();
@@ -117,7 +118,7 @@ fn any_state_third_timeout_in_a_row_is_told() {
             })
             .collect();
         assert_eq!(told, [None, None, Some(Trouble::Unanswered), None, None]);
-        assert_eq!(bench.run_out().0.is_empty(), false);
+        assert!(!bench.run_out().0.is_empty());
     }
 }
 
