@@ -71,6 +71,7 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) {
+        // (CM-4.c): SACK blocks received.
         let recovery = self.recovery.get_or_insert_default();
         let highest = blocks.iter().fold(self.snd.una, |high, block| high.max(block.1));
         let records = &mut env.pool.records;
@@ -130,6 +131,7 @@ impl Tcb {
 
     /// Remembers a duplicate that arrived, for the next acknowledgment to report (RFC 2883).
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
+        // (CM-4.d): D-SACK sent.
         let left = left.max(self.rcv.irs + 1);
         if self.snd.sack && left.is_before(right) {
             env.counters.count(Counter::DsacksOut);
@@ -145,6 +147,7 @@ impl Tcb {
         if !self.snd.sack || (self.rcv.early.is_empty() && left == right) {
             return (sack, 0);
         }
+        // (CM-4.c): SACK blocks sent, (CM-4.d): a duplicate before them.
         if left != right {
             sack.push(left.0, right.0);
         }

@@ -89,6 +89,8 @@ pub(super) struct SendSpace {
     pub syn_retries: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
+    /// How often UNA went past zero.
+    pub wraps: u16,
     /// The user closed before the handshake was over.
     pub closes_when_open: bool,
     /// SACK was negotiated.
@@ -125,6 +127,8 @@ pub(super) struct ReceiveSpace {
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
     pub early: Early,
+    /// How often NXT went past zero.
+    pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, in milliseconds.
@@ -142,6 +146,14 @@ pub(super) struct ReceiveSpace {
     pub full: u16,
     /// Acknowledgments that still go out at once, while the peer's window opens.
     pub quick: u8,
+}
+
+impl ReceiveSpace {
+    /// RCV.NXT moves over `octets`.
+    pub fn advance(&mut self, octets: u32) {
+        self.wraps += u16::from(self.nxt.0.checked_add(octets).is_none());
+        self.nxt += octets;
+    }
 }
 
 /// The timestamps option (RFC 7323, section 4).
@@ -270,6 +282,8 @@ impl Tcb {
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
+        // The SYN-ACK acknowledged the SYN.
+        tcb.rcv.acked = tcb.rcv.nxt;
         tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
         tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
@@ -333,7 +347,6 @@ impl Tcb {
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
-        self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
         self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.

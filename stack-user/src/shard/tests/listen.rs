@@ -368,3 +368,16 @@ fn listen_settings_show_in_the_syn_ack() {
     let syn_ack = raw.answer(syn(1000));
     assert_eq!((syn_ack.options.mss, syn_ack.window), (Some(1000), 8_000));
 }
+
+// The table of next hops is bounded: what finds no room there cannot be reached.
+#[test]
+fn syn_sent_full_table_of_next_hops_is_counted() {
+    let mut raw = Raw::new(|config| config.limits.neighbours = 1);
+    for host in [2, 3] {
+        let to = Command::Connect { remote: addr(host), remote_port: 7, service: 0 };
+        raw.shard.on_command(to, raw.now);
+        raw.sent();
+    }
+    assert_eq!((raw.count(Counter::NeighboursFull), raw.shard.flows()), (1, 1));
+    assert_eq!(raw.told(), ["0: Unreachable(NextHop)"]);
+}

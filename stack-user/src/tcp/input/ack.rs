@@ -92,7 +92,10 @@ impl Tcb {
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
+        self.snd.wraps += u16::from(ack.0 < self.snd.una.0);
         self.snd.una = ack;
+        // It stays near, or after two gibibytes it would seem to lie ahead.
+        self.snd.short = self.snd.short.max(ack);
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();

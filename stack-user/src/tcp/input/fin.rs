@@ -16,7 +16,7 @@ impl Tcb {
             return;
         }
         self.rcv.fin = Some(self.rcv.nxt);
-        self.rcv.nxt += 1;
+        self.rcv.advance(1);
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
         self.events.fin = true;

@@ -95,11 +95,11 @@ impl Tcb {
     /// RCV.NXT moves over the text and over what reassembly has behind it.
     fn advance(&mut self, text: &Range<usize>, env: &mut Env<'_>) -> Chain {
         self.forget_mark();
-        self.rcv.nxt += text.len() as u32;
+        self.rcv.advance(text.len() as u32);
         let mut follows = Chain::default();
         if !self.rcv.early.is_empty() {
             follows = self.rcv.early.take_from(env.pool, self.rcv.nxt);
-            self.rcv.nxt += follows.len() as u32;
+            self.rcv.advance(follows.len() as u32);
         }
         env.counters.add(Counter::DataBytesIn, (text.len() + follows.len()) as u64);
         follows

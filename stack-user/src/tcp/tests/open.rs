@@ -168,6 +168,21 @@ fn syn_received_text_on_the_third_segment_is_taken() {
     assert_eq!(bench.got, b"hello");
 }
 
+// RFC 7323 4.3: the SYN-ACK acknowledged the SYN, so the first text already moves TS.Recent.
+#[test]
+fn syn_received_first_text_moves_ts_recent() {
+    let half = half_open();
+    let mut bench =
+        Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
+    let stamped = |value, segment: Segment<'static>| {
+        let timestamps = Some(Timestamps { value, echo: 0 });
+        Segment { options: Options { timestamps, ..Options::NONE }, ..segment }
+    };
+    bench.arrive(stamped(600, segment(IRS + 1, ISS + 1, ACK, b"hello")));
+    bench.arrive(stamped(550, segment(IRS + 6, ISS + 1, ACK, b"old")));
+    assert_eq!(bench.got, b"hello");
+}
+
 // RFC 9293 3.7.1 (MUST-15): 536 without the option.
 #[test]
 fn syn_received_peer_without_mss_option_gets_536_octets() {
