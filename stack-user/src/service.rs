@@ -73,8 +73,8 @@ pub trait Connection {
     fn send(&mut self, data: &[u8]) -> usize;
 
     /// As [`Connection::send`]; the last byte that was taken is the end of urgent data (RFC 9293,
-    /// 3.8.5).
-    // RFC 9293 3.8.5 (SHLD-13): new protocols should do without; no service of ours uses it.
+    /// 3.8.5). New protocols should do without (RFC 6093;
+    /// RFC 9293 3.8.5: SHLD-13).
     fn send_urgent(&mut self, data: &[u8]) -> usize;
 
     /// Bytes that [`Connection::send`] would take now.

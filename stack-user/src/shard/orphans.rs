@@ -35,10 +35,10 @@ impl Core {
             conn.stuck = 0;
             self.orphans.stale += 1;
         }
-        // CM-5.h.
         if !conn.is_orphan && conn.tcb.is_orphan() {
             conn.is_orphan = true;
             self.orphans.count += 1;
+            // CM-5.h.
             return self.orphans.count > self.config.limits.orphans;
         }
         self.compact_stuck();

@@ -82,7 +82,7 @@ impl Shard {
             self.settle(index, now);
         } else {
             self.core.note_changed(index, now);
-            self.core.arm(index);
+            self.core.arm(index, now);
         }
     }
 }

@@ -19,22 +19,23 @@ pub struct Config {
     pub max_send_buffer: u32,
     /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms).
     pub delayed_ack: Duration,
-    /// How often a SYN is sent again before the open fails.
+    /// How often a SYN is sent again before the open fails (RFC 9293 3.8.3: MUST-23, CM-2.c,
+    /// CM-2.e).
     pub syn_retries: u8,
-    /// How often a SYN-ACK is sent again before the half-open entry goes.
+    /// How often a SYN-ACK is sent again before the half-open entry goes (CM-2.d, CM-2.e).
     pub syn_ack_retries: u8,
-    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
+    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3
+    /// (SHLD-11).
     pub retries: u8,
     /// As `retries`, once the user has closed for good and nobody waits for the outcome.
     pub orphan_retries: u8,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Duration,
-    /// 2MSL: how long TIME-WAIT lasts.
+    /// 2MSL: how long TIME-WAIT lasts (CM-6.a).
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
-    /// Whether new connections probe an idle peer.
-    // RFC 9293 3.8.4 (MUST-25): off unless it is asked for. CM-8.b.
+    /// Whether new connections probe an idle peer (RFC 9293, 3.8.4).
     pub keepalive: bool,
     /// How a connection that was not told otherwise probes an idle peer.
     pub keepalive_times: KeepAlive,
@@ -86,15 +87,14 @@ impl Default for Config {
             max_receive_window: 6 << 20,
             max_send_buffer: 4 << 20,
             delayed_ack: Duration::from_millis(40),
-            // CM-2.c, CM-2.e: 247 s in all, unless the operator says otherwise.
             syn_retries: 7,
             syn_ack_retries: 5,
-            // RFC 9293 3.8.3 (SHLD-11): R2; at the least timeout it is 924 s.
             retries: 15,
             orphan_retries: 8,
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            // RFC 9293 3.8.4 (MUST-25), CM-8.b.
             keepalive: false,
             keepalive_times: KeepAlive::default(),
             user_timeout: None,

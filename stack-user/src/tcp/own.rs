@@ -162,13 +162,14 @@ impl Tcb {
 
     /// How long the peer may be silent while something is due from it.
     pub(super) fn user_timeout(&self, config: &Config) -> Option<Duration> {
+        // CM-8.d: the user's, the peer's where it is adopted, or the configuration's.
         let own = self.own.as_deref();
         if let Some(set) = own.and_then(|own| own.user_timeout) {
             return set;
         }
         let remote = own.and_then(|own| own.remote_timeout);
         match remote.filter(|_| self.switches.has(Switch::AdoptTimeout)) {
-            // CM-4.g. RFC 5482 3.1: USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
+            // RFC 5482 3.1: USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT)).
             Some(remote) => {
                 let advertised = self.advertised_timeout(config).unwrap_or_default();
                 Some(remote.max(advertised).clamp(LOWER_LIMIT, UPPER_LIMIT))
@@ -211,6 +212,7 @@ impl Tcb {
 
     /// The peer told its user timeout; `value` is the option's field. Zero says nothing.
     pub(super) fn on_peer_timeout(&mut self, value: u16) {
+        // CM-4.g.
         // RFC 5482 3.1: it is followed only where the user allowed it.
         if self.switches.has(Switch::AdoptTimeout) && value & !MINUTES != 0 {
             self.own_mut().remote_timeout = Some(from_wire(value));

@@ -2,8 +2,7 @@
 
 use crate::wire::icmp::Error;
 
-/// Why a connection ended, as its user is told.
-// RFC 9293 3.6 (MUST-12): whether the peer closed in order or not. CM-2.f.
+/// Why a connection ended, as its user is told (RFC 9293 3.6: MUST-12, CM-2.f).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// Both sides sent FIN and both were acknowledged.
@@ -21,8 +20,8 @@ pub enum CloseReason {
     Unreachable(Unreachable),
     /// A table or a pool of ours was full.
     NoResources,
-    /// The time to linger passed before the peer had acknowledged everything; the connection goes on
-    /// in background.
+    /// The time to linger passed before the peer had acknowledged everything; the connection goes
+    /// on in background.
     Lingering,
 }
 
@@ -72,7 +71,7 @@ impl Unreachable {
     pub fn of(error: Error) -> Option<(Self, Severity)> {
         use Severity::{Hard, Soft};
         Some(match error {
-            // CM-7.i. RFC 9293 3.9.2.2: codes 0, 1 and 5 are soft, 2 and 3 hard. It leaves open those of
+            // RFC 9293 3.9.2.2: codes 0, 1 and 5 are soft, 2 and 3 hard. It leaves open those of
             // RFC 1122: as on Linux, what depends on the type of service may pass.
             Error::DestinationUnreachable { code } => match code {
                 0 | 11 => (Self::Network, Soft),

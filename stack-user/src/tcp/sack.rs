@@ -130,6 +130,7 @@ impl Tcb {
     }
 
     /// Remembers a duplicate that arrived, for the next acknowledgment to report (RFC 2883).
+    // CM-4.d.
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
         // (CM-4.d): D-SACK sent.
         let left = left.max(self.rcv.irs + 1);
@@ -141,6 +142,7 @@ impl Tcb {
 
     /// The SACK blocks owed and the octets of their option: a duplicate first (RFC 2883, section 4),
     /// then what is held out of order (RFC 2018, section 3).
+    // CM-4.c.
     pub(super) fn sack_blocks(&self) -> (SackBlocks, usize) {
         let mut sack = SackBlocks::NONE;
         let (left, right) = self.rcv.duplicate;

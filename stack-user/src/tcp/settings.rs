@@ -57,8 +57,7 @@ pub enum Setting {
     Congestion(Algorithm),
 }
 
-/// How an idle peer is probed.
-// RFC 9293 3.8.4 (MUST-27): every time of it is the user's to set. CM-8.a.
+/// How an idle peer is probed (RFC 9293 3.8.4: MUST-27, MAY-5, CM-8.a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// Nothing arrived for that long: the first probe goes out.

@@ -22,7 +22,7 @@ fn serving(bite: usize) -> Raw {
 }
 
 // RFC 9293 3.6.1 (SHLD-3): what it leaves of a segment in its hands is unread data too.
-// CM-5.f
+// CM-5.e
 #[test]
 fn established_close_that_leaves_a_part_of_the_text_is_a_reset() {
     let mut raw = serving(3);

@@ -7,7 +7,7 @@ use crate::counters::Counter;
 use crate::service::{Connection, Service};
 use crate::shard::{Command, FRAME_LEN, LocalAddr, Request, Shard, ShardConfig};
 use crate::tables::listeners::{Listener, ListenerId};
-use crate::tcp::{CloseReason, HEADROOM, State};
+use crate::tcp::{CloseReason, HEADROOM, State, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Packet, Timestamps};
 use crate::wire::{Addr, MacAddr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
@@ -81,6 +81,10 @@ impl Service for Watch {
 
     fn on_peer_fin(&mut self, conn: &mut dyn Connection) {
         self.note(*conn.user(), "fin");
+    }
+
+    fn on_trouble(&mut self, conn: &mut dyn Connection, _trouble: Trouble) {
+        self.note(conn.tuple().remote_port.into(), "trouble");
     }
 
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
@@ -226,6 +230,11 @@ impl Raw {
 
     /// Everything that is sent now.
     pub(super) fn sent(&mut self) -> Vec<Hears> {
+        self.frames().iter().map(|frame| parsed(frame)).collect()
+    }
+
+    /// As [`Raw::sent`], whole frames.
+    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
         self.shard.drain(&mut wire, self.now);
         while let Some(Request::Resolve(addr)) = self.shard.poll_request() {
@@ -234,7 +243,7 @@ impl Raw {
             self.shard.drain(&mut wire, self.now);
         }
         assert!(!self.shard.has_work(), "everything is sent");
-        wire.0.iter().map(|frame| parsed(frame)).collect()
+        wire.0
     }
 
     /// What services were told since the last time.

@@ -12,6 +12,7 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Step {
+        // CM-7.a.
         if !segment.has(Flags::SYN) {
             return Step::Continue;
         }
@@ -19,7 +20,6 @@ impl Tcb {
             // The peer of a simultaneous open repeats its SYN: our SYN-ACK was lost.
             self.owed.syn = true;
         } else {
-            // CM-7.a, CM-7.f. RFC 5961 4.2: a peer that began anew answers with the right RST.
             self.owe_challenge(env, now);
         }
         Step::Drop

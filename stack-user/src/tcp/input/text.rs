@@ -1,5 +1,6 @@
 //! Seventh: the segment text (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use core::ops::Range;
 
 use crate::counters::Counter;
@@ -23,6 +24,7 @@ impl Tcb {
         if segment.text.is_empty() {
             return nothing;
         }
+        // CM-1.g: half-closed, we still read.
         if !self.state().is_receiving() {
             // After the peer's FIN there is no text: it is acknowledged, not taken.
             self.owe_extra_ack();
@@ -38,6 +40,7 @@ impl Tcb {
             self.owe_extra_ack();
             return nothing;
         }
+        // RFC 9293 3.10.7.4 (SHLD-31, MAY-13): kept, and acknowledged at once.
         if segment.seq.is_after(self.rcv.nxt) {
             self.keep_early(segment, window, env);
             return nothing;
@@ -105,9 +108,9 @@ impl Tcb {
         follows
     }
 
-    /// RFC 9293 3.8.6.3 (MUST-58, MUST-59): every second full-sized segment at the latest, at once
-    /// while a gap is open or was just filled, and at once at the start, where the peer's window
-    /// opens with each acknowledgment.
+    /// RFC 9293 3.8.6.3 (MUST-58, MUST-59, SHLD-18, SHLD-19): every second full-sized segment at
+    /// the latest, at once while a gap is open or was just filled, and at once at the start, where
+    /// the peer's window opens with each acknowledgment.
     fn owe_ack_of_text(
         &mut self,
         text: &Range<usize>,
@@ -124,7 +127,7 @@ impl Tcb {
             self.owed.ack = Ack::Now;
         } else if self.owed.ack == Ack::None {
             self.owed.ack = Ack::Delayed;
-            self.timers.delayed_ack = now + env.config.delayed_ack;
+            self.timers.delayed_ack = Deadline::after(env.config.delayed_ack, now);
         }
     }
 

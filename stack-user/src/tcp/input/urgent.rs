@@ -5,10 +5,11 @@ use crate::wire::tcp::Flags;
 
 impl Tcb {
     pub(super) fn check_urgent(&mut self, segment: &Segment<'_>) {
+        // RFC 9293 3.8.5 (MUST-30), CM-9.a.
         if !segment.has(Flags::URG) || !self.state().is_receiving() {
             return;
         }
-        // CM-9.a. RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
+        // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
         let up = segment.seq + u32::from(segment.urgent);
         self.forget_mark();
         let old = self.own.as_ref().and_then(|own| own.rcv_up);

@@ -51,7 +51,6 @@ fn closed_setting_is_refused() {
 }
 
 // RFC 9293 3.8.6.3 (MUST-40): less than half a second, whatever is asked for.
-// CM-2.e
 #[test]
 fn default_configuration_is_possible_and_impossible_ones_are_named() {
     let good = Config::default();
