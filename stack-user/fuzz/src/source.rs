@@ -1,5 +1,10 @@
 //! Bytes of the fuzzer as numbers and choices. When they are spent everything is zero.
 
+use std::sync::LazyLock;
+
+/// Whether everything is printed: `SLUICE_TRACE=1`.
+pub static IS_TRACED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SLUICE_TRACE").is_some());
+
 /// What is left of the fuzzer's bytes.
 pub struct Source<'a>(&'a [u8]);
 

@@ -11,7 +11,7 @@ use sluice::wire::tcp::{Flags, Options, Packet, SackBlocks, Timestamps};
 use sluice::wire::{Addr, FourTuple, tcp};
 
 use super::settings;
-use super::source::Source;
+use super::source::{IS_TRACED, Source};
 
 pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
@@ -243,6 +243,11 @@ impl World {
     fn arrive(&mut self, segment: &Segment<'_>) {
         let was = self.tcb.state();
         let now = self.now;
+        if *IS_TRACED {
+            let Segment { seq, ack, flags, window, options, text, .. } = segment;
+            let len = text.len();
+            eprintln!("{now:?} {was:?} <- {seq:?} {ack:?} {flags:?} {window} {len} {options:?}");
+        }
         let accepted = self.env(|tcb, env| tcb.on_segment(segment, env, now));
         self.note_window(segment, was);
         self.deliver(&segment.text[accepted.text]);
@@ -367,6 +372,11 @@ impl World {
     fn check_sent(&mut self, bytes: &[u8]) {
         assert!(tcp::verify(bytes, &tuple().local, &tuple().remote), "a wrong checksum");
         let packet = Packet::parse(bytes).expect("what we send parses");
+        if *IS_TRACED {
+            let Packet { seq, ack, flags, window, options, payload, .. } = packet;
+            let (now, len) = (self.now, payload.len());
+            eprintln!("{now:?} -> {seq} {ack} {flags:?} {window} {len} {options:?}");
+        }
         if packet.flags.contains(Flags::RST) {
             return;
         }
@@ -384,7 +394,7 @@ impl World {
         let text_end = packet.seq.wrapping_add(packet.payload.len() as u32);
         // RFC 9293 3.8.6.1: one octet beyond the window is a probe.
         let beyond = text_end.wrapping_sub(self.allowed) as i32;
-        assert!(beyond <= 1 || is_syn, "{beyond} octets beyond the window");
+        assert!(beyond <= 1 || is_syn, "{beyond} octets beyond the window: {:?}", self.tcb);
         self.sent = later(self.sent, packet.seq.wrapping_add(packet.sequence_len()));
         if packet.flags.contains(Flags::ACK) {
             self.check_ack(&packet, is_syn);

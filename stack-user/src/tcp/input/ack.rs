@@ -48,9 +48,12 @@ impl Tcb {
         u32::from(window) << self.snd.scale
     }
 
-    /// SND.WND follows the newest segment only. An older acknowledgment must not change it.
+    /// SND.WND follows the newest segment only. An older acknowledgment must not change it. What
+    /// acknowledges more is newer, whatever its number, as on Linux: text that came early has a larger
+    /// one, and its window may not be taken from the SND.UNA of later segments.
     fn update_window(&mut self, segment: &Segment<'_>) {
-        let is_newer = self.snd.wl1.is_before(segment.seq)
+        let is_newer = segment.ack.is_after(self.snd.una)
+            || self.snd.wl1.is_before(segment.seq)
             || (self.snd.wl1 == segment.seq && !segment.ack.is_before(self.snd.wl2));
         if segment.ack.is_before(self.snd.una) || !is_newer {
             return;

@@ -292,3 +292,18 @@ fn established_window_closed_over_the_flight_acknowledgments_begin_within_it() {
     bench.arrive(segment(IRS + 21, ISS + 201, ACK, &[3; 2000]));
     assert_eq!(bench.sent()[0].seq, ISS + 201);
 }
+
+// RFC 9293 3.10.7.4, and Linux: text that came early has a larger number than what follows, but what
+// acknowledges more is newer. Its window counts, or the old one would be taken from the new SND.UNA.
+#[test]
+fn established_new_acknowledgment_brings_its_window_though_later_text_came_first() {
+    let mut bench = Bench::open();
+    bench.send(&[7; 10_000]);
+    bench.sent();
+    bench.arrive(Segment { window: 8_000, ..segment(IRS + 500, ISS + 1, ACK, b"early") });
+    bench.send(&[8; 20_000]);
+    bench.arrive(Segment { window: 1_000, ..segment(IRS + 1, ISS + 8_001, ACK, &[]) });
+    let sent = bench.sent();
+    let end = sent.iter().map(|sent| sent.seq + sent.text.len() as u32).max();
+    assert!(end.is_none_or(|end| end <= ISS + 8_001 + 1_000), "{end:?} is beyond the window");
+}
