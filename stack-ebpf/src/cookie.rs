@@ -141,7 +141,7 @@ pub struct Offered {
 impl Offered {
     /// The reading of the clock of timestamps that a cookie's SYN-ACK carries at `clock`, before the
     /// connection's offset is added. It is never ahead of the clock: what the connection sends later
-    /// would be older for the peer's PAWS.
+    /// would be older for the peer's PAWS (CM-3.j).
     #[inline(always)]
     pub const fn into_clock(self, clock: u32) -> u32 {
         let shift = match self.window_scale {

@@ -168,6 +168,8 @@ counters! {
     DropIpHeader => "drop_ip_header",
     /// Dropped: an IP fragment.
     DropFragment => "drop_fragment",
+    /// Dropped: a source route (RFC 7126).
+    DropSourceRoute => "drop_source_route",
     /// Dropped: source or destination address that no host may use.
     DropMartian => "drop_martian",
     /// Dropped: a transport protocol that we do not speak.

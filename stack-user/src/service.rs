@@ -4,7 +4,7 @@
 //! serves all the connections of one listener in one shard; state of a single connection lives
 //! behind [`Connection::user`]. The services that come with Sluice stand in the files beside this.
 
-use crate::tcp::{CloseReason, Info, Setting, SettingError, Unreachable};
+use crate::tcp::{CloseReason, Info, Setting, SettingError, Trouble, Unreachable};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
 
@@ -54,6 +54,10 @@ pub trait Service: Send {
     /// The timer set by [`Connection::set_timer`] fired.
     fn on_timer(&mut self, _conn: &mut dyn Connection) {}
 
+    /// Something is wrong, and the connection goes on; it may be one that is not open yet. Whoever does
+    /// not care leaves this as it is (RFC 9293, 3.9.1.8: SHLD-20).
+    fn on_trouble(&mut self, _conn: &mut dyn Connection, _trouble: Trouble) {}
+
     /// The peer has marked data as urgent, or moved the mark: see [`Connection::urgent_ahead`]. The
     /// data itself comes in its place in the stream (RFC 9293, 3.8.5; RFC 6093).
     fn on_urgent(&mut self, _conn: &mut dyn Connection) {}
@@ -69,7 +73,8 @@ pub trait Connection {
     fn send(&mut self, data: &[u8]) -> usize;
 
     /// As [`Connection::send`]; the last byte that was taken is the end of urgent data (RFC 9293,
-    /// 3.8.5). New protocols should do without (RFC 6093).
+    /// 3.8.5). New protocols should do without (RFC 6093;
+    /// RFC 9293 3.8.5: SHLD-13).
     fn send_urgent(&mut self, data: &[u8]) -> usize;
 
     /// Bytes that [`Connection::send`] would take now.

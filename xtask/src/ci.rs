@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{cmd, deep, ebpf, rooms, setup, test};
+use crate::{cmd, deep, ebpf, rfc, rooms, setup, test};
 
 /// Runs every check, then exactly `cargo xtask test`.
 pub(crate) fn ci() -> Result<ExitCode> {
@@ -14,6 +14,8 @@ pub(crate) fn ci() -> Result<ExitCode> {
     cmd::check(cmd::cargo().args(["fmt", "--all", "--check"]))?;
     println!("== rooms and lengths of files");
     rooms::check()?;
+    println!("== what is asked of TCP");
+    rfc::rfc(true)?;
 
     // The C libraries come first: lints of the default features build against them.
     setup::setup(false)?;

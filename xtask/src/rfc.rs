@@ -10,6 +10,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -30,9 +31,10 @@ pub(crate) fn rfc(check: bool) -> Result<()> {
     let failures = report.failures();
     if !check {
         fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{PAGE}: {} of {} open", failures.len(), required(&report));
+        let mut out = io::stdout().lock();
+        writeln!(out, "{PAGE}: {} of {} open", failures.len(), required(&report))?;
         for failure in failures {
-            println!("    {failure}");
+            writeln!(out, "    {failure}")?;
         }
         return Ok(());
     }

@@ -138,8 +138,8 @@ fn mss_is_rounded_down_to_one_of_the_table() {
     assert_eq!([Some(1460), Some(1452), Some(9_000)].map(sent), [1460, 1440, 8960]);
 }
 
-// CM-3.j; RFC 7323 5.3: a cookie's TSval is never ahead of what the connection sends later, else the peer's
-// PAWS would drop it; and never far behind.
+// CM-3.j; RFC 7323 5.3: a cookie's TSval is never ahead of what the connection sends later, else
+// the peer's PAWS would drop it; and never far behind.
 #[test]
 fn stamp_is_never_ahead_of_the_clock_and_says_what_was_offered() {
     let offers: Vec<Offered> = (0..=15)
@@ -161,6 +161,7 @@ fn stamp_is_never_ahead_of_the_clock_and_says_what_was_offered() {
     }
 }
 
+// CM-3.j.
 #[test]
 fn stamp_with_the_offset_of_the_name_stays_behind_later_segments() {
     let mut rng = Rng(5);

@@ -326,7 +326,7 @@ impl World {
     }
 
     fn wait(&mut self, source: &mut Source<'_>) {
-        let next = self.tcb.next_deadline();
+        let next = self.tcb.next_deadline(self.now);
         if next == Instant::NEVER {
             return;
         }

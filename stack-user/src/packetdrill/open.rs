@@ -225,7 +225,7 @@ impl World {
         let id = self.shard.open(&open, now).map_err(|error| match error {
             OpenError::InUse | OpenError::NoPort => Errno(libc::EADDRNOTAVAIL),
             OpenError::NoAddress => Errno(libc::EADDRNOTAVAIL),
-            OpenError::NoRoute => Errno(libc::ENETUNREACH),
+            OpenError::NoRoute | OpenError::BadAddress(_) => Errno(libc::ENETUNREACH),
             OpenError::Setting(_) => Errno(libc::EINVAL),
             _ => Errno(libc::ENOBUFS),
         })?;

@@ -21,6 +21,8 @@ mod tests {
     use super::*;
     use crate::service::fake::Rig;
 
+    // RFC 9293 3.8.5 (SHLD-13): a service that sent urgent data would fail here and in the tests of
+    // the others.
     #[test]
     fn established_data_comes_back() {
         let mut rig = Rig::new(Echo, 1000);

@@ -12,7 +12,7 @@ use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
 use crate::tcp::{CloseReason, Setting, SettingError, Tcb, TimeWait, Unreachable};
 use crate::time::Instant;
-use crate::wire::{Addr, FourTuple};
+use crate::wire::{Addr, FourTuple, ipv4, ipv6};
 
 /// A connection of a shard: its place and how many tenants the place had before.
 pub type ConnId = TcbId;
@@ -43,6 +43,8 @@ pub enum OpenError {
     UnknownService(u16),
     /// The shard takes no new connections any more.
     ShuttingDown,
+    /// The peer's address names no host: broadcast, multicast, loopback or unspecified.
+    BadAddress(Addr),
     /// No route leads to the peer.
     NoRoute,
     /// The local address is not the shard's, or the shard has none of the peer's family.
@@ -61,7 +63,9 @@ impl OpenError {
     /// What a service is told that asked by a command.
     fn reason(self) -> CloseReason {
         match self {
-            Self::NoRoute | Self::NoAddress => CloseReason::Unreachable(Unreachable::NextHop),
+            Self::BadAddress(_) | Self::NoRoute | Self::NoAddress => {
+                CloseReason::Unreachable(Unreachable::NextHop)
+            }
             _ => CloseReason::NoResources,
         }
     }
@@ -72,6 +76,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::UnknownService(index) => write!(f, "there is no service {index}"),
             Self::ShuttingDown => f.write_str("the shard is shutting down"),
+            Self::BadAddress(addr) => write!(f, "{addr} is no address of a host"),
             Self::NoRoute => f.write_str("no route leads to the peer"),
             Self::NoAddress => f.write_str("the shard has no such local address"),
             Self::InUse => f.write_str("the addresses and ports are in use"),
@@ -101,7 +106,8 @@ impl Shard {
         opened
     }
 
-    /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by `on_closed`.
+    /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by
+    /// `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
         let open = Open {
             local: None,
@@ -123,6 +129,10 @@ impl Core {
     fn open_active(&mut self, open: &Open, now: Instant) -> Result<ConnId, OpenError> {
         if self.shutdown.is_some() {
             return Err(OpenError::ShuttingDown);
+        }
+        // RFC 9293 3.9.1.1 (MUST-46): neither broadcast nor multicast.
+        if !is_host(&open.remote) {
+            return Err(OpenError::BadAddress(open.remote));
         }
         self.next_hop(open.remote).ok_or(OpenError::NoRoute)?;
         let (tuple, old) = self.choose_name(open, now)?;
@@ -161,6 +171,8 @@ impl Core {
         open: &Open,
         now: Instant,
     ) -> Result<(FourTuple, Option<u32>), OpenError> {
+        // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
+        // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
         let is_fit = |addr: &Addr| match open.local {
             Some(local) => *addr == local,
@@ -222,6 +234,11 @@ enum NameUser {
     Other,
 }
 
+/// Whether an address may be a peer's.
+fn is_host(addr: &Addr) -> bool {
+    if addr.is_v4() { ipv4::is_unicast(addr) } else { ipv6::is_unicast(addr) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{addr, config};
@@ -238,6 +255,7 @@ mod tests {
         Open { local, local_port, remote: addr(2), remote_port: 7, service: 0, settings, user: 9 }
     }
 
+    // RFC 9293 3.9.1.1 (MUST-43, MUST-44, MUST-45).
     #[test]
     fn closed_open_with_a_port_uses_it_and_refuses_it_twice() {
         let mut shard = shard();

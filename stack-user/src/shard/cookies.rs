@@ -26,6 +26,7 @@ impl Core {
             listening.cookies_until = Some(period.0.wrapping_add(1));
         }
         let mut record = self.half_open_for(arrival, listener, now);
+        // CM-3.g, CM-3.h.
         let mss = cookie::mss_index(record.offer.mss);
         let iss = cookie::encode(&keys, &flow_name(&arrival.tuple), record.irs.0, mss, period);
         record.iss = SeqNum(iss);

@@ -6,7 +6,7 @@ use super::inner::{Admission, Conn, Core};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Events};
+use crate::tcp::{CloseReason, Events, Trouble};
 use crate::time::Instant;
 
 impl Shard {
@@ -14,6 +14,7 @@ impl Shard {
     /// text, what reassembly adds, FIN, end.
     pub(super) fn deliver(&mut self, index: u32, (text, follows): (&[u8], Chain), now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
+        // CM-3.e: what comes before accept waits.
         if !conn.is_admitted() {
             return self.core.keep(index, text, follows);
         }
@@ -59,6 +60,12 @@ impl Shard {
         }
         if events.timer {
             self.call(index, now, |service, conn| service.on_timer(conn));
+        }
+        if let Some(trouble) = events.trouble {
+            if trouble == Trouble::Unanswered {
+                self.core.doubt_next_hop(index, now);
+            }
+            self.call(index, now, |service, conn| service.on_trouble(conn, trouble));
         }
         if events.urgent {
             self.call_holding(index, held, now, |service, conn| service.on_urgent(conn));
@@ -193,7 +200,7 @@ impl Shard {
             return;
         }
         self.core.mark_dirty(index);
-        self.core.arm(index);
+        self.core.arm(index, now);
         self.core.note_starved(index);
         if self.core.note_orphan(index) {
             self.reset_for_memory(index, now);
@@ -222,8 +229,8 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.next_deadline() != Instant::NEVER) {
-            self.core.arm(index);
+        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.has_timer()) {
+            self.core.arm(index, now);
             return;
         }
         self.end(index, CloseReason::Closed);

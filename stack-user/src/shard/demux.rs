@@ -1,4 +1,5 @@
-//! Frames to flows: three passes over a batch, so that the cache misses of different frames overlap.
+//! Frames to flows: three passes over a batch, so that the cache misses of different frames
+//! overlap.
 
 use super::inner::Core;
 use super::{BATCH, Elsewhere, Shard};
@@ -91,7 +92,8 @@ impl Core {
             ETHERTYPE_IPV4 => {}
             _ => return Err(DropReason::DropEthernet),
         }
-        // RFC 9293 3.9.2.3 (MUST-57): what came by broadcast or multicast is no segment for us.
+        // RFC 9293 3.9.2.3 (MUST-57), CM-7.j: what came by broadcast or multicast is no segment for
+        // us.
         if frame.dst.is_group() {
             return Err(DropReason::DropMartian);
         }
@@ -102,6 +104,7 @@ impl Core {
         if self.local(packet.dst).is_none() {
             return Err(DropReason::DropNotOurs);
         }
+        // RFC 9293 3.9.2.3 (MUST-63), CM-7.k.
         if ipv4::is_martian_source(&packet.src) || self.local(packet.src).is_some() {
             return Err(DropReason::DropMartian);
         }

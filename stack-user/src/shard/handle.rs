@@ -115,8 +115,8 @@ impl Connection for Handle<'_> {
     }
 
     fn set_timer(&mut self, delay: Option<Duration>) {
-        let deadline = delay.map_or(Instant::NEVER, |delay| self.now + delay);
-        self.parts().0.tcb.set_user_timer(deadline);
+        let now = self.now;
+        self.parts().0.tcb.set_user_timer(delay, now);
     }
 
     fn info(&self) -> Info {

@@ -66,6 +66,15 @@ impl Core {
         }
     }
 
+    /// A connection gets no answers: its next hop is asked whether it is still there, before the next
+    /// segment goes (RFC 9293 3.8.3, MUST-20: negative advice at R1).
+    pub(super) fn doubt_next_hop(&mut self, index: u32, now: Instant) {
+        if let Some(hop) = self.conns.get(index).and_then(|conn| conn.next_hop) {
+            let entry = self.neighbours.at(hop);
+            entry.ask_at = entry.ask_at.min(now);
+        }
+    }
+
     fn wake(&mut self, waiting: Vec<TcbId>) {
         for id in waiting {
             if let Some(conn) = self.conns.get_mut_by_id(id) {

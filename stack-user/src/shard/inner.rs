@@ -247,10 +247,10 @@ impl Core {
     }
 
     /// Sees that the wheel looks at a connection by its deadline.
-    pub(super) fn arm(&mut self, index: u32) {
+    pub(super) fn arm(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.conns.get(index) else { return };
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline());
+        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
     }
 
     /// Sees that the wheel looks at a half-open entry when it is due.
@@ -275,12 +275,14 @@ impl Core {
     /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
+        // RFC 9293 3.4.1 (MUST-8, MUST-9, SHLD-1), CM-2.h: a clock of 4 µs, and a hash of the name
+        // under a key that never leaves the process.
         let offset = flow_name(tuple).sequence_offset(&Key::new(self.config.secrets.isn));
         SeqNum(offset) + sequence_clock(now.as_nanos()) as u32
     }
 
-    /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC 9293,
-    /// 3.10.7.4: larger than the largest number used before). Linux's step.
+    /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC
+    /// 9293, 3.10.7.4: larger than the largest number used before). Linux's step.
     pub(super) fn isn_above(
         &self,
         tuple: &FourTuple,
@@ -295,7 +297,7 @@ impl Core {
     }
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
-    /// its lives (RFC 7323, section 5.4).
+    /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
         // CM-3.i: as the XDP program computes it.
         flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
@@ -303,6 +305,8 @@ impl Core {
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).
     pub(super) fn mss_for(&self, addr: &Addr) -> u16 {
+        // RFC 9293 3.7.1 and 3.7.3 (MUST-67, SHLD-5, SHLD-6, MAY-3), CM-4.a: what the interface
+        // takes, said in every SYN.
         self.config.mtu.saturating_sub(if addr.is_v4() { 40 } else { 60 })
     }
 

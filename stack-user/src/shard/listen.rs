@@ -11,12 +11,14 @@ use crate::tcp::pool::Chain;
 use crate::time::Instant;
 
 impl Shard {
-    /// OPEN, passive (RFC 9293, 3.10.1): takes connections for a service from now on. Old connections
-    /// of the port, in TIME-WAIT or open, stand in nobody's way (SO_REUSEADDR).
+    /// OPEN, passive (RFC 9293, 3.10.1): takes connections for a service from now on. Old
+    /// connections of the port, in TIME-WAIT or open, stand in nobody's way (SO_REUSEADDR).
     ///
     /// # Errors
     /// [`ListenError`], and nothing listens.
     pub fn listen(&mut self, listener: Listener, _now: Instant) -> Result<ListenerId, ListenError> {
+        // RFC 9293 3.9.1.1 (MUST-41, MUST-42), CM-6.f: connections of the port are left alone, in
+        // whatever state.
         if usize::from(listener.service) >= self.services.len() {
             return Err(ListenError::UnknownService(listener.service));
         }
@@ -24,8 +26,8 @@ impl Shard {
     }
 
     /// CLOSE in LISTEN (RFC 9293, 3.10.4). As on Linux open connections stay, those that nobody has
-    /// accepted are reset, and half-open ones are forgotten: what their peers say next is answered by
-    /// RST. Returns whether there was such a listener.
+    /// accepted are reset, and half-open ones are forgotten: what their peers say next is answered
+    /// by RST. Returns whether there was such a listener.
     pub fn unlisten(&mut self, id: ListenerId, now: Instant) -> bool {
         let Some(listening) = self.core.listeners.remove(id) else { return false };
         self.core.forget_half_open(|listener| listener == id.index);

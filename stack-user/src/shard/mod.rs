@@ -1,8 +1,8 @@
 //! One core's stack: frames, timers and commands in; frames out.
 //!
 //! Owns the flow table, the connections, the records and the pools of one worker. Knows no socket,
-//! no ring and no clock. `demux` takes frames apart and finds their flows, `segments` brings them to
-//! connections and records, `deliver` to services; `transmit` sends what is owed.
+//! no ring and no clock. `demux` takes frames apart and finds their flows, `segments` brings them
+//! to connections and records, `deliver` to services; `transmit` sends what is owed.
 #![forbid(unsafe_code)]
 
 mod active;
@@ -21,6 +21,7 @@ mod publish;
 mod replies;
 mod segments;
 mod sound;
+// CM-1.l: the golden grid is among them.
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -47,8 +48,9 @@ pub trait Transmit {
     fn commit(&mut self, start: usize, len: usize);
 }
 
-/// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500: a UMEM
-/// frame of 2048 bytes without the kernel's headroom. A larger MTU needs 128 bytes more than itself.
+/// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500: a
+/// UMEM frame of 2048 bytes without the kernel's headroom. A larger MTU needs 128 bytes more than
+/// itself.
 pub const FRAME_LEN: usize = 1792;
 
 /// The most frames that one call of [`Shard::on_frames`] takes.

@@ -58,6 +58,7 @@ impl Core {
         (listener, above): (u16, Option<SeqNum>),
         now: Instant,
     ) {
+        // CM-1.h: its text is not acknowledged, and comes again.
         let record = HalfOpen {
             iss: self.isn_above(&arrival.tuple, above, now),
             ..self.half_open_for(arrival, listener, now)
@@ -158,8 +159,8 @@ impl Core {
         Some(entry)
     }
 
-    /// The handshake of a half-open entry is complete: it becomes a connection. Without room for one
-    /// the entry stays, and its SYN-ACK is sent again.
+    /// The handshake of a half-open entry is complete: it becomes a connection. Without room for
+    /// one the entry stays, and its SYN-ACK is sent again.
     pub(super) fn complete(&mut self, index: u32, now: Instant) -> Completion {
         let Some(entry) = self.half_open.get_mut(index) else { return Completion::Drop };
         entry.record.is_acknowledged = true;

@@ -38,6 +38,7 @@ impl Core {
         if !conn.is_orphan && conn.tcb.is_orphan() {
             conn.is_orphan = true;
             self.orphans.count += 1;
+            // CM-5.h.
             return self.orphans.count > self.config.limits.orphans;
         }
         self.compact_stuck();

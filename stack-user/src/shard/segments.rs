@@ -131,6 +131,7 @@ impl Shard {
     fn on_no_connection(&mut self, arrival: &Arrival<'_>, now: Instant) {
         let tuple = arrival.tuple;
         let Some(listener) = self.core.listeners.find(tuple.local, tuple.local_port) else {
+            // CM-10.c: also what a client says whose half-open entry is gone.
             return self.core.refuse(arrival.mac, tuple, &arrival.segment, now);
         };
         match on_listen(&arrival.segment) {
@@ -148,8 +149,8 @@ impl Shard {
 }
 
 impl Core {
-    /// Whether this acknowledgment opens nothing, because its listener waits for data first (Linux's
-    /// TCP_DEFER_ACCEPT). FIN is as good as data.
+    /// Whether this acknowledgment opens nothing, because its listener waits for data first
+    /// (Linux's TCP_DEFER_ACCEPT). FIN is as good as data.
     fn is_deferred(&mut self, index: u32, segment: &Segment<'_>) -> bool {
         let Some(entry) = self.half_open.get_mut(index) else { return false };
         let record = &mut entry.record;
@@ -207,7 +208,8 @@ impl Core {
         self.listeners.find(local, port)
     }
 
-    /// A connection that reached TIME-WAIT becomes a record; its unread text stays with its service.
+    /// A connection that reached TIME-WAIT becomes a record; its unread text stays with its
+    /// service.
     fn enter_time_wait(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
         let whole = self.config.tcp.time_wait;
         let Some(conn) = self.conns.get_mut(index) else { return };
@@ -217,6 +219,7 @@ impl Core {
         conn.is_detached = true;
         conn.tcb.stop_timers();
         let is_owed = conn.tcb.owes_ack();
+        // RFC 9293 3.6.1 (MUST-13), CM-6.b.
         let record = TimeWait::of(&conn.tcb, whole, now);
         let bare = record.ack(conn.tcb.stamp_offset(), now);
         let old = FlowRef::new(FlowKind::Tcb, index);
@@ -232,6 +235,7 @@ impl Core {
             // CM-6.g: the table's bound.
             None => {
                 self.flows.remove(arrival.hash, old);
+                // CM-6.g: it ends at once.
                 self.counters.count(Counter::TimeWaitOverflow);
             }
         }

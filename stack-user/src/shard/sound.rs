@@ -17,9 +17,9 @@ impl Shard {
     /// # Panics
     /// When they do not.
     #[doc(hidden)]
-    pub fn assert_sound(&self) {
+    pub fn assert_sound(&self, now: Instant) {
         self.core.assert_flows();
-        self.core.assert_connections();
+        self.core.assert_connections(now);
         self.core.assert_queues();
     }
 
@@ -48,7 +48,7 @@ impl Core {
         assert_eq!(self.find(self.hasher.hash(tuple), tuple), Some(flow), "{tuple:?}");
     }
 
-    fn assert_connections(&self) {
+    fn assert_connections(&self, now: Instant) {
         let mut census = [0; State::ALL.len()];
         let (mut sending, mut receiving) = (0, 0);
         for (id, conn) in self.conns.iter() {
@@ -66,7 +66,7 @@ impl Core {
             }
             let is_told = !conn.is_admitted() || !conn.tcb.has_events();
             assert!(is_told, "events were not told: {:?}", conn.tcb);
-            self.assert_armed(id.index, conn);
+            self.assert_armed(id.index, conn, now);
             assert!(!conn.is_dirty || self.dirty.contains(&id.index), "dirty and not listed");
         }
         for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
@@ -81,8 +81,8 @@ impl Core {
     }
 
     /// The wheel looks at a connection no later than it wants.
-    fn assert_armed(&self, index: u32, conn: &Conn) {
-        let deadline = conn.tcb.next_deadline();
+    fn assert_armed(&self, index: u32, conn: &Conn, now: Instant) {
+        let deadline = conn.tcb.next_deadline(now);
         let alarm = self.alarms.get(index);
         let next = self.wheel.next_of(&alarm);
         let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));

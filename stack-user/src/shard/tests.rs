@@ -1,10 +1,14 @@
 //! Tests of the shard as a whole: two shards on one wire, in virtual time.
 
+mod closing;
 mod cookies;
+mod delivery;
 mod flags;
 mod grid;
+mod internet;
 mod listen;
 mod raw;
+mod rules;
 mod time_wait;
 
 use core::net::Ipv4Addr;
@@ -153,6 +157,7 @@ fn established_echo_of_megabytes_comes_back_and_leaves_nothing() {
     assert_eq!(a.counters()[Counter::TimeWaits], 1);
 }
 
+// CM-7.e.
 #[test]
 fn syn_sent_port_without_listener_is_refused() {
     let seen = Arc::new(Mutex::new(Seen::default()));

@@ -51,11 +51,11 @@ impl Shard {
             return;
         }
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
-        if conn.tcb.next_deadline() <= now {
+        if conn.tcb.next_deadline(now) <= now {
             conn.tcb.on_timer(&mut env, now);
             self.settle(index, now);
         } else {
-            self.core.arm(index);
+            self.core.arm(index, now);
         }
     }
 

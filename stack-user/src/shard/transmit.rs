@@ -8,6 +8,7 @@ use crate::tcp::{HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::icmp::Echo;
+use crate::wire::ipv4::Delivery;
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
 
 impl Shard {
@@ -62,8 +63,11 @@ impl Shard {
             let Some(len) = conn.tcb.poll_transmit(&mut frame[HEADROOM..end], &mut env, now) else {
                 return Sent::All;
             };
+            // RFC 9293 3.9.1.9 (SHLD-22): what the user chose goes to IP as it is.
+            let delivery = conn.tcb.delivery(env.config);
             let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-            let start = self.core.write_headers(mac, addrs, &mut frame[..HEADROOM], len);
+            let before = &mut frame[..HEADROOM];
+            let start = self.core.write_headers(mac, (addrs, delivery), before, len);
             let whole = HEADROOM - start + len;
             self.core.count_out(whole);
             tx.commit(start, whole);
@@ -78,7 +82,7 @@ impl Shard {
             self.settle(index, now);
         } else {
             self.core.note_changed(index, now);
-            self.core.arm(index);
+            self.core.arm(index, now);
         }
     }
 }
@@ -110,7 +114,7 @@ impl Core {
                     self.counters.count(Counter::ResetsOut);
                 }
                 let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-                (self.write_headers(mac, addrs, before, len), len)
+                (self.write_headers(mac, (addrs, self.config.tcp.delivery()), before, len), len)
             }
             Body::Arp(packet) => {
                 let len = packet.emit(out).max(arp::LEN);
@@ -122,7 +126,8 @@ impl Core {
                 let echo = Echo { ident, seq, payload: payload.front(&self.pool) };
                 let len = echo.emit_reply(out);
                 payload.clear(&mut self.pool);
-                (self.write_headers(mac, (local, remote, PROTOCOL_ICMP), before, len), len)
+                let carried = ((local, remote, PROTOCOL_ICMP), Delivery::default());
+                (self.write_headers(mac, carried, before, len), len)
             }
         };
         (start, HEADROOM - start + len)
@@ -133,11 +138,12 @@ impl Core {
     fn write_headers(
         &self,
         mac: MacAddr,
-        (local, remote, protocol): (Addr, Addr, u8),
+        ((local, remote, protocol), delivery): ((Addr, Addr, u8), Delivery),
         before: &mut [u8],
         len: usize,
     ) -> usize {
-        let ip = before.len() - ipv4::emit_header(before, &local, &remote, protocol, len);
+        let names = (&local, &remote, protocol);
+        let ip = before.len() - ipv4::emit_header_for(before, names, delivery, len);
         let (ours, vlan) = (self.config.mac, self.config.vlan);
         ip - ethernet::emit(&mut before[..ip], mac, ours, ETHERTYPE_IPV4, vlan)
     }

@@ -1,7 +1,7 @@
 //! Who listens where, and what waits there: exact addresses before the wildcard.
 //!
-//! Owns each listener's counts and its queue of open connections that nobody has accepted yet. Half-
-//! open entries lie in a table of their own; here is only how many a listener has.
+//! Owns each listener's counts and its queue of open connections that nobody has accepted yet.
+//! Half- open entries lie in a table of their own; here is only how many a listener has.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub struct Listener {
     pub port: u16,
     /// The index of its service.
     pub service: u16,
-    /// How many connections may wait, in Linux's meaning: `backlog + 1` that are open and not yet
-    /// accepted, and `backlog` that are half-open, but one at least. Per shard.
+    /// How many connections may wait (CM-3.b), in Linux's meaning: `backlog + 1` that are open and not
+    /// yet accepted, and `backlog` that are half-open, but one at least. Per shard.
     pub backlog: u32,
     /// Who takes its connections.
     pub accepts: Accepts,
@@ -38,8 +38,8 @@ pub enum Accepts {
     /// The service has each as soon as it is open.
     #[default]
     AtOnce,
-    /// It waits in the accept queue for [`Shard::accept`](crate::shard::Shard::accept). What the peer
-    /// sends meanwhile is buffered within its window.
+    /// It waits in the accept queue for [`Shard::accept`](crate::shard::Shard::accept). What the
+    /// peer sends meanwhile is buffered within its window.
     OnCall,
 }
 
@@ -57,8 +57,8 @@ impl Listener {
         }
     }
 
-    /// How often the SYN-ACK timer fires before an acknowledgment without data opens the connection,
-    /// zero where that is not deferred: the time is rounded up to what the timer knows.
+    /// How often the SYN-ACK timer fires before an acknowledgment without data opens the
+    /// connection, zero where that is not deferred: the time is rounded up to what the timer knows.
     pub fn deferred_timeouts(&self) -> u8 {
         let Some(time) = self.defers_accept.filter(|time| !time.is_zero()) else { return 0 };
         (1..u8::MAX).find(|timeouts| HalfOpen::lasts(*timeouts) >= time).unwrap_or(u8::MAX)
@@ -213,6 +213,7 @@ impl Listeners {
     }
 
     /// The place of the listener for a SYN to `addr` and `port`.
+    // CM-3.a.
     pub fn find(&self, addr: Addr, port: u16) -> Option<u16> {
         let exact = self.names.get(&(port, addr));
         exact.or_else(|| self.names.get(&(port, Addr::UNSPECIFIED))).copied()
@@ -271,6 +272,7 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, n).into()
     }
 
+    // CM-3.a.
     #[test]
     fn exact_address_goes_before_the_wildcard() {
         let mut listeners = Listeners::default();
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(one_more, Err(ListenError::TooMany { most: MOST }));
     }
 
-    // Linux: the accept queue holds one more than the backlog, the SYN queue as many.
+    // CM-3.b. Linux: the accept queue holds one more than the backlog, the SYN queue as many.
     #[test]
     fn backlog_has_the_meaning_that_it_has_on_linux() {
         let mut listeners = Listeners::default();

@@ -66,6 +66,7 @@ const NEAR: u32 = 128;
 mod tests {
     use super::*;
 
+    // CM-2.a.
     #[test]
     fn every_port_is_found_and_none_twice_until_all_are_taken() {
         let mut ports = Ports::new(1000..=1009);

@@ -23,7 +23,7 @@ pub struct TimeWaits {
     free: u32,
 }
 
-/// A record and its place in the queue.
+/// A record and its place in the queue (CM-6.h).
 struct Entry {
     record: Option<TimeWait>,
     /// The entry that ends before it, or [`NONE`].
@@ -105,7 +105,7 @@ impl TimeWaits {
     }
 
     /// Removes the first record if it has ended by `now`: its index and itself. The work is the same
-    /// however many records there are.
+    /// however many records there are (CM-6.i).
     pub fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
         let index = self.first;
         if self.get(index)?.deadline > now {

@@ -2,9 +2,11 @@
 
 use super::congestion::Algorithm;
 use super::settings::{
-    ADVERTISED, Bounds, ConfigError, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    ADVERTISED, Bounds, ConfigError, HOP_LIMIT, KeepAlive, LINGER, RECEIVE_BUFFER, USER_TIMEOUT,
+    check_traffic_class,
 };
 use crate::time::Duration;
+use crate::wire::ipv4::Delivery;
 
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +19,19 @@ pub struct Config {
     pub max_send_buffer: u32,
     /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms).
     pub delayed_ack: Duration,
-    /// How often a SYN is sent again before the open fails.
+    /// How often a SYN is sent again before the open fails (RFC 9293 3.8.3: MUST-23, CM-2.c,
+    /// CM-2.e).
     pub syn_retries: u8,
-    /// How often a SYN-ACK is sent again before the half-open entry goes.
+    /// How often a SYN-ACK is sent again before the half-open entry goes (CM-2.d, CM-2.e).
     pub syn_ack_retries: u8,
-    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3.
+    /// How often data or FIN are sent again before the connection fails: R2 of RFC 9293, 3.8.3
+    /// (SHLD-11).
     pub retries: u8,
     /// As `retries`, once the user has closed for good and nobody waits for the outcome.
     pub orphan_retries: u8,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Duration,
-    /// 2MSL: how long TIME-WAIT lasts.
+    /// 2MSL: how long TIME-WAIT lasts (CM-6.a).
     pub time_wait: Duration,
     /// Whether short segments go out at once (Nagle's algorithm off).
     pub nodelay: bool,
@@ -44,6 +48,11 @@ pub struct Config {
     /// What a close does while data is unacknowledged, as
     /// [`Setting::Linger`](super::Setting::Linger).
     pub linger: Option<Duration>,
+    /// The Differentiated Services field of new connections' packets, in the upper six bits, as
+    /// [`Setting::TrafficClass`](super::Setting::TrafficClass).
+    pub traffic_class: u8,
+    /// The hops that packets may travel: the TTL.
+    pub hop_limit: u8,
     /// Whether SACK is offered and taken (RFC 2018).
     pub sack: bool,
     /// Whether timestamps are offered and taken (RFC 7323, section 3).
@@ -85,12 +94,15 @@ impl Default for Config {
             fin_wait_2: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             nodelay: false,
+            // RFC 9293 3.8.4 (MUST-25), CM-8.b.
             keepalive: false,
             keepalive_times: KeepAlive::default(),
             user_timeout: None,
             advertise_user_timeout: None,
             adopt_user_timeout: false,
             linger: None,
+            traffic_class: 0,
+            hop_limit: Delivery::default().hop_limit,
             sack: true,
             timestamps: true,
             window_scaling: true,
@@ -102,6 +114,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How packets without a connection of their own are carried.
+    pub(crate) fn delivery(&self) -> Delivery {
+        Delivery { traffic_class: self.traffic_class, hop_limit: self.hop_limit }
+    }
+
     /// Whether every value is possible. Whoever makes a shard asks first.
     ///
     /// # Errors
@@ -124,6 +141,8 @@ impl Config {
             USER_TIMEOUT.check_some(self.user_timeout),
             ADVERTISED.check_some(self.advertise_user_timeout),
             LINGER.check_some(self.linger),
+            check_traffic_class(self.traffic_class),
+            HOP_LIMIT.check(self.hop_limit.into()),
         ];
         checks.into_iter().collect::<Result<(), _>>().map_err(ConfigError::OutOfRange)
     }

@@ -106,6 +106,7 @@ impl HalfOpen {
         let next = self.irs + 1;
         let is_repeat = segment.has(Flags::SYN) && !segment.has(Flags::ACK);
         if is_repeat && !segment.has(Flags::RST) && segment.seq == self.irs {
+            // CM-10.d: from the same entry, so with the same ISN.
             return HalfOpenVerdict::Repeat;
         }
         let is_reset = segment.has(Flags::RST);
@@ -117,17 +118,21 @@ impl HalfOpen {
         }
         if is_reset {
             // RFC 5961 3.2: exact, or a challenge.
+            // RFC 9293 3.5 (MUST-11), CM-1.i: what came from LISTEN goes back to it, and no user
+            // hears of it.
             let is_exact = segment.seq == next;
             return if is_exact { HalfOpenVerdict::Remove } else { HalfOpenVerdict::Acknowledge };
         }
         if segment.has(Flags::SYN) {
             // RFC 9293 3.10.7.4, fourth: a passive open returns to LISTEN; the SYN comes again.
+            // CM-2.g.
             return HalfOpenVerdict::Remove;
         }
         if !segment.has(Flags::ACK) {
             return HalfOpenVerdict::Drop;
         }
         // SND.UNA < SEG.ACK =< SND.NXT, which here is one number.
+        // CM-10.a: text on it goes on to the connection.
         if segment.ack == self.iss + 1 { HalfOpenVerdict::Open } else { HalfOpenVerdict::Refuse }
     }
 
@@ -144,8 +149,8 @@ impl HalfOpen {
             || (len > 0 && (segment.end() - 1).is_within(next, window))
     }
 
-    /// Whether an answer to what does not fit, or to a repeated SYN, may go now. One goes every half
-    /// second, so that two ends that disagree, or a peer that repeats itself, cost little.
+    /// Whether an answer to what does not fit, or to a repeated SYN, may go now. One goes every
+    /// half second, so that two ends that disagree, or a peer that repeats itself, cost little.
     pub fn may_answer(&mut self, now: Instant) -> bool {
         let now = stamp_clock(now);
         let is_due = (now.wrapping_sub(self.answers_from) as i32) >= 0;
@@ -184,6 +189,7 @@ impl HalfOpen {
     pub fn on_timeout(&mut self, retries: u8, deferred: u8) -> HalfOpenTimeout {
         let waits_for_data = self.is_acknowledged && self.timeouts < deferred;
         if self.timeouts >= retries && !waits_for_data {
+            // CM-10.b.
             return HalfOpenTimeout::Expire;
         }
         // A peer that has answered is asked again only at the end of the wait for its data.

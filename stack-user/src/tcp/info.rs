@@ -4,8 +4,8 @@
 //! measured to the call.
 
 use super::recovery::DUPLICATES;
-use super::tcb::stamp_clock;
-use super::{State, Tcb};
+use super::tcb::{Fin, stamp_clock};
+use super::{SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
 
 /// A snapshot of one connection.
@@ -112,7 +112,13 @@ impl Tcb {
     /// What there is to tell of this connection.
     pub fn info(&self, now: Instant) -> Info {
         let (snd, rcv) = (&self.snd, &self.rcv);
-        let octets = |from: super::SeqNum, to: super::SeqNum| u64::from(to.since(from));
+        let octets = |wraps: u16, from: SeqNum, to: SeqNum| {
+            ((u64::from(wraps) << 32) + u64::from(to.0)).wrapping_sub((from + 1).0.into())
+        };
+        let (has_fin, is_fin_acked) =
+            (rcv.fin.is_some_and(|fin| rcv.nxt == fin + 1), snd.fin == Fin::Acknowledged);
+        let is_open = self.state().is_synchronized();
+        let text = |all: u64, has_fin: bool| if is_open { all - u64::from(has_fin) } else { 0 };
         let since =
             |millis: u32| Duration::from_millis(stamp_clock(now).wrapping_sub(millis).into());
         let recovery = self.recovery.as_deref();
@@ -152,8 +158,8 @@ impl Tcb {
             cwnd: window.cwnd(),
             reordering: DUPLICATES,
             total_retrans: self.total_retrans,
-            bytes_acked: octets(snd.iss + 1, snd.una),
-            bytes_received: octets(rcv.irs + 1, rcv.nxt),
+            bytes_acked: text(octets(snd.wraps, snd.iss, snd.una), is_fin_acked),
+            bytes_received: text(octets(rcv.wraps, rcv.irs, rcv.nxt), has_fin),
             notsent: self.text_end().since(snd.nxt),
             delivered: self.delivered,
             dsack_dups: snd.dsacks.into(),

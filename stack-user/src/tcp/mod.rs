@@ -5,8 +5,10 @@
 //! it is a compact record, [`HalfOpen`] and [`TimeWait`].
 #![forbid(unsafe_code)]
 
+mod bare;
 mod config;
 pub mod congestion;
+mod deadline;
 mod flight;
 mod half_open;
 mod info;
@@ -25,6 +27,7 @@ mod segment;
 mod seq;
 mod settings;
 mod sound;
+mod stamps;
 mod state;
 mod summary;
 mod tcb;
@@ -35,13 +38,14 @@ mod timers;
 mod timing;
 mod user;
 
+pub use bare::Bare;
 pub use config::{Config, SynCookies};
 pub(crate) use config::{first_window, window_scale};
 pub use half_open::{HalfOpen, HalfOpenTimeout, HalfOpenVerdict, Offer};
 pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
-pub use output::{Bare, HEADROOM, MAX_HEADER};
-pub use reason::{CloseReason, Severity, Unreachable};
+pub use output::{HEADROOM, MAX_HEADER};
+pub use reason::{CloseReason, Severity, Trouble, Unreachable};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};

@@ -4,7 +4,8 @@
 //! such a message, so that it has to quote a sequence number that is out, ends no connection that is
 //! open, and shrinks no segment below what is known to arrive until a timeout proves it right.
 
-use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Unreachable};
+use super::deadline::Deadline;
+use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Trouble, Unreachable};
 use crate::counters::Counter;
 use crate::time::Instant;
 use crate::wire::icmp;
@@ -13,6 +14,7 @@ impl Tcb {
     /// An ICMP error about a segment of this connection that began at `seq`.
     pub fn on_icmp(&mut self, error: icmp::Error, seq: SeqNum, env: &mut Env<'_>) {
         // RFC 5927 4.1: what is not out cannot have caused an error.
+        // CM-7.i.
         if !self.is_in_flight(seq) {
             return env.counters.count(Counter::IcmpErrorsStale);
         }
@@ -24,8 +26,9 @@ impl Tcb {
             // RFC 9293 3.9.2.2 (SHLD-26), and RFC 5927 5.2 for the states where it holds no more.
             self.close_with(CloseReason::Unreachable(what), Cause::Timeout, env);
         } else {
-            // RFC 9293 3.9.2.2 (MUST-56, SHLD-25).
+            // RFC 9293 3.9.2.2 (MUST-56, SHLD-25) and 3.9.1.8 (MUST-47): told, and no more.
             self.soft_error = Some(what);
+            self.events.trouble = Some(Trouble::Unreachable(what));
         }
     }
 
@@ -38,8 +41,8 @@ impl Tcb {
         if self.state().is_synchronized() {
             self.soft_error = Some(what);
             // What never went out has no timer yet: it is tried again, and not for ever.
-            if self.has_unsent() && self.timers.retransmit == Instant::NEVER {
-                self.timers.retransmit = now + self.rtt.timeout();
+            if self.has_unsent() && !self.timers.retransmit.is_armed() {
+                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
             }
         } else {
             self.close_with(CloseReason::Unreachable(what), Cause::Timeout, env);
@@ -49,6 +52,7 @@ impl Tcb {
     /// What the network last said of the peer, until the peer acknowledges something (RFC 9293,
     /// 3.9.2.2: SHLD-25).
     pub fn soft_error(&self) -> Option<Unreachable> {
+        // RFC 9293 3.9.1.8 (MUST-47, SHLD-20): who does not ask is not disturbed.
         self.soft_error
     }
 

@@ -4,124 +4,21 @@
 //! front of it whatever they are.
 
 use super::congestion::Usage;
+use super::deadline::Deadline;
 use super::flight::Marks;
 use super::own::{self, Switch};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
-use super::{Config, Env, HalfOpen, SeqNum, State, Tcb, TimeWait};
+use super::{Bare, Config, Env, SeqNum, State, Tcb};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
-use crate::wire::tcp::{Flags, Header, Options, Timestamps, emit, fill_checksum};
-use crate::wire::{FourTuple, checksum};
+use crate::wire::checksum;
+use crate::wire::tcp::{Flags, Options, Timestamps, emit, fill_checksum};
 
 /// Where the TCP header begins in a frame: Ethernet with two tags and IPv6 fit before it.
 pub const HEADROOM: usize = 64;
 /// The longest TCP header in octets.
 pub const MAX_HEADER: usize = 60;
-
-/// A segment without text and without a connection's state.
-#[derive(Clone, Debug)]
-pub struct Bare {
-    /// SEQ.
-    pub seq: SeqNum,
-    /// ACK, of use only with the ACK bit.
-    pub ack: SeqNum,
-    /// The control bits.
-    pub flags: Flags,
-    /// The window field.
-    pub window: u16,
-    /// The options.
-    pub options: Options,
-}
-
-impl Default for Bare {
-    fn default() -> Self {
-        Self {
-            seq: SeqNum(0),
-            ack: SeqNum(0),
-            flags: Flags::NONE,
-            window: 0,
-            options: Options::NONE,
-        }
-    }
-}
-
-impl Bare {
-    /// Writes the segment with its checksum to the start of `out`; returns its length.
-    pub fn write(&self, tuple: &FourTuple, out: &mut [u8]) -> usize {
-        let len = emit(&self.header(tuple), &self.options, out);
-        fill_checksum(&mut out[..len], &tuple.local, &tuple.remote, checksum::Partial::ZERO);
-        len
-    }
-
-    fn header(&self, tuple: &FourTuple) -> Header {
-        Header {
-            src_port: tuple.local_port,
-            dst_port: tuple.remote_port,
-            seq: self.seq.0,
-            ack: self.ack.0,
-            flags: self.flags,
-            window: self.window,
-            checksum: 0,
-            urgent: 0,
-        }
-    }
-}
-
-impl HalfOpen {
-    /// An ACK with the numbers as they are, in answer to what does not fit.
-    pub fn ack(&self, now: Instant) -> Bare {
-        let value = stamp_clock(now).wrapping_add(self.stamp_offset);
-        let timestamps = self.offer.stamp.map(|echo| Timestamps { value, echo });
-        Bare {
-            seq: self.iss + 1,
-            ack: self.irs + 1,
-            flags: Flags::ACK,
-            window: self.window,
-            options: Options { timestamps, ..Options::NONE },
-        }
-    }
-
-    /// The SYN and ACK that answers this entry's SYN. `mss` is what we can receive.
-    pub fn syn_ack(&self, mss: u16, config: &Config, now: Instant) -> Bare {
-        let offer = &self.offer;
-        let stamp = stamp_clock(now).wrapping_add(self.stamp_offset);
-        Bare {
-            seq: self.iss,
-            ack: self.irs + 1,
-            flags: Flags::SYN.union(Flags::ACK),
-            window: self.window,
-            options: Options {
-                mss: Some(mss),
-                window_scale: offer.window_scale.map(|_| self.scale),
-                sack_permitted: offer.sack_permitted,
-                timestamps: offer.stamp.map(|echo| Timestamps { value: stamp, echo }),
-                user_timeout: config.advertise_user_timeout.map(own::to_wire),
-                ..Options::NONE
-            },
-        }
-    }
-}
-
-impl TimeWait {
-    /// The acknowledgment that answers a repeated FIN and other old segments. `offset` is the
-    /// connection's timestamp offset.
-    pub fn ack(&self, offset: u32, now: Instant) -> Bare {
-        let stamp = stamp_clock(now).wrapping_add(offset);
-        Bare {
-            seq: self.snd_nxt,
-            ack: self.rcv_nxt,
-            flags: Flags::ACK,
-            window: self.window,
-            options: Options {
-                timestamps: self
-                    .has_stamps
-                    .then_some(Timestamps { value: stamp, echo: self.recent }),
-                ..Options::NONE
-            },
-        }
-    }
-}
 
 /// What the next segment carries.
 #[derive(Clone, Copy, Debug)]
@@ -153,8 +50,8 @@ impl Plan {
 
 impl Tcb {
     /// Writes the next segment that is owed, with its checksum, to the start of `out`, which has
-    /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may be
-    /// sent now.
+    /// room for `MAX_HEADER` and a segment's text. Returns its length, or `None` when nothing may
+    /// be sent now.
     pub fn poll_transmit(
         &mut self,
         out: &mut [u8],
@@ -238,6 +135,7 @@ impl Tcb {
             // A number before the window: the peer has to answer it, and nothing has to be unsent.
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
+        // RFC 9293 3.9.1.2 (MUST-60): whatever holds text back, a timer ends it.
         let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
             if let Some(plan) = self.plan_new(is_forced, env, now) {
@@ -245,8 +143,8 @@ impl Tcb {
             }
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
             // 3.8.6.1).
-            if self.flight.is_empty() && self.timers.retransmit == Instant::NEVER {
-                self.timers.retransmit = now + self.rtt.timeout();
+            if self.flight.is_empty() && !self.timers.retransmit.is_armed() {
+                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
             }
         } else {
             self.switches.set(Switch::Pushed, false);
@@ -269,6 +167,7 @@ impl Tcb {
         if self.window_left() == 0 {
             return None;
         }
+        // RFC 9293 3.8.6 (SHLD-15): nothing new beyond the window, wherever it went.
         let usable = self.snd.wnd.saturating_sub(self.snd.nxt.since(self.snd.una));
         let most = self.max_text_now();
         let text = unsent.min(usable).min(most);
@@ -298,10 +197,12 @@ impl Tcb {
 
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
+        // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
+        // there is, or half of the largest window.
         let is_full = text == most;
         let is_last = text == unsent;
-        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits for
-        // another short one, not for full ones.
+        // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
+        // for another short one, not for full ones.
         let is_alone = !self.snd.short.is_after(self.snd.una);
         let is_held =
             self.switches.has(Switch::Cork) || !(is_alone || self.switches.has(Switch::NoDelay));
@@ -316,8 +217,8 @@ impl Tcb {
         self.own.as_ref().is_some_and(|own| own.snd_up.is_some())
     }
 
-    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also where
-    /// it is further ahead than the field can say (MUST-31).
+    /// The urgent pointer of a segment (RFC 9293, 3.8.5): set while urgent data is ahead, also
+    /// where it is further ahead than the field can say (MUST-31).
     fn urgent_pointer(&self, plan: &Plan) -> Option<u16> {
         let up = self.own.as_ref()?.snd_up?;
         let is_meant = up.is_after(plan.seq) && !plan.flags.contains(Flags::RST);
@@ -339,8 +240,10 @@ impl Tcb {
     fn text_plan(&self, seq: SeqNum, text: u32) -> Plan {
         let mut flags = Flags::ACK;
         let end = seq + text;
-        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again when
-        // it is repeated. A sender that never pauses says it once in half a window, as on Linux.
+        // RFC 9293 3.9.1 (MUST-61): the last segment of what is buffered carries PSH, and again
+        // when it is repeated. A sender that never pauses says it once in half a window, as on
+        // Linux.
+        // CM-9.c.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
         let is_pushed =
@@ -362,6 +265,7 @@ impl Tcb {
 
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
+        // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
         if !flags.contains(Flags::SYN) {
             let timestamps = self.stamps.is_on.then_some(stamps);
             if flags.contains(Flags::RST) {
@@ -393,7 +297,7 @@ impl Tcb {
     }
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
-    /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2).
+    /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2: MUST-39).
     fn offer_window(&mut self, flags: Flags) -> u16 {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;
@@ -463,8 +367,8 @@ impl Tcb {
         }
         self.snd.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
-        if self.timers.retransmit == Instant::NEVER {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -519,7 +423,7 @@ impl Tcb {
             self.owed.extra_acks -= 1;
         }
         self.owed.ack = Ack::None;
-        self.timers.delayed_ack = Instant::NEVER;
+        self.timers.delayed_ack = Deadline::NEVER;
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }

@@ -6,6 +6,7 @@
 use super::tcb::Ack;
 use super::{Config, Env, KeepAlive, SeqNum, Setting, SettingError, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::ipv4::Delivery;
 
 /// A bit of [`Switches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(super) struct Own {
     pub syn_retries: Option<u8>,
     /// How long FIN-WAIT-2 lasts once the user has closed for good.
     pub fin_wait_2: Option<Duration>,
+    pub traffic_class: Option<u8>,
+    pub hop_limit: Option<u8>,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
@@ -131,6 +134,10 @@ impl Tcb {
             Setting::SendBuffer(octets) => self.own_mut().send_buffer = Some(octets),
             Setting::SynRetries(count) => self.own_mut().syn_retries = Some(count),
             Setting::FinWait2(time) => self.own_mut().fin_wait_2 = time,
+            // RFC 9293 3.9.1.9 (MUST-48, SHLD-21, SHLD-23): the user's to choose, at any time; it stays
+            // as it is while the user leaves it alone.
+            Setting::TrafficClass(octet) => self.own_mut().traffic_class = Some(octet),
+            Setting::HopLimit(hops) => self.own_mut().hop_limit = Some(hops),
             Setting::Congestion(algorithm) => self.cc.choose(algorithm),
         }
         Ok(())
@@ -155,6 +162,7 @@ impl Tcb {
 
     /// How long the peer may be silent while something is due from it.
     pub(super) fn user_timeout(&self, config: &Config) -> Option<Duration> {
+        // CM-8.d: the user's, the peer's where it is adopted, or the configuration's.
         let own = self.own.as_deref();
         if let Some(set) = own.and_then(|own| own.user_timeout) {
             return set;
@@ -186,6 +194,17 @@ impl Tcb {
         self.own.as_ref().and_then(|own| own.fin_wait_2).unwrap_or(config.fin_wait_2)
     }
 
+    /// How IP is asked to carry the connection's packets.
+    pub fn delivery(&self, config: &Config) -> Delivery {
+        let own = self.own.as_deref();
+        let (class, hops) =
+            (own.and_then(|own| own.traffic_class), own.and_then(|own| own.hop_limit));
+        Delivery {
+            traffic_class: class.unwrap_or(config.traffic_class),
+            hop_limit: hops.unwrap_or(config.hop_limit),
+        }
+    }
+
     /// What a close does while data is unacknowledged.
     pub(super) fn linger(&self, config: &Config) -> Option<Duration> {
         self.own.as_ref().and_then(|own| own.linger).unwrap_or(config.linger)
@@ -193,6 +212,7 @@ impl Tcb {
 
     /// The peer told its user timeout; `value` is the option's field. Zero says nothing.
     pub(super) fn on_peer_timeout(&mut self, value: u16) {
+        // CM-4.g.
         // RFC 5482 3.1: it is followed only where the user allowed it.
         if self.switches.has(Switch::AdoptTimeout) && value & !MINUTES != 0 {
             self.own_mut().remote_timeout = Some(from_wire(value));

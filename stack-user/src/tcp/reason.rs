@@ -2,7 +2,7 @@
 
 use crate::wire::icmp::Error;
 
-/// Why a connection ended, as its user is told.
+/// Why a connection ended, as its user is told (RFC 9293 3.6: MUST-12, CM-2.f).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// Both sides sent FIN and both were acknowledged.
@@ -20,8 +20,8 @@ pub enum CloseReason {
     Unreachable(Unreachable),
     /// A table or a pool of ours was full.
     NoResources,
-    /// The time to linger passed before the peer had acknowledged everything; the connection goes on
-    /// in background.
+    /// The time to linger passed before the peer had acknowledged everything; the connection goes
+    /// on in background.
     Lingering,
 }
 
@@ -46,6 +46,15 @@ pub enum Unreachable {
     TimeExceeded,
     /// A header was not understood (ICMP parameter problem).
     ParameterProblem,
+}
+
+/// Something is wrong with a connection that goes on (RFC 9293, 3.9.1.8: ERROR_REPORT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// The network reports an error that may pass.
+    Unreachable(Unreachable),
+    /// What was sent has gone again several times, and nothing comes back.
+    Unanswered,
 }
 
 /// Whether an ICMP error may pass by itself.

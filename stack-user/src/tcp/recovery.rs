@@ -352,6 +352,8 @@ impl Tcb {
 
     /// RFC 6298 5.4 to 5.6 and RFC 5681 3.1: the timer fired with something in flight. All that the
     /// peer does not have is lost; it goes again as slow start allows, the first segment now.
+    // RFC 9293 3.8.6 (SHLD-16, SHLD-17, MAY-7): what is out goes again, wherever the window's edge
+    // is by now.
     pub(super) fn on_retransmission_timeout(&mut self, env: &mut Env<'_>) {
         let is_repeated = self.rtt.unanswered() > 1;
         let nxt = self.snd.nxt;

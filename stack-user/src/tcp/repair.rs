@@ -35,6 +35,9 @@ impl Tcb {
             let sent = records.at(index);
             if is_waiting(sent.marks) {
                 recovery.hint = Some(index);
+                // RFC 9293 3.8.6 (MUST-34, SHLD-16): what lies within a window that shrank goes
+                // again as usual; (SHLD-17) what lies beyond waits, and the first of all goes on
+                // asking, (MUST-35) also when the window is closed.
                 let fits = sent.seq.is_before(edge) || sent.seq == self.snd.una;
                 return fits.then_some(Again { index, is_counted: true });
             }

@@ -52,6 +52,7 @@ impl Rtt {
 
     /// The timeout for a segment sent now (RFC 6298, section 2, and 5.5 for the back-off).
     pub fn timeout(&self) -> Duration {
+        // RFC 9293 3.8.1 (MUST-18): as RFC 6298 says.
         let base = match (self.srtt8, self.variance4) {
             (0, 0) => INITIAL,
             (srtt8, variance4) => Duration::from_micros((srtt8 / 8 + variance4).into()),
@@ -76,6 +77,7 @@ impl Rtt {
 
     /// The timer fired: doubles the timeout (RFC 6298, 5.5).
     pub fn back_off(&mut self) {
+        // RFC 9293 3.8.2 (MUST-19): exponential back-off.
         self.backoff = self.backoff.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
     }
@@ -179,7 +181,7 @@ mod tests {
         rtt.timeout().as_millis() as u64
     }
 
-    // RFC 6298 2.1 to 2.4: before, after the first sample, and at the lower bound.
+    // RFC 9293 3.8.1 (MUST-18); RFC 6298 2.1 to 2.4: before, after the first sample, and at the lower bound.
     #[test]
     fn timeout_follows_the_samples_within_its_bounds() {
         let mut rtt = Rtt::default();
@@ -237,7 +239,7 @@ mod tests {
         assert!(up.deviation4 > 2 * down.deviation4, "{up:?} {down:?}");
     }
 
-    // RFC 6298 5.5 and section 3: acknowledged data alone does not take the back-off back.
+    // RFC 9293 3.8.2 (MUST-19); RFC 6298 5.5 and section 3: acknowledged data alone does not take the back-off back.
     #[test]
     fn each_timeout_doubles_up_to_the_maximum_and_a_sample_ends_it() {
         let mut rtt = Rtt::default();

@@ -71,6 +71,7 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) {
+        // (CM-4.c): SACK blocks received.
         let recovery = self.recovery.get_or_insert_default();
         let highest = blocks.iter().fold(self.snd.una, |high, block| high.max(block.1));
         let records = &mut env.pool.records;
@@ -129,7 +130,9 @@ impl Tcb {
     }
 
     /// Remembers a duplicate that arrived, for the next acknowledgment to report (RFC 2883).
+    // CM-4.d.
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
+        // (CM-4.d): D-SACK sent.
         let left = left.max(self.rcv.irs + 1);
         if self.snd.sack && left.is_before(right) {
             env.counters.count(Counter::DsacksOut);
@@ -139,12 +142,14 @@ impl Tcb {
 
     /// The SACK blocks owed and the octets of their option: a duplicate first (RFC 2883, section 4),
     /// then what is held out of order (RFC 2018, section 3).
+    // CM-4.c.
     pub(super) fn sack_blocks(&self) -> (SackBlocks, usize) {
         let mut sack = SackBlocks::NONE;
         let (left, right) = self.rcv.duplicate;
         if !self.snd.sack || (self.rcv.early.is_empty() && left == right) {
             return (sack, 0);
         }
+        // (CM-4.c): SACK blocks sent, (CM-4.d): a duplicate before them.
         if left != right {
             sack.push(left.0, right.0);
         }

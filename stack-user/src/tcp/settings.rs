@@ -48,11 +48,16 @@ pub enum Setting {
     /// How long FIN-WAIT-2 lasts once the user has closed for good; `None` for what the configuration
     /// says (Linux's TCP_LINGER2).
     FinWait2(Option<Duration>),
+    /// The Differentiated Services field of the connection's packets, in the upper six bits of the
+    /// octet (RFC 2474); the lower two are ECN's, and zero. Changing it while data is out reorders it.
+    TrafficClass(u8),
+    /// The hops that the connection's packets may travel: the TTL.
+    HopLimit(u8),
     /// How the congestion window grows and falls.
     Congestion(Algorithm),
 }
 
-/// How an idle peer is probed.
+/// How an idle peer is probed (RFC 9293 3.8.4: MUST-27, MAY-5, CM-8.a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// Nothing arrived for that long: the first probe goes out.
@@ -146,6 +151,8 @@ impl Setting {
             | Self::QuickAck(_)
             | Self::AdoptUserTimeout(_)
             | Self::Congestion(_) => Ok(()),
+            Self::TrafficClass(octet) => check_traffic_class(octet),
+            Self::HopLimit(hops) => HOP_LIMIT.check(hops.into()),
             Self::KeepAlive(keepalive) => keepalive.map_or(Ok(()), |keepalive| keepalive.check()),
             Self::UserTimeout(time) => USER_TIMEOUT.check_some(time),
             Self::AdvertiseUserTimeout(time) => ADVERTISED.check_some(time),
@@ -174,6 +181,11 @@ impl KeepAlive {
         INTERVAL.check_time(self.interval)?;
         COUNT.check(self.count.into())
     }
+}
+
+/// Whether an octet is a Differentiated Services field, with the bits of ECN clear.
+pub(super) fn check_traffic_class(octet: u8) -> Result<(), OutOfRange> {
+    Bounds::new("ECN bits of the traffic class", 0, 0, "").check(u64::from(octet & 3))
 }
 
 /// The bounds of a value.
@@ -222,6 +234,8 @@ pub(super) const USER_TIMEOUT: Bounds = Bounds::new("user timeout", 1, i32::MAX 
 pub(super) const ADVERTISED: Bounds =
     Bounds::new("advertised user timeout", 1_000, 32_767 * 60_000, "ms");
 pub(super) const LINGER: Bounds = Bounds::new("linger time", 0, 65_535_000, "ms");
+/// RFC 9293 3.9.2 (MUST-49): whoever configures a connection says how far its packets may go.
+pub(super) const HOP_LIMIT: Bounds = Bounds::new("hop limit", 1, 255, "");
 /// Linux's bounds: the options of a segment must leave room for text.
 const MAX_SEGMENT: Bounds = Bounds::new("maximum segment", 88, 32_767, "octets");
 pub(super) const RECEIVE_BUFFER: Bounds =

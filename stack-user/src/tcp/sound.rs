@@ -6,7 +6,6 @@ use super::pool::Pool;
 use super::recovery::Recovery;
 use super::tcb::{Ack, Fin};
 use super::{SeqNum, State, Tcb};
-use crate::time::Instant;
 
 /// Chunks of the pool that one connection holds, and where it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,10 +116,10 @@ impl Tcb {
     fn assert_timed(&self) {
         let is_out = self.snd.nxt != self.snd.una;
         if is_out || (self.state().is_synchronized() && self.has_unsent()) {
-            assert_ne!(self.timers.retransmit, Instant::NEVER, "nothing will be sent: {self:?}");
+            assert!(self.timers.retransmit.is_armed(), "nothing will be sent: {self:?}");
         }
         if self.owed.ack == Ack::Delayed {
-            assert_ne!(self.timers.delayed_ack, Instant::NEVER, "{self:?}");
+            assert!(self.timers.delayed_ack.is_armed(), "{self:?}");
         }
     }
 

@@ -80,6 +80,7 @@ impl State {
     /// Whether RFC 9293, figure 5 (with its notes) has an arrow from `self` to `next`. Every state
     /// may end in CLOSED: by RST, abort or timeout.
     pub const fn can_become(self, next: Self) -> bool {
+        // CM-1.a.
         use State::*;
         matches!(
             (self, next),

@@ -8,9 +8,11 @@ use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
+pub(super) use super::stamps::{Stamps, stamp_clock};
 use super::timers::Timers;
 use super::{
-    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Trouble,
+    Unreachable,
 };
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
@@ -55,7 +57,7 @@ pub(super) struct SendSpace {
     /// SND.NXT: the highest number ever sent, and one. It never goes back: what is sent again is
     /// found in the flight.
     pub nxt: SeqNum,
-    /// SND.WND in octets.
+    /// SND.WND in octets; all windows have 32 bits (RFC 9293 3.1: MUST-1, REC-1).
     pub wnd: u32,
     /// SND.WL1.
     pub wl1: SeqNum,
@@ -88,6 +90,8 @@ pub(super) struct SendSpace {
     pub syn_retries: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
+    /// How often UNA went past zero.
+    pub wraps: u16,
     /// The user closed before the handshake was over.
     pub closes_when_open: bool,
     /// SACK was negotiated.
@@ -124,6 +128,8 @@ pub(super) struct ReceiveSpace {
     /// The connection was aborted, reset or given up: what is unread is of no use.
     pub is_lost: bool,
     pub early: Early,
+    /// How often NXT went past zero.
+    pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, in milliseconds.
@@ -143,28 +149,12 @@ pub(super) struct ReceiveSpace {
     pub quick: u8,
 }
 
-/// The timestamps option (RFC 7323, section 4).
-#[derive(Debug, Default)]
-pub(super) struct Stamps {
-    pub is_on: bool,
-    /// TS.Recent.
-    pub recent: u32,
-    /// When TS.Recent was taken, in milliseconds.
-    pub recent_at: u32,
-    /// What is added to the clock of milliseconds.
-    pub offset: u32,
-}
-
-impl Stamps {
-    /// TSval for a segment sent now.
-    pub fn value(&self, now: Instant) -> u32 {
-        stamp_clock(now).wrapping_add(self.offset)
+impl ReceiveSpace {
+    /// RCV.NXT moves over `octets`.
+    pub fn advance(&mut self, octets: u32) {
+        self.wraps += u16::from(self.nxt.0.checked_add(octets).is_none());
+        self.nxt += octets;
     }
-}
-
-/// The clock of timestamps: milliseconds.
-pub(super) fn stamp_clock(now: Instant) -> u32 {
-    stack_ebpf::flow::stamp_clock(now.as_nanos())
 }
 
 /// What output has to send when it may.
@@ -195,8 +185,8 @@ pub(super) enum Ack {
     Now,
 }
 
-/// The budget of challenge ACKs: per connection, so that no other connection can be observed through
-/// it (CVE-2016-5696).
+/// The budget of challenge ACKs: per connection, so that no other connection can be observed
+/// through it (CVE-2016-5696).
 #[derive(Debug, Default)]
 pub(super) struct Challenge {
     pub second: u32,
@@ -216,6 +206,8 @@ pub struct Events {
     pub timer: bool,
     /// The peer's urgent pointer advanced.
     pub urgent: bool,
+    /// Something is wrong, and the connection goes on.
+    pub trouble: Option<Trouble>,
     /// The user closed and waits no longer for the end: the connection goes on without it.
     pub released: Option<CloseReason>,
     /// The connection is over.
@@ -266,6 +258,8 @@ impl Tcb {
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
+        // The SYN-ACK acknowledged the SYN.
+        tcb.rcv.acked = tcb.rcv.nxt;
         tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
         tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
@@ -324,15 +318,18 @@ impl Tcb {
         }
     }
 
-    /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC 2018).
-    /// Ours were offered with every SYN, so that what the peer offers is agreed.
+    /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC
+    /// 2018). Ours were offered with every SYN, so that what the peer offers is agreed.
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
-        self.rcv.acked = self.rcv.nxt;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
+        self.rcv.acked = irs;
+        // RFC 9293 3.7.1 (MUST-14, MUST-16), CM-4.a: the lesser of what the peer takes and what our
+        // link does.
         // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
         self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
+        // CM-4.b.
         match options.window_scale {
             // RFC 7323 2.3: a shift above 14 counts as 14.
             Some(scale) => self.snd.scale = scale.min(14),
@@ -467,6 +464,7 @@ impl Tcb {
     /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
     /// section 7).
     pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
+        // CM-7.d.
         let second = (now.as_millis() / 1000) as u32;
         if self.challenge.second != second {
             self.challenge = Challenge { second, sent: 0 };

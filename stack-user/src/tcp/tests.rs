@@ -12,6 +12,7 @@ mod settings;
 mod timeout;
 mod transfer;
 mod urgent;
+mod window;
 
 use super::pool::Pool;
 use super::*;
@@ -203,7 +204,7 @@ impl Bench {
 
     /// Goes to the next deadline and handles it; how many milliseconds passed.
     fn wait(&mut self) -> u64 {
-        let next = self.tcb.next_deadline();
+        let next = self.tcb.next_deadline(self.now);
         assert_ne!(next, Instant::NEVER, "a timer runs");
         let passed = next.since(self.now).as_millis() as u64;
         self.now = next;

@@ -63,7 +63,7 @@ impl TimeWait {
 
     /// Looks at a segment for this record. `age` is how long nothing has renewed it.
     pub fn on_segment(&self, segment: &Segment<'_>, age: Duration) -> TimeWaitVerdict {
-        // RFC 1337: a RST does not end TIME-WAIT. A recorded deviation from RFC 9293.
+        // CM-6.d, RFC 1337: a RST does not end TIME-WAIT. A recorded deviation from RFC 9293.
         if segment.has(Flags::RST) {
             return TimeWaitVerdict::Drop;
         }
@@ -87,6 +87,7 @@ impl TimeWait {
             return if is_next { TimeWaitVerdict::Drop } else { TimeWaitVerdict::Acknowledge };
         }
         if segment.has(Flags::FIN) && segment.end() == self.rcv_nxt {
+            // CM-6.c.
             return TimeWaitVerdict::Restart;
         }
         if is_next && segment.len() == 0 {
@@ -100,8 +101,8 @@ impl TimeWait {
         whole.saturating_sub(self.deadline.since(now))
     }
 
-    /// Whether an answer to what does not fit may go now: one every half second. A repeated FIN does
-    /// not ask.
+    /// Whether an answer to what does not fit may go now: one every half second. A repeated FIN
+    /// does not ask.
     pub fn may_answer(&mut self, now: Instant) -> bool {
         let now = stamp_clock(now);
         let is_due = (now.wrapping_sub(self.answers_from) as i32) >= 0;
@@ -120,6 +121,7 @@ impl TimeWait {
     /// RFC 6191, section 2: a later timestamp, or else a later sequence number. Where the old
     /// connection had no timestamps and the new one will, PAWS tells their segments apart.
     fn is_newer(&self, segment: &Segment<'_>, age: Duration) -> bool {
+        // RFC 9293 3.6.1 (SHLD-4, MAY-2), CM-6.e.
         let later_seq = segment.seq.is_after(self.rcv_nxt);
         let Some(stamps) = segment.options.timestamps else { return later_seq };
         if !self.has_recent(age) {
@@ -148,4 +150,5 @@ impl TimeWait {
 /// More than a tick of any clock of timestamps that RFC 7323 allows (5.4: at most 1 s).
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 const DAYS_24: Duration = Duration::from_secs(24 * 24 * 3600);
+// CM-6.b.
 const _: () = assert!(size_of::<TimeWait>() <= 64);

@@ -1,21 +1,22 @@
 //! The deadlines of a connection, and what happens when they pass.
 
+use super::deadline::Deadline;
 use super::own::Switch;
 use super::tcb::{Ack, Fin};
-use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb};
+use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb, Trouble};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
 
-/// When a connection wants to be looked at; [`Instant::NEVER`] where it does not.
+/// When a connection wants to be looked at; [`Deadline::NEVER`] where it does not.
 #[derive(Debug)]
 pub(super) struct Timers {
     /// Retransmission, or zero-window probe.
-    pub retransmit: Instant,
-    pub delayed_ack: Instant,
+    pub retransmit: Deadline,
+    pub delayed_ack: Deadline,
     /// The next keepalive probe; of an orphan the end of FIN-WAIT-2.
-    pub idle: Instant,
+    pub idle: Deadline,
     /// The user's own; of an orphan the end of the time to linger.
-    pub user: Instant,
+    pub user: Deadline,
     /// Since when an answer is due that has not come, in milliseconds that wrap; or [`NEVER_SILENT`].
     pub silent_since: u32,
     /// Keepalive probes since the peer was last heard.
@@ -24,7 +25,7 @@ pub(super) struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        let never = Instant::NEVER;
+        let never = Deadline::NEVER;
         Self {
             retransmit: never,
             delayed_ack: never,
@@ -37,10 +38,17 @@ impl Default for Timers {
 }
 
 impl Tcb {
-    /// The earliest deadline; [`Instant::NEVER`] when there is none.
-    pub fn next_deadline(&self) -> Instant {
+    /// The earliest deadline, to the millisecond; [`Instant::NEVER`] when there is none.
+    pub fn next_deadline(&self, now: Instant) -> Instant {
         let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
-        retransmit.min(delayed_ack).min(idle).min(user)
+        let all = [retransmit, delayed_ack, idle, user].map(|deadline| deadline.instant(now));
+        all.into_iter().min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Whether there is a deadline.
+    pub fn has_timer(&self) -> bool {
+        let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
+        [retransmit, delayed_ack, idle, user].into_iter().any(Deadline::is_armed)
     }
 
     /// Handles every deadline that has passed.
@@ -74,13 +82,18 @@ impl Tcb {
             return self.give_up(limit.is_some_and(|limit| silence >= limit), env);
         }
         self.rtt.back_off();
+        if self.rtt.unanswered() == R1 {
+            // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and
+            // so is whoever knows the next hop.
+            self.events.trouble = Some(Trouble::Unanswered);
+        }
         self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
             self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
         } else if self.flight.is_empty() {
-            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30): probe, less and less often.
+            // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30), CM-8.c: probe, less and less often.
             self.owed.probe = true;
         } else {
             // Into a closed window the first segment goes all the same, as a probe.
@@ -91,13 +104,14 @@ impl Tcb {
 
     /// When the peer is next held to be late: the retransmission timeout, or the end of the user
     /// timeout where that comes first.
-    pub(super) fn next_timeout(&self, config: &Config, now: Instant) -> Instant {
+    pub(super) fn next_timeout(&self, config: &Config, now: Instant) -> Deadline {
         let wait = self.rtt.timeout();
         if self.timers.silent_since == NEVER_SILENT {
-            return now + wait;
+            return Deadline::after(wait, now);
         }
         let rest = |limit: Duration| limit.saturating_sub(self.silence(now)).max(TICK);
-        now + self.user_timeout(config).map_or(wait, |limit| wait.min(rest(limit)))
+        let wait = self.user_timeout(config).map_or(wait, |limit| wait.min(rest(limit)));
+        Deadline::after(wait, now)
     }
 
     /// Whether the peer has had its time. The user timeout stands in for R2, shorter or longer; SYNs
@@ -133,6 +147,7 @@ impl Tcb {
     /// The peer is held to be gone. Where our FIN was not acknowledged it is told, in case that only
     /// its answers were lost; the user timeout ends in silence (RFC 9293, 3.10.8).
     fn give_up(&mut self, is_silent: bool, env: &mut Env<'_>) {
+        // CM-5.a, CM-11.b.
         let has_closed = self.snd.fin == Fin::Queued;
         if self.is_orphan() {
             env.counters.count(Counter::AbortsOnTimeout);
@@ -179,19 +194,20 @@ impl Tcb {
         // RFC 9293 3.8.4 (MUST-24): each connection may have it or not.
         let is_on = self.switches.has(Switch::KeepAlive) && self.state().is_synchronized();
         let idle = self.keepalive_times(config).idle;
-        self.timers.idle = if is_on { now + idle } else { Instant::NEVER };
+        self.timers.idle = if is_on { Deadline::after(idle, now) } else { Deadline::NEVER };
     }
 
     /// FIN-WAIT-2 of an orphan has lasted long enough, or the peer is idle.
     fn on_idle_timer(&mut self, env: &mut Env<'_>, now: Instant) {
         if self.is_orphan() {
+            // CM-5.b.
             self.close_with(CloseReason::TimedOut, Cause::Timeout, env);
             return;
         }
         let KeepAlive { idle, interval, count } = *self.keepalive_times(env.config);
         // RFC 9293 3.8.4 (MUST-26): only while nothing is outstanding; retransmission asks otherwise.
         if self.snd.nxt != self.snd.una || self.has_unsent() {
-            self.timers.idle = now + idle;
+            self.timers.idle = Deadline::after(idle, now);
             return;
         }
         if self.timers.probes == 0 {
@@ -208,7 +224,7 @@ impl Tcb {
             return;
         }
         self.timers.probes = self.timers.probes.saturating_add(1);
-        self.timers.idle = now + interval;
+        self.timers.idle = Deadline::after(interval, now);
         self.owed.keepalive = true;
     }
 
@@ -226,16 +242,16 @@ impl Tcb {
         self.timers = Timers { user: self.timers.user, ..Timers::default() };
     }
 
-    /// Sets or clears the user's timer.
-    pub fn set_user_timer(&mut self, deadline: Instant) {
-        self.timers.user = deadline;
+    /// Sets or clears the user's timer. It waits for 24 days at most.
+    pub fn set_user_timer(&mut self, delay: Option<Duration>, now: Instant) {
+        self.timers.user = delay.map_or(Deadline::NEVER, |delay| Deadline::after(delay, now));
     }
 }
 
-fn take_due(deadline: &mut Instant, now: Instant) -> bool {
-    let is_due = *deadline <= now;
+fn take_due(deadline: &mut Deadline, now: Instant) -> bool {
+    let is_due = deadline.is_due(now);
     if is_due {
-        *deadline = Instant::NEVER;
+        *deadline = Deadline::NEVER;
     }
     is_due
 }
@@ -252,5 +268,7 @@ fn millis_before(now: Instant, ago: Duration) -> u32 {
 /// No answer is due, or none has been waited for in vain.
 pub(super) const NEVER_SILENT: u32 = u32::MAX;
 
+/// R1 of RFC 9293, 3.8.3: timeouts in a row after which the path is in doubt.
+const R1: u8 = 3;
 /// The wheel's tick: no deadline is nearer.
 const TICK: Duration = Duration::from_millis(1);

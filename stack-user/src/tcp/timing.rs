@@ -15,6 +15,7 @@ use super::congestion::Moment;
 
 impl Tcb {
     /// SND.UNA moved by this acknowledgment (RFC 7323, 4.3: only then is there a sample).
+    // RFC 9293 3.8.1 (MUST-18): Karn's rule.
     pub(super) fn time_round_trip(&mut self, segment: &Segment<'_>, timing: &Timing, now: Instant) {
         let sent_once = if timing.resent.is_none() { timing.acked } else { None };
         let echoed = || {

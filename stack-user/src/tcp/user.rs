@@ -1,6 +1,7 @@
 //! What the user of a connection may call (RFC 9293, section 3.9.1).
 
 use super::congestion::Algorithm;
+use super::deadline::Deadline;
 use super::own::Switch;
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
@@ -51,6 +52,7 @@ impl Tcb {
     /// SEND with the urgent flag (RFC 9293, 3.8.5): as [`Tcb::send`], and all that was taken, with
     /// all before it, becomes urgent.
     pub fn send_urgent(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        // RFC 9293 3.8.5 (MUST-30), CM-9.b.
         let taken = self.send(data, env);
         if taken > 0 {
             // RFC 9293 3.8.5 (MUST-62): the pointer names the octet after the last urgent one.
@@ -66,6 +68,7 @@ impl Tcb {
     /// on. A second call changes nothing.
     pub fn shutdown_write(&mut self, env: &mut Env<'_>) {
         match self.state() {
+            // RFC 9293 3.10.4, CM-1.d, CM-1.f: what is queued goes first, and reading goes on.
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
             State::SynReceived => self.snd.closes_when_open = true,
             State::Established => {
@@ -108,26 +111,28 @@ impl Tcb {
             return self.lose_unread(env);
         }
         let linger = self.linger(env.config);
+        // CM-5.c, CM-5.d, CM-5.e.
         if linger == Some(Duration::ZERO) {
             env.counters.count(Counter::AbortsOnLinger);
             return self.abort(env);
         }
+        // RFC 9293 3.6.1 (SHLD-3, MAY-1), CM-5.f.
         if self.has_unread() {
             env.counters.count(Counter::AbortsOnClose);
             return self.abort(env);
         }
         self.switches.set(Switch::Closed, true);
-        self.timers.user = linger.map_or(Instant::NEVER, |time| now + time);
-        self.timers.idle = Instant::NEVER;
+        self.timers.user = linger.map_or(Deadline::NEVER, |time| Deadline::after(time, now));
+        self.timers.idle = Deadline::NEVER;
         self.shutdown_write(env);
         match self.state() {
             // Nothing is left that anybody could wait for.
             State::FinWait2 => {
-                self.timers.user = Instant::NEVER;
-                self.timers.idle = now + self.fin_wait_2(env.config);
+                self.timers.user = Deadline::NEVER;
+                self.timers.idle = Deadline::after(self.fin_wait_2(env.config), now);
                 self.release_lingering(env.config);
             }
-            State::Closed => self.timers.user = Instant::NEVER,
+            State::Closed => self.timers.user = Deadline::NEVER,
             _ => {}
         }
     }
@@ -161,7 +166,7 @@ impl Tcb {
     /// The peer has acknowledged our FIN: a user that lingers waits for nothing more.
     pub(super) fn release_lingering(&mut self, config: &Config) {
         if self.is_orphan() && self.linger(config).is_some() {
-            self.timers.user = Instant::NEVER;
+            self.timers.user = Deadline::NEVER;
             self.events.released = Some(CloseReason::Closed);
         }
     }
@@ -176,8 +181,8 @@ impl Tcb {
         self.switches.has(Switch::Closed)
     }
 
-    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where the
-    /// user has closed for good, the peer does not answer.
+    /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where
+    /// the user has closed for good, the peer does not answer.
     pub fn is_stuck(&self) -> bool {
         let is_silent = self.timers.silent_since != NEVER_SILENT && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())
@@ -190,6 +195,7 @@ impl Tcb {
 
     /// As [`Tcb::abort`], for a reason of ours.
     pub fn abort_with(&mut self, reason: CloseReason, env: &mut Env<'_>) {
+        // CM-5.g.
         let tells_peer = match self.state() {
             State::SynReceived
             | State::Established
@@ -253,9 +259,9 @@ impl Tcb {
         self.snd.buffer.len()
     }
 
-    /// How many octets lie between the user and the end of the peer's urgent data: zero at the mark,
-    /// `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken from the
-    /// receive buffer and not consumed.
+    /// How many octets lie between the user and the end of the peer's urgent data: zero at the
+    /// mark, `None` where there is none ahead (RFC 9293, 3.8.5: MUST-33). `held` octets were taken
+    /// from the receive buffer and not consumed.
     pub fn urgent_ahead(&self, held: usize) -> Option<u32> {
         let up = self.own.as_ref()?.rcv_up?;
         let at = self.rcv.nxt - (self.unread() + held) as u32;

@@ -7,54 +7,61 @@
 use super::Wheel;
 use crate::time::Instant;
 
-/// Which entries of the wheel belong to a key, by their ticks: the earliest first, all different.
-/// They outlive whoever the key names, for its next tenant.
+/// Which entries of the wheel belong to a key, by their marks: the earliest first, all different, and
+/// zero where there are no more. They outlive whoever the key names, for its next tenant.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alarm {
-    /// The lower halves of the ticks, which are an entry's generation.
-    ticks: [u32; MOST],
-    len: u8,
+    /// An entry's mark is its generation: [`PRESENT`], and the lower bits of its tick.
+    marks: [u32; MOST],
 }
 
 impl Alarm {
     /// Whether an entry that fired is one of these, which it then no longer is.
     pub fn take(&mut self, generation: u32) -> bool {
-        let Some(at) = self.entries().iter().position(|tick| *tick == generation) else {
+        let Some(at) = self.entries().iter().position(|mark| *mark == generation) else {
             return false;
         };
-        self.ticks.copy_within(at + 1.., at);
-        self.len -= 1;
+        self.marks.copy_within(at + 1.., at);
+        self.marks[MOST - 1] = 0;
         true
     }
 
     fn entries(&self) -> &[u32] {
-        &self.ticks[..usize::from(self.len)]
+        let len = self.marks.iter().position(|mark| *mark == 0).unwrap_or(MOST);
+        &self.marks[..len]
     }
 }
 
-/// An alarm for each place of a table.
+/// An alarm for each place of a table. They come in blocks, so that growth copies none.
 #[derive(Debug, Default)]
-pub struct Alarms(Vec<Alarm>);
+pub struct Alarms {
+    blocks: Vec<Box<[Alarm; BLOCK_LEN]>>,
+    /// Places that were asked for, and all before them.
+    len: usize,
+}
 
 impl Alarms {
     /// The alarm of a place.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Alarm {
         let place = index as usize;
-        if place >= self.0.len() {
-            self.0.resize(place + 1, Alarm::default());
+        if place >= self.len {
+            self.len = place + 1;
+            let blocks = self.len.div_ceil(BLOCK_LEN);
+            self.blocks.resize_with(blocks, || Box::new([Alarm::default(); BLOCK_LEN]));
         }
-        &mut self.0[place]
+        &mut self.blocks[place / BLOCK_LEN][place % BLOCK_LEN]
     }
 
     /// How many places there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.len
     }
 
     /// The alarm of a place as it is.
     pub(crate) fn get(&self, index: u32) -> Alarm {
-        self.0.get(index as usize).copied().unwrap_or_default()
+        let place = index as usize;
+        self.blocks.get(place / BLOCK_LEN).map(|block| block[place % BLOCK_LEN]).unwrap_or_default()
     }
 }
 
@@ -67,26 +74,27 @@ impl Wheel {
             return;
         }
         let ahead = self.tick_of(deadline).saturating_sub(self.elapsed).min(FURTHEST);
-        let tick = (self.elapsed + ahead) as u32;
-        let distance = |tick: u32| tick.wrapping_sub(self.elapsed as u32);
-        if alarm.entries().first().is_some_and(|first| distance(*first) <= distance(tick)) {
+        if alarm.entries().first().is_some_and(|first| self.ahead(*first) <= ahead) {
             return;
         }
-        if usize::from(alarm.len) == MOST {
-            // One in the middle is forgotten: the furthest would be left behind for the longest time.
-            alarm.ticks.copy_within(0..MOST - 2, 1);
-        } else {
-            alarm.ticks.copy_within(0..MOST - 1, 1);
-            alarm.len += 1;
-        }
-        alarm.ticks[0] = tick;
-        self.insert(self.elapsed + ahead, key, tick);
+        // Of as many as there can be one in the middle is forgotten: the furthest would be left
+        // behind for the longest time.
+        let moved = if alarm.marks[MOST - 1] == 0 { MOST - 1 } else { MOST - 2 };
+        alarm.marks.copy_within(0..moved, 1);
+        let mark = (self.elapsed + ahead) as u32 | PRESENT;
+        alarm.marks[0] = mark;
+        self.insert(self.elapsed + ahead, key, mark);
     }
 
     /// When the first entry of an alarm fires.
     pub(crate) fn next_of(&self, alarm: &Alarm) -> Option<Instant> {
-        let ahead = alarm.entries().first()?.wrapping_sub(self.elapsed as u32);
-        Some(self.time_of(self.elapsed + u64::from(ahead)))
+        Some(self.time_of(self.elapsed + self.ahead(*alarm.entries().first()?)))
+    }
+
+    /// How many ticks ahead the entry of that mark lies.
+    #[inline]
+    fn ahead(&self, mark: u32) -> u64 {
+        u64::from(mark.wrapping_sub(self.elapsed as u32) & !PRESENT)
     }
 
     /// When an entry for `deadline` fires.
@@ -101,8 +109,13 @@ impl Wheel {
 
 /// The kinds of deadlines that a connection has: of acknowledgments, of retransmissions, and long ones.
 const MOST: usize = 3;
-/// How far ahead an entry may lie, in ticks, so that 32 bits of them keep their order.
+/// The bit of every mark, so that none is zero.
+const PRESENT: u32 = 1 << 31;
+/// How far ahead an entry may lie, in ticks, so that 31 bits of them keep their order.
 const FURTHEST: u64 = 1 << 30;
+/// Alarms that are allocated at once.
+const BLOCK_LEN: usize = 1024;
+const _: () = assert!(size_of::<Alarm>() == 12);
 
 #[cfg(test)]
 mod tests {

@@ -35,11 +35,13 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// [`DropReason::DropIpHeader`] for a wrong version, length or checksum (RFC 1122 3.2.1.2),
-    /// [`DropReason::DropFragment`] for any piece of a fragmented packet.
+    /// [`DropReason::DropFragment`] for any piece of a fragmented packet,
+    /// [`DropReason::DropSourceRoute`] for one that says by which way it came.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let (packet, header, header_len) = parse_header(bytes)?;
         let total_len = usize::from(header.total_len.get());
+        // RFC 9293 3.9.2 (MUST-50): options of IP are passed over.
         let payload = packet.get(header_len..total_len).ok_or(DropReason::DropIpHeader)?;
         let sum = match header_len {
             // Nearly every header; of known length, it is summed three times as fast.
@@ -51,6 +53,10 @@ impl<'a> Packet<'a> {
         }
         if header.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
             return Err(DropReason::DropFragment);
+        }
+        // RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): refused.
+        if header_len > HEADER_LEN && has_source_route(&packet[HEADER_LEN..header_len]) {
+            return Err(DropReason::DropSourceRoute);
         }
         Ok(Self {
             src: Ipv4Addr::from(header.src).into(),
@@ -109,9 +115,22 @@ fn parse_header(bytes: &[u8]) -> Result<(&[u8], &Header, usize), DropReason> {
     Ok((bytes, header, header_len))
 }
 
-/// Writes a header into the last 20 bytes of `before`, what lies in front of the payload, and
-/// returns its length. The packet may not be fragmented, so its identification is zero (RFC 6864
-/// section 4.1), and it may travel [`TTL`] hops.
+/// What a header says besides where the packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The six bits of the Differentiated Services field (RFC 2474). Congestion is not marked.
+    pub dscp: u8,
+    /// The hops that the packet may travel.
+    pub ttl: u8,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { dscp: 0, ttl: TTL }
+    }
+}
+
+/// As [`emit_marked`], with the usual marks.
 ///
 /// # Panics
 ///
@@ -124,14 +143,45 @@ pub fn emit_header(
     protocol: u8,
     payload_len: usize,
 ) -> usize {
+    emit_header_for(before, (src, dst, protocol), Delivery::default(), payload_len)
+}
+
+/// How the network is asked to carry a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The octet of the Differentiated Services field and of ECN (RFC 2474, RFC 3168).
+    pub traffic_class: u8,
+    /// The hops that it may travel: the TTL.
+    pub hop_limit: u8,
+}
+
+impl Default for Delivery {
+    /// Best effort, and the hops of RFC 1700: 64.
+    fn default() -> Self {
+        Self { traffic_class: 0, hop_limit: TTL }
+    }
+}
+
+/// As [`emit_header`], carried in a way of the caller's choice.
+///
+/// # Panics
+///
+/// If `before` is shorter than [`HEADER_LEN`].
+#[inline]
+pub fn emit_header_for(
+    before: &mut [u8],
+    (src, dst, protocol): (&Addr, &Addr, u8),
+    delivery: Delivery,
+    payload_len: usize,
+) -> usize {
     debug_assert!(payload_len <= MAX_PAYLOAD, "an IPv4 packet has at most 65535 bytes");
     let mut header = Header {
         version_ihl: 0x45,
-        tos: 0,
+        tos: delivery.traffic_class,
         total_len: ((HEADER_LEN + payload_len) as u16).into(),
         ident: 0.into(),
         fragment: DONT_FRAGMENT.into(),
-        ttl: TTL,
+        ttl: delivery.hop_limit,
         protocol,
         checksum: 0.into(),
         src: octets(src),
@@ -143,9 +193,26 @@ pub fn emit_header(
     HEADER_LEN
 }
 
+/// Whether one of the options is a source route, loose or strict. What is malformed says nothing.
+fn has_source_route(options: &[u8]) -> bool {
+    let mut rest = options;
+    while let [kind, after @ ..] = rest {
+        rest = match *kind {
+            END_OF_OPTIONS => return false,
+            NO_OPERATION => after,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return true,
+            _ => match after.first() {
+                Some(len) if *len >= 2 => rest.get(usize::from(*len)..).unwrap_or_default(),
+                _ => return false,
+            },
+        };
+    }
+    false
+}
+
 /// Whether no packet may come from this address: "this" network, loopback, multicast, reserved and
-/// broadcast (RFC 1122 3.2.1.3, RFC 6890; RFC 9293 MUST-57), or not IPv4 at all. A broadcast
-/// address of the own network is for the caller to know.
+/// broadcast (RFC 1122 3.2.1.3, RFC 6890; RFC 9293 3.9.2.3: MUST-57, MUST-63, CM-7.k), or not IPv4
+/// at all. A broadcast address of the own network is for the caller to know.
 #[inline]
 pub fn is_martian_source(addr: &Addr) -> bool {
     let [first, ..] = octets(addr);
@@ -187,8 +254,14 @@ struct Header {
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The most bytes of payload.
 pub const MAX_PAYLOAD: usize = u16::MAX as usize - HEADER_LEN;
-/// The hops that our packets may travel (RFC 9293 MUST-49 asks that it can be set; RFC 1700: 64).
+/// The hops that our packets may travel where nothing else was asked for (RFC 1700).
 pub const TTL: u8 = 64;
+
+/// Options of IP (RFC 791, section 3.1).
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;

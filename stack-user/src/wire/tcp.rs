@@ -47,8 +47,8 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     ///
-    /// [`DropReason::DropTcpHeader`] for an impossible data offset, [`DropReason::DropTcpOption`] for
-    /// an option with an impossible length.
+    /// [`DropReason::DropTcpHeader`] for an impossible data offset, [`DropReason::DropTcpOption`]
+    /// for an option with an impossible length.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let (header, options, payload) = split(bytes)?;
@@ -102,7 +102,7 @@ pub struct Header {
     pub ack: u32,
     /// The control bits.
     pub flags: Flags,
-    /// SEG.WND as it stands on the wire, scaled already.
+    /// SEG.WND as it stands on the wire, scaled already; unsigned (RFC 9293 3.1: MUST-1).
     pub window: u16,
     /// The checksum field; [`emit`] writes zero in its place.
     pub checksum: u16,
@@ -119,6 +119,7 @@ impl Header {
     /// If the options are longer than [`MAX_OPTIONS_LEN`], their length is no multiple of four, or
     /// `buf` is too short.
     pub fn emit(&self, raw_options: &[u8], buf: &mut [u8]) -> usize {
+        // CM-11.a: a captured header goes out as it came in, its checksum field too.
         let len = self.emit_fixed(raw_options.len(), buf);
         buf[HEADER_LEN..len].copy_from_slice(raw_options);
         len
@@ -152,7 +153,8 @@ impl Header {
 ///
 /// # Errors
 ///
-/// [`DropReason::DropTcpHeader`] for a segment shorter than its header, or a data offset below five.
+/// [`DropReason::DropTcpHeader`] for a segment shorter than its header, or a data offset below
+/// five.
 #[inline]
 pub fn split(bytes: &[u8]) -> Result<(Header, &[u8], &[u8]), DropReason> {
     let (fixed, rest) = Fixed::ref_from_prefix(bytes).map_err(|_| DropReason::DropTcpHeader)?;
@@ -198,6 +200,7 @@ pub fn emit(header: &Header, options: &Options, buf: &mut [u8]) -> usize {
 #[inline]
 pub fn fill_checksum(segment: &mut [u8], src: &Addr, dst: &Addr, payload: Partial) {
     let header_len = usize::from(segment[DATA_OFFSET_AT] >> 4) * 4;
+    // CM-9.d: there is no way around it.
     let sum = checksum::pseudo_header(src, dst, super::PROTOCOL_TCP, segment.len())
         + checksum::sum(&segment[..header_len])
         + payload;

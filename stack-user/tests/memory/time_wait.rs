@@ -49,7 +49,8 @@ fn limits(count: u32) -> Limits {
     Limits { time_wait: count as usize, ..limits }
 }
 
-// Issue 3, point 6: record, index and queue take at most 96 bytes; ten million fit in 1 GiB.
+// CM-6.h. Issue 3, point 6: record, index and queue take at most 96 bytes; ten million fit in 1
+// GiB.
 #[test]
 fn time_wait_costs_at_most_96_bytes_and_nothing_before() {
     alone("time_wait::time_wait_costs_at_most_96_bytes_and_nothing_before", || {
@@ -67,7 +68,7 @@ fn time_wait_costs_at_most_96_bytes_and_nothing_before() {
     });
 }
 
-// Issue 3, point 6: they expire without a hitch. What is counted is work, not time.
+// CM-6.i. Issue 3, point 6: they expire without a hitch. What is counted is work, not time.
 #[test]
 fn time_wait_ends_in_steps_of_bounded_work_while_others_are_served() {
     alone("time_wait::time_wait_ends_in_steps_of_bounded_work_while_others_are_served", || {

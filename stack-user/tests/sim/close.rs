@@ -15,6 +15,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+// CM-1.d, CM-1.g: we close first.
 #[test]
 fn fin_wait_2_half_closed_end_reads_to_the_end() {
     let mut path = Path::new(plans(1_000, 4 << 20), Impairment::default(), 1);
@@ -29,6 +30,7 @@ fn fin_wait_2_half_closed_end_reads_to_the_end() {
     path.assert_clean();
 }
 
+// RFC 9293 3.6.1 (MUST-13), CM-6.b.
 #[test]
 fn time_wait_is_with_the_end_that_closed_first_and_expires() {
     let mut path = Path::new(plans(10, 10), Impairment::default(), 1);
@@ -42,6 +44,7 @@ fn time_wait_is_with_the_end_that_closed_first_and_expires() {
     path.net.nodes[0].assert_clean();
 }
 
+// CM-1.c.
 #[test]
 fn established_simultaneous_close_leaves_time_wait_on_both_ends() {
     let mut plans = plans(5_000, 5_000);
@@ -69,6 +72,7 @@ fn fin_wait_1_lost_fin_is_sent_again() {
     }
 }
 
+// CM-6.c.
 #[test]
 fn time_wait_lost_last_ack_is_sent_again() {
     let mut path = Path::new(plans(1_000, 1_000), Impairment::default(), 1);
@@ -110,6 +114,7 @@ fn last_ack_vanished_peer_times_out() {
     path.assert_clean();
 }
 
+// RFC 9293 3.6 (MUST-12), CM-2.f, CM-5.g: both users learn how it ended.
 #[test]
 fn established_abort_resets_the_peer() {
     let mut plans = plans(100_000, 100_000);
@@ -136,6 +141,7 @@ fn established_abort_in_full_flow_leaves_nothing() {
     }
 }
 
+// CM-6.e.
 #[test]
 fn time_wait_new_syn_of_the_same_name_takes_its_place() {
     // RFC 9293 3.10.7.4 (MAY-2) with RFC 6191: the listener's end closes first.

@@ -163,7 +163,7 @@ impl Network {
             self.send(index, frame);
         }
         if self.is_checked && !self.nodes[index].shard.has_work() {
-            self.nodes[index].shard.assert_sound();
+            self.nodes[index].shard.assert_sound(self.now);
         }
     }
 

@@ -49,6 +49,7 @@ fn closed_open_reaches_established_on_both_ends_in_a_round_trip_and_a_half() {
     assert_eq!(path.logs[1].only().opened.as_millis(), 50);
 }
 
+// RFC 9293 3.7.1 (MUST-14, SHLD-5, MAY-3), CM-4.a, CM-4.b, CM-4.c.
 #[test]
 fn listen_syn_offers_are_answered_in_kind() {
     let mut path = path(0, 0);
@@ -71,6 +72,7 @@ fn listen_syn_offers_are_answered_in_kind() {
     }
 }
 
+// CM-2.f.
 #[test]
 fn syn_sent_refused_port_is_told_after_one_round_trip() {
     let mut path = path(1, 1);
@@ -91,6 +93,7 @@ fn syn_sent_lost_syn_is_sent_again_after_a_second() {
     path.assert_clean();
 }
 
+// CM-10.d.
 #[test]
 fn syn_received_lost_syn_ack_is_sent_again() {
     let mut path = path(1_000, 1_000);
@@ -100,6 +103,7 @@ fn syn_received_lost_syn_ack_is_sent_again() {
     path.assert_clean();
 }
 
+// CM-10.a.
 #[test]
 fn syn_received_lost_final_ack_is_made_up_by_data() {
     let mut path = path(1_000, 1_000);
@@ -108,6 +112,7 @@ fn syn_received_lost_final_ack_is_made_up_by_data() {
     path.assert_clean();
 }
 
+// CM-10.b.
 #[test]
 fn syn_received_lost_final_ack_without_data_is_made_up_by_the_syn_ack() {
     let mut plans = plans(0, 5_000);
@@ -120,6 +125,7 @@ fn syn_received_lost_final_ack_without_data_is_made_up_by_the_syn_ack() {
     path.assert_clean();
 }
 
+// CM-2.f.
 #[test]
 fn syn_sent_peer_that_never_answers_times_out() {
     let mut path = path(1, 1);
@@ -132,6 +138,7 @@ fn syn_sent_peer_that_never_answers_times_out() {
     path.assert_clean();
 }
 
+// CM-2.d, CM-10.b.
 #[test]
 fn syn_received_client_that_vanished_is_forgotten() {
     let mut path = path(1, 1);
@@ -158,6 +165,7 @@ fn syn_sent_lost_arp_delays_the_open_only() {
     path.assert_clean();
 }
 
+// RFC 9293 3.5 (MUST-10), CM-1.b.
 #[test]
 fn syn_sent_simultaneous_open_makes_one_connection() {
     // RFC 9293, figure 7: both ends open to each other's port at once.
@@ -195,6 +203,7 @@ fn closed_second_open_from_the_only_port_fails_alone() {
     assert_eq!(path.logs[0].conns().len(), 1);
 }
 
+// CM-2.f.
 #[test]
 fn syn_sent_address_that_nobody_has_is_unreachable() {
     let mut path = path(1, 1);
@@ -206,7 +215,8 @@ fn syn_sent_address_that_nobody_has_is_unreachable() {
     path.assert_clean();
 }
 
-// As on Linux a connection that was reset before anybody accepted it is accepted, and then its end told.
+// As on Linux a connection that was reset before anybody accepted it is accepted, and then its end
+// told.
 #[test]
 fn established_reset_before_accept_is_told_after_it() {
     let mut plans = plans(3_000, 3_000);

@@ -49,6 +49,21 @@ fn syn_sent_user_timeout_is_the_connect_timeout() {
     assert_eq!(pair.told(0), [Told::Closed(CloseReason::TimedOut)]);
 }
 
+// RFC 9293 3.8.3 (MUST-20): at R1 the network layer hears of it: the next hop is asked again, long
+// before its turn.
+#[test]
+fn established_third_timeout_asks_for_the_next_hop() {
+    let mut pair = Pair::new();
+    let ids = pair.connect(vec![]);
+    pair.net.filter = Box::new(|sight| if sight.is_arp { Fate::Carry } else { Fate::Drop });
+    let asked = pair.net.nodes[0].count(Counter::ArpRequests);
+    pair.on(0, ids[0], |conn| conn.send(b"text"));
+    pair.run(Duration::from_millis(1_000));
+    assert_eq!(pair.net.nodes[0].count(Counter::ArpRequests), asked);
+    pair.run(Duration::from_millis(1_500));
+    assert_eq!(pair.net.nodes[0].count(Counter::ArpRequests), asked + 1);
+}
+
 // CM-8.d
 #[test]
 fn established_user_timeout_outlives_an_outage_or_does_not() {

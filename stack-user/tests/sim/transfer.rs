@@ -92,6 +92,7 @@ fn established_lan_delay_arrives_whole() {
     path.assert_clean();
 }
 
+// RFC 9293 3.7.1 and 3.7.3 (MUST-16, MUST-67, SHLD-6), CM-4.a.
 #[test]
 fn established_small_mtu_cuts_segments_to_it() {
     let impairment = Impairment { mtu: 576, ..Impairment::default() };

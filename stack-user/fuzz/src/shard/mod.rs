@@ -138,7 +138,7 @@ impl World {
             self.peers.on_frame(&frame);
         }
         if !self.shard.has_work() {
-            self.shard.assert_sound();
+            self.shard.assert_sound(self.now);
         }
     }
 

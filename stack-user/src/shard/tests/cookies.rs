@@ -37,6 +37,7 @@ fn listen_full_table_of_half_open_entries_is_answered_by_cookies() {
     assert_eq!((raw.count(Counter::HalfOpenFull), raw.count(Counter::CookiesSent)), (1, 1));
 }
 
+// CM-3.h.
 #[test]
 fn listen_cookie_without_timestamps_offers_mss_alone() {
     let mut raw = with_cookies();
@@ -49,7 +50,7 @@ fn listen_cookie_without_timestamps_offers_mss_alone() {
     assert_eq!(raw.shard.census()[State::Established as usize], 1);
 }
 
-// CM-3.h: the peer's window scale, SACK and MSS come back with its acknowledgment.
+// CM-3.h, CM-3.i. The peer's window scale, SACK and MSS come back with its acknowledgment.
 #[test]
 fn listen_cookie_with_timestamps_carries_every_option() {
     let mut raw = with_cookies();

@@ -88,7 +88,7 @@ fn closed_every_set_of_flags_is_answered_as_the_standard_says() {
     each(|| (Raw::new(|_| {}), says), expected, state_of);
 }
 
-// RFC 9293 3.10.7.2 (CM-7.l); SYN with FIN is dropped, a recorded deviation.
+// CM-7.e, CM-7.g, CM-7.l. RFC 9293 3.10.7.2; SYN with FIN is dropped, a recorded deviation.
 #[test]
 fn listen_every_set_of_flags_is_answered_as_the_standard_says() {
     let says = Says { seq: 77, ack: 9_000, ..syn(1000) };
@@ -204,8 +204,8 @@ fn time_wait_every_set_of_flags_of_the_past_does_what_the_standard_says() {
     each(|| time_wait(|says, next| Says { seq: next - 5, ..says }), expected, state_of);
 }
 
-// RFC 9293 3.9.2.3 (MUST-57, MUST-63), CM-7.j, CM-7.k: nothing is ever said to what came from, or went to, an address that no
-// single host has.
+// RFC 9293 3.9.2.3 (MUST-57, MUST-63), CM-7.j, CM-7.k: nothing is ever said to what came from, or
+// went to, an address that no single host has.
 #[test]
 fn any_state_segment_from_an_impossible_address_is_dropped() {
     use core::net::Ipv4Addr;

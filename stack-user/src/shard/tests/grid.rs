@@ -1,8 +1,10 @@
-//! The golden grid: every state by every event, driven through a shard by raw frames in virtual time.
+//! The golden grid: every state by every event, driven through a shard by raw frames in virtual
+//! time.
 //!
-//! `grid/grid.txt` holds what happens: a section for each state, a line for each event with the next
-//! state, what is sent and what the user is told. `SLUICE_BLESS=1` writes it anew. `rig` is the shard
-//! and its scripted peer, `rows` leads it into each state, `events` lists what may happen then.
+//! `grid/grid.txt` holds what happens: a section for each state, a line for each event with the
+//! next state, what is sent and what the user is told. `SLUICE_BLESS=1` writes it anew. `rig` is
+//! the shard and its scripted peer, `rows` leads it into each state, `events` lists what may happen
+//! then.
 //!
 //! Sequence numbers are told from the ISN of their sender: `S+1` is the number after our SYN, `R+1`
 //! the one after the peer's.
@@ -38,7 +40,13 @@ fn grid() -> String {
     text
 }
 
-// CM-1.a, CM-1.k, CM-1.l, CM-7.l; RFC 9293 3.10 (MUST-11): as the file says, in every cell.
+// As the file says, in every cell: CM-1.a, CM-1.k, CM-1.l, CM-7.e, CM-7.g, CM-7.l; SYN with text
+// (CM-1.h); calls of the user in every state, RFC 9293 3.9.1.1 (MUST-41, MUST-42), 3.6.1 (SHLD-3,
+// MAY-1), CM-5.c, CM-5.d, CM-5.e, CM-5.f; RST with text and in SYN-RECEIVED of both kinds, RFC 9293
+// 3.5 (MUST-11, SHLD-2), CM-1.i; ICMP, RFC 9293 3.9.2.2 (MUST-54 to MUST-56); 2MSL (CM-6.c);
+// keepalive, RFC 9293 3.8.4 (MUST-24, MUST-26, MUST-29, SHLD-12), CM-8.a; probes, RFC 9293 3.8.6.1
+// (MUST-36, MUST-37), CM-8.c; the user timeout, RFC 9293 3.8.3 (MUST-21), CM-8.d; what R2 ends,
+// CM-5.a, CM-11.b.
 #[test]
 fn every_state_every_event_does_what_the_grid_says() {
     let now = grid();

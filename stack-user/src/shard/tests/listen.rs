@@ -44,7 +44,8 @@ fn listen_impossible_listener_is_refused_by_its_reason() {
     assert_eq!(raw.shard.listen(listener, raw.now), Err(ListenError::ShuttingDown));
 }
 
-// CM-6.f. Linux: open connections of the port, and those in TIME-WAIT, do not keep a listener away.
+// RFC 9293 3.9.1.1 (MUST-41), CM-6.f. Linux: open connections of the port, and those in TIME-WAIT,
+// do not keep a listener away.
 #[test]
 fn listen_port_with_old_connections_is_free_again() {
     let (mut raw, id) = Raw::listening(|_| {}, |_| {});
@@ -197,7 +198,8 @@ fn shutdown_resets_what_waits() {
     assert!(raw.shard.is_idle() && raw.told().is_empty());
 }
 
-// CM-3.b. Linux: the SYN queue is full at backlog entries; without cookies further SYNs are dropped.
+// CM-3.b. Linux: the SYN queue is full at backlog entries; without cookies further SYNs are
+// dropped.
 #[test]
 fn listen_full_syn_queue_drops_without_cookies() {
     let (mut raw, _) = Raw::listening(|listener| listener.backlog = 3, no_cookies);
@@ -241,7 +243,8 @@ fn syn_received_full_table_of_connections_drops_the_ack() {
     assert_eq!(raw.shard.census()[State::SynReceived as usize], 1);
 }
 
-// CM-2.d, CM-10.b, CM-10.c: five repetitions, 63 s, and then the entry goes; what the peer says later is reset.
+// CM-2.d, CM-3.f, CM-10.b, CM-10.c: five repetitions, 63 s, and then the entry goes; what the peer says
+// later is reset.
 #[test]
 fn syn_received_silence_doubles_and_ends_after_63_seconds() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -289,7 +292,8 @@ fn syn_received_segments_that_do_not_fit_are_answered_within_a_limit() {
     assert!(raw.answer(odd).is(ACK));
 }
 
-// RFC 9293 3.5.1, figure 8 (CM-2.g): the answer to an old SYN is reset by the peer, and the new SYN opens.
+// RFC 9293 3.5.1, figure 8 (CM-2.g): the answer to an old SYN is reset by the peer, and the new SYN
+// opens.
 #[test]
 fn syn_received_old_duplicate_syn_gives_way_to_the_new_one() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -302,8 +306,8 @@ fn syn_received_old_duplicate_syn_gives_way_to_the_new_one() {
     assert_eq!(raw.told(), ["1000: accepted"]);
 }
 
-// RFC 9293 3.10.7.4, fourth: another SYN in the window returns a passive open to LISTEN; repeated, it
-// opens.
+// CM-1.i. RFC 9293 3.10.7.4, fourth: another SYN in the window returns a passive open to LISTEN;
+// repeated, it opens.
 #[test]
 fn syn_received_another_syn_in_the_window_returns_to_listen() {
     let (mut raw, _) = Raw::listening(|_| {}, |_| {});
@@ -367,4 +371,17 @@ fn listen_settings_show_in_the_syn_ack() {
     let (mut raw, _) = Raw::listening(|listener| listener.settings = settings, |_| {});
     let syn_ack = raw.answer(syn(1000));
     assert_eq!((syn_ack.options.mss, syn_ack.window), (Some(1000), 8_000));
+}
+
+// The table of next hops is bounded: what finds no room there cannot be reached.
+#[test]
+fn syn_sent_full_table_of_next_hops_is_counted() {
+    let mut raw = Raw::new(|config| config.limits.neighbours = 1);
+    for host in [2, 3] {
+        let to = Command::Connect { remote: addr(host), remote_port: 7, service: 0 };
+        raw.shard.on_command(to, raw.now);
+        raw.sent();
+    }
+    assert_eq!((raw.count(Counter::NeighboursFull), raw.shard.flows()), (1, 1));
+    assert_eq!(raw.told(), ["0: Unreachable(NextHop)"]);
 }

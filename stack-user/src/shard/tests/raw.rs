@@ -7,7 +7,7 @@ use crate::counters::Counter;
 use crate::service::{Connection, Service};
 use crate::shard::{Command, FRAME_LEN, LocalAddr, Request, Shard, ShardConfig};
 use crate::tables::listeners::{Listener, ListenerId};
-use crate::tcp::{CloseReason, HEADROOM, State};
+use crate::tcp::{CloseReason, HEADROOM, State, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Packet, Timestamps};
 use crate::wire::{Addr, MacAddr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
@@ -43,6 +43,8 @@ pub(super) struct Hears {
     pub flags: Flags,
     pub window: u16,
     pub options: Options,
+    /// The traffic class and the TTL of the packet.
+    pub carried: (u8, u8),
 }
 
 /// The shard.
@@ -79,6 +81,10 @@ impl Service for Watch {
 
     fn on_peer_fin(&mut self, conn: &mut dyn Connection) {
         self.note(*conn.user(), "fin");
+    }
+
+    fn on_trouble(&mut self, conn: &mut dyn Connection, _trouble: Trouble) {
+        self.note(conn.tuple().remote_port.into(), "trouble");
     }
 
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
@@ -130,15 +136,26 @@ impl Raw {
     /// A shard without listeners, at an address that it shares with the kernel: no ARP is among what
     /// is sent.
     pub(super) fn new(adjust: impl FnOnce(&mut ShardConfig)) -> Self {
+        let told = Arc::default();
+        let watch = Watch(Arc::clone(&told));
+        Self { told, ..Self::with(Box::new(watch), adjust) }
+    }
+
+    /// With a service of the test's own, which listens on [`PORT`].
+    pub(super) fn serving(service: Box<dyn Service>) -> Self {
+        let mut raw = Self::with(service, |_| {});
+        raw.shard.listen(Listener::new(None, PORT, 0), raw.now).expect("the port is free");
+        raw
+    }
+
+    fn with(service: Box<dyn Service>, adjust: impl FnOnce(&mut ShardConfig)) -> Self {
         let mut config = config(1, Vec::new());
         config.addrs = vec![LocalAddr { addr: addr(1), is_owned: false }];
         config.limits.connections = 4_096;
         config.limits.half_open = 4_096;
         adjust(&mut config);
-        let told = Arc::default();
-        let watch = Watch(Arc::clone(&told));
-        let shard = Shard::new(config, vec![Box::new(watch)]);
-        Self { shard, now: Instant::from_millis(1_000_000), told }
+        let shard = Shard::new(config, vec![service]);
+        Self { shard, now: Instant::from_millis(1_000_000), told: Arc::default() }
     }
 
     /// As [`Raw::new`], with a listener on [`PORT`].
@@ -213,6 +230,11 @@ impl Raw {
 
     /// Everything that is sent now.
     pub(super) fn sent(&mut self) -> Vec<Hears> {
+        self.frames().iter().map(|frame| parsed(frame)).collect()
+    }
+
+    /// As [`Raw::sent`], whole frames.
+    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut wire = Wire(Vec::new(), vec![0; FRAME_LEN]);
         self.shard.drain(&mut wire, self.now);
         while let Some(Request::Resolve(addr)) = self.shard.poll_request() {
@@ -221,7 +243,7 @@ impl Raw {
             self.shard.drain(&mut wire, self.now);
         }
         assert!(!self.shard.has_work(), "everything is sent");
-        wire.0.iter().map(|frame| parsed(frame)).collect()
+        wire.0
     }
 
     /// What services were told since the last time.
@@ -278,6 +300,7 @@ fn parsed(frame: &[u8]) -> Hears {
         flags: segment.flags,
         window: segment.window,
         options: segment.options,
+        carried: (frame.payload[1], frame.payload[8]),
     }
 }
 

@@ -82,8 +82,8 @@ fn time_wait_paws_rejects_what_is_older() {
     assert_eq!(count(&raw), 0);
 }
 
-// RFC 6191 2 (CM-6.e), case by case: timestamps of the old connection, of the new one, and the sequence
-// number after or before the last one seen.
+// RFC 9293 3.6.1 (SHLD-4, MAY-2), CM-6.e. RFC 6191 section 2, case by case: timestamps of the old
+// connection, of the new one, and the sequence number after or before the last one seen.
 #[test]
 fn time_wait_syn_takes_the_name_as_rfc_6191_says() {
     let cases: [(Option<u32>, Option<u32>, i32, bool); 11] = [
@@ -145,7 +145,8 @@ fn time_wait_syn_without_listener_leaves_it() {
     assert!(raw.answer(Says { seq: rcv_nxt + 9, ..syn(1000) }).is(SYN.union(ACK)));
 }
 
-// CM-6.g. Linux's tcp_max_tw_buckets: beyond the bound a connection ends without TIME-WAIT, counted.
+// CM-6.g. Linux's tcp_max_tw_buckets: beyond the bound a connection ends without TIME-WAIT,
+// counted.
 #[test]
 fn time_wait_full_table_ends_the_connection_at_once() {
     let (mut raw, id) = listening(|config| config.limits.time_wait = 1);

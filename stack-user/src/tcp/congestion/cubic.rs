@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(cubic.threshold(1), 2);
     }
 
-    // RFC 9438 4.2: concave up to W_max, which is reached after K, flat there, and convex beyond.
+    // RFC 9293 3.8.2 (MAY-18): RFC 9438. RFC 9438 4.2: concave up to W_max, which is reached after
+    // K, flat there, and convex beyond.
     #[test]
     fn window_is_at_its_old_height_after_k_and_grows_slowest_there() {
         let (mut cubic, mut window) = after_loss(1000);

@@ -136,6 +136,7 @@ impl Congestion {
         if !self.window.is_limiting() {
             return;
         }
+        // RFC 9293 3.8.2 (MUST-19): slow start and congestion avoidance.
         let left = self.window.slow_start(delivered);
         if left > 0 {
             let mut window = self.window.clone();

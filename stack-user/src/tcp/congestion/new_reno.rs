@@ -22,7 +22,7 @@ mod tests {
     use super::*;
     use crate::time::{Duration, Instant};
 
-    // RFC 5681 3.1 (3) and (4).
+    // RFC 9293 3.8.2 (MUST-19); RFC 5681 3.1 (3) and (4).
     #[test]
     fn avoidance_adds_one_segment_each_window_and_a_loss_halves() {
         let mut window = Window::of(10, 10);

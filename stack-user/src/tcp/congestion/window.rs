@@ -199,7 +199,7 @@ mod tests {
         assert!(window.is_limiting());
     }
 
-    // A stretch ACK counts for all that it delivered; what passes the threshold is left over.
+    // RFC 9293 3.8.2 (MUST-19): a stretch ACK counts for all that it delivered; what passes the threshold is left over.
     #[test]
     fn slow_start_grows_by_what_was_delivered_up_to_the_threshold() {
         let mut window = Window::default();

@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::counters::Counter;
+use crate::tcp::deadline::Deadline;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -28,6 +29,7 @@ impl Tcb {
             self.on_handshake_done(segment, env, now);
             return Step::Continue;
         }
+        // RFC 9293 3.10.7.4 (MAY-12), CM-7.c, CM-7.f, CM-7.h.
         // RFC 5961 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, else a challenge.
         let is_old = segment.ack.is_before(self.snd.una - self.snd.max_wnd);
         if is_old || segment.ack.is_after(self.snd.nxt) {
@@ -56,6 +58,7 @@ impl Tcb {
         if segment.ack.is_before(self.snd.una) || !is_newer {
             return;
         }
+        // RFC 9293 3.8.6 (MUST-34, MUST-35): it may shrink, below what is out and to zero.
         self.snd.wnd = self.scaled(segment.window);
         self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
         (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
@@ -95,7 +98,10 @@ impl Tcb {
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
+        self.snd.wraps += u16::from(ack.0 < self.snd.una.0);
         self.snd.una = ack;
+        // It stays near, or after two gibibytes it would seem to lie ahead.
+        self.snd.short = self.snd.short.max(ack);
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();
@@ -112,11 +118,11 @@ impl Tcb {
         self.rtt.on_answer();
         self.time_round_trip(segment, &report.timing, now);
         self.timers.retransmit = if self.flight.is_empty() {
-            Instant::NEVER
+            Deadline::NEVER
         } else if self.is_renege_suspected(env) {
-            now + self.renege_grace()
+            Deadline::after(self.renege_grace(), now)
         } else {
-            now + self.rtt.timeout()
+            Deadline::after(self.rtt.timeout(), now)
         };
     }
 
@@ -152,12 +158,12 @@ impl Tcb {
         if self.snd.wnd > 0 {
             self.rtt.on_window_opened();
             self.on_progress();
-            self.timers.retransmit = Instant::NEVER;
+            self.timers.retransmit = Deadline::NEVER;
             return;
         }
         self.rtt.on_answer();
-        if self.timers.retransmit == Instant::NEVER && self.has_unsent() {
-            self.timers.retransmit = now + self.rtt.timeout();
+        if !self.timers.retransmit.is_armed() && self.has_unsent() {
+            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
         }
     }
 
@@ -171,7 +177,7 @@ impl Tcb {
                 self.enter(State::FinWait2, Cause::Ack, env);
                 // A user that still reads may do so for as long as the peer sends.
                 if self.is_orphan() {
-                    self.timers.idle = now + self.fin_wait_2(env.config);
+                    self.timers.idle = Deadline::after(self.fin_wait_2(env.config), now);
                     self.release_lingering(env.config);
                 }
             }

@@ -5,6 +5,7 @@ use crate::wire::tcp::Flags;
 
 /// The RST that answers `segment`; `None` when it carries RST itself.
 pub fn on_closed(segment: &Segment<'_>) -> Option<Bare> {
+    // CM-7.e, CM-7.g.
     if segment.has(Flags::RST) {
         return None;
     }

@@ -1,4 +1,5 @@
-//! SEGMENT ARRIVES (RFC 9293, section 3.10.7): the RFC's checks in the RFC's order, a file for each.
+//! SEGMENT ARRIVES (RFC 9293, section 3.10.7): the RFC's checks in the RFC's order, a file for
+//! each.
 //!
 //! | state | section | file |
 //! | --- | --- | --- |
@@ -81,6 +82,7 @@ impl Tcb {
     ) -> Accepted {
         let stripped = self.strip_crossing_syn(segment);
         let segment = stripped.as_ref().unwrap_or(segment);
+        // CM-1.k, CM-7.l: the checks in the RFC's order.
         let mut step = self.check_sequence(segment, env, now);
         if step == Step::Continue {
             step = self.check_reset(segment, env, now);
@@ -115,7 +117,8 @@ impl Tcb {
             self.on_peer_timeout(value);
         }
         if self.is_orphan() && self.brings_text(segment) {
-            // RFC 9293 3.10.4 and RFC 1122 4.2.2.13: nobody will ever read it, and the peer must know.
+            // RFC 9293 3.10.4 and RFC 1122 4.2.2.13: nobody will ever read it, and the peer must
+            // know.
             env.counters.count(Counter::AbortsOnData);
             self.close_with(CloseReason::Aborted, Cause::Abort, env);
             return Accepted { is_refused: true, ..Accepted::default() };

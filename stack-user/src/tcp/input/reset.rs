@@ -17,7 +17,10 @@ impl Tcb {
             return Step::Continue;
         }
         env.counters.count(Counter::ResetsIn);
+        // CM-7.b.
         if segment.seq == self.rcv.nxt {
+            // RFC 9293 3.5 (MUST-11): in SYN-RECEIVED a TCB has been opened by us, and its user
+            // learns that it was refused. 3.5.3 (SHLD-2): text on a RST changes nothing.
             let reason = match self.state().is_synchronized() {
                 true => CloseReason::Reset,
                 false => CloseReason::Refused,

@@ -42,6 +42,7 @@ impl Tcb {
     /// RFC 7323 5.3 R1, and 5.5: a TS.Recent of 24 days is worth nothing. A segment without
     /// timestamps passes, as on Linux (RFC 7323, 3.2, would drop it).
     fn passes_paws(&self, segment: &Segment<'_>, now: Instant) -> bool {
+        // CM-4.e, CM-4.f.
         let Some(stamps) = segment.options.timestamps else { return true };
         let is_older = (stamps.value.wrapping_sub(self.stamps.recent) as i32) < 0;
         let age = stamp_clock(now).wrapping_sub(self.stamps.recent_at);
@@ -59,8 +60,9 @@ impl Tcb {
         }
     }
 
-    /// The four cases of RFC 9293's table 6. A closed window still takes the number it waits for, so
-    /// that ACK, URG and RST of a probe are seen (3.10.7.4: "special allowance"); its text is not.
+    /// The four cases of RFC 9293's table 6. A closed window still takes the number it waits for,
+    /// so that ACK, URG and RST of a probe are seen (3.10.7.4: "special allowance"); its text is
+    /// not.
     fn is_acceptable(&self, segment: &Segment<'_>) -> bool {
         let window = self.rcv.edge.since(self.rcv.nxt);
         if segment.seq == self.rcv.nxt {

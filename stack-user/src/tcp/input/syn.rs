@@ -12,6 +12,7 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Step {
+        // CM-7.a.
         if !segment.has(Flags::SYN) {
             return Step::Continue;
         }

@@ -1,6 +1,7 @@
 //! SYN-SENT (RFC 9293, section 3.10.7.3).
 
 use super::Accepted;
+use crate::tcp::deadline::Deadline;
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
@@ -37,6 +38,7 @@ impl Tcb {
         self.snd.max_wnd = self.snd.wnd;
         self.snd.wl1 = segment.seq;
         if !has_ack {
+            // RFC 9293 3.5 (MUST-10), CM-1.b, CM-1.j.
             // Both opened at once (RFC 9293, figure 7): our SYN goes again, with ACK.
             self.enter(State::SynReceived, Cause::Syn, env);
             self.owed.syn = true;
@@ -58,10 +60,11 @@ impl Tcb {
     ) {
         self.snd.una = segment.ack;
         if core::mem::take(&mut self.owed.syn) {
-            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure 7).
+            // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure
+            // 7).
             self.owed.ack = Ack::Now;
         }
-        self.timers.retransmit = Instant::NEVER;
+        self.timers.retransmit = Deadline::NEVER;
         self.ack_at = stamp_clock(now);
         self.delivered = 1;
         self.time_handshake(segment, now);

@@ -1,5 +1,6 @@
 //! Seventh: the segment text (RFC 9293, 3.10.7.4).
 
+use crate::tcp::deadline::Deadline;
 use core::ops::Range;
 
 use crate::counters::Counter;
@@ -23,6 +24,7 @@ impl Tcb {
         if segment.text.is_empty() {
             return nothing;
         }
+        // CM-1.g: half-closed, we still read.
         if !self.state().is_receiving() {
             // After the peer's FIN there is no text: it is acknowledged, not taken.
             self.owe_extra_ack();
@@ -38,6 +40,7 @@ impl Tcb {
             self.owe_extra_ack();
             return nothing;
         }
+        // RFC 9293 3.10.7.4 (SHLD-31, MAY-13): kept, and acknowledged at once.
         if segment.seq.is_after(self.rcv.nxt) {
             self.keep_early(segment, window, env);
             return nothing;
@@ -95,19 +98,19 @@ impl Tcb {
     /// RCV.NXT moves over the text and over what reassembly has behind it.
     fn advance(&mut self, text: &Range<usize>, env: &mut Env<'_>) -> Chain {
         self.forget_mark();
-        self.rcv.nxt += text.len() as u32;
+        self.rcv.advance(text.len() as u32);
         let mut follows = Chain::default();
         if !self.rcv.early.is_empty() {
             follows = self.rcv.early.take_from(env.pool, self.rcv.nxt);
-            self.rcv.nxt += follows.len() as u32;
+            self.rcv.advance(follows.len() as u32);
         }
         env.counters.add(Counter::DataBytesIn, (text.len() + follows.len()) as u64);
         follows
     }
 
-    /// RFC 9293 3.8.6.3 (MUST-58, MUST-59): every second full-sized segment at the latest, at once
-    /// while a gap is open or was just filled, and at once at the start, where the peer's window
-    /// opens with each acknowledgment.
+    /// RFC 9293 3.8.6.3 (MUST-58, MUST-59, SHLD-18, SHLD-19): every second full-sized segment at
+    /// the latest, at once while a gap is open or was just filled, and at once at the start, where
+    /// the peer's window opens with each acknowledgment.
     fn owe_ack_of_text(
         &mut self,
         text: &Range<usize>,
@@ -124,7 +127,7 @@ impl Tcb {
             self.owed.ack = Ack::Now;
         } else if self.owed.ack == Ack::None {
             self.owed.ack = Ack::Delayed;
-            self.timers.delayed_ack = now + env.config.delayed_ack;
+            self.timers.delayed_ack = Deadline::after(env.config.delayed_ack, now);
         }
     }
 

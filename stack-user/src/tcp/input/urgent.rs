@@ -5,6 +5,7 @@ use crate::wire::tcp::Flags;
 
 impl Tcb {
     pub(super) fn check_urgent(&mut self, segment: &Segment<'_>) {
+        // RFC 9293 3.8.5 (MUST-30), CM-9.a.
         if !segment.has(Flags::URG) || !self.state().is_receiving() {
             return;
         }

@@ -39,7 +39,7 @@ fn established_syn_anywhere_gets_a_challenge() {
     }
 }
 
-// RFC 5961 5.2: an acknowledgment too old or too new takes its text with it.
+// CM-7.c, CM-7.h. RFC 5961 5.2: an acknowledgment too old or too new takes its text with it.
 #[test]
 fn established_text_with_an_impossible_ack_is_not_taken() {
     let mut bench = Bench::open();
@@ -59,7 +59,7 @@ fn established_text_with_an_impossible_ack_is_not_taken() {
     assert_eq!(bench.got, b"late");
 }
 
-// RFC 5961 7, and CVE-2016-5696: the budget is the connection's own.
+// CM-7.d. RFC 5961 7, and CVE-2016-5696: the budget is the connection's own.
 #[test]
 fn established_challenges_are_limited_for_each_connection() {
     let mut bench = Bench::open();
@@ -72,7 +72,7 @@ fn established_challenges_are_limited_for_each_connection() {
     assert_eq!(answers(&mut bench, segment(IRS + 2, 0, RST, &[])), CHALLENGE);
 }
 
-// RFC 9293 3.10.7.1: a RST is answered by nothing, in any state.
+// CM-7.g. RFC 9293 3.10.7.1: a RST is answered by nothing, in any state.
 #[test]
 fn any_state_rst_is_never_answered_by_rst() {
     assert!(on_closed(&segment(1, 2, RST, &[])).is_none());
@@ -87,7 +87,7 @@ fn any_state_rst_is_never_answered_by_rst() {
     assert_eq!(bench.sent_flags(), []);
 }
 
-// RFC 9293 figure 9: we began anew, and the peer still has the old connection.
+// CM-7.f. RFC 9293 figure 9: we began anew, and the peer still has the old connection.
 #[test]
 fn syn_sent_ack_of_an_old_connection_is_refused_and_the_syn_goes_again() {
     let mut bench = Bench::opening();
@@ -98,7 +98,7 @@ fn syn_sent_ack_of_an_old_connection_is_refused_and_the_syn_goes_again() {
     assert_eq!(bench.sent_flags(), [SYN]);
 }
 
-// RFC 9293 figures 9 and 10, seen from the end that still has the connection.
+// CM-7.f. RFC 9293 figures 9 and 10, seen from the end that still has the connection.
 #[test]
 fn established_peer_that_began_anew_is_challenged_and_its_rst_believed() {
     let mut bench = Bench::open();

@@ -5,7 +5,7 @@ use crate::time::Duration;
 
 const FIN_ACK: Flags = Flags(0x11);
 
-// RFC 9293 figure 12.
+// CM-1.g. RFC 9293 figure 12.
 #[test]
 fn fin_wait_1_normal_close_ends_in_time_wait() {
     let mut bench = Bench::open();
@@ -34,7 +34,7 @@ fn established_fin_drops_what_was_kept_beyond_it() {
     assert!(bench.sent().iter().all(|sent| sent.options.sack.is_empty()));
 }
 
-// RFC 9293 figure 13: both close at once.
+// CM-1.c. RFC 9293 figure 13: both close at once.
 #[test]
 fn fin_wait_1_fin_without_our_ack_is_a_simultaneous_close() {
     let mut bench = Bench::open();
@@ -47,6 +47,7 @@ fn fin_wait_1_fin_without_our_ack_is_a_simultaneous_close() {
     assert_eq!(bench.tcb.state(), State::TimeWait);
 }
 
+// CM-1.e, CM-1.g.
 #[test]
 fn fin_wait_1_fin_with_our_ack_goes_to_time_wait_at_once() {
     let mut bench = Bench::open();
@@ -56,6 +57,7 @@ fn fin_wait_1_fin_with_our_ack_goes_to_time_wait_at_once() {
     assert_eq!((bench.tcb.state(), &bench.got[..]), (State::TimeWait, &b"bye"[..]));
 }
 
+// CM-1.d: the peer closes first; RFC 9293 3.6, case 2.
 #[test]
 fn close_wait_sends_what_is_queued_and_ends_by_last_ack() {
     let mut bench = Bench::open();
@@ -71,6 +73,7 @@ fn close_wait_sends_what_is_queued_and_ends_by_last_ack() {
     assert!(bench.tcb.is_over());
 }
 
+// CM-1.e.
 #[test]
 fn established_fin_before_a_gap_waits_for_the_text() {
     let mut bench = Bench::open();
@@ -102,7 +105,7 @@ fn fin_wait_1_fin_into_a_zero_window_is_retransmitted() {
     assert_eq!(bench.sent_flags(), [FIN_ACK]);
 }
 
-// RFC 9293 3.10.5.
+// CM-5.g. RFC 9293 3.10.5.
 #[test]
 fn established_abort_sends_rst_and_drops_what_is_queued() {
     let mut bench = Bench::open();
@@ -124,7 +127,7 @@ fn time_wait() -> TimeWait {
     TimeWait::of(&bench.tcb, Duration::from_secs(60), Instant::ZERO)
 }
 
-// RFC 9293 3.10.7.4 TIME-WAIT; RFC 1337; RFC 6191.
+// CM-6.c, CM-6.d, CM-6.e. RFC 9293 3.10.7.4 TIME-WAIT; RFC 1337; RFC 6191.
 #[test]
 fn time_wait_answers_old_segments_survives_rst_and_gives_way_to_a_newer_syn() {
     let record = time_wait();
@@ -140,6 +143,7 @@ fn time_wait_answers_old_segments_survives_rst_and_gives_way_to_a_newer_syn() {
     assert_eq!(verdict(IRS + 3, SYN, &[]), reuse);
 }
 
+// RFC 9293 3.6.1 (SHLD-4, MAY-2), CM-6.e.
 #[test]
 fn time_wait_timestamps_decide_before_sequence_numbers() {
     let record = TimeWait { recent: 100, has_stamps: true, ..time_wait() };

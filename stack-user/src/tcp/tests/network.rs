@@ -14,7 +14,7 @@ fn too_big(bench: &mut Bench, mtu: u16, seq: u32) {
     icmp(bench, Error::FragmentationNeeded { mtu }, seq);
 }
 
-// RFC 9293 3.9.2.2 (SHLD-26, MUST-54).
+// CM-7.i. RFC 9293 3.9.2.2 (SHLD-26, MUST-54).
 #[test]
 fn syn_sent_hard_error_ends_the_open_and_says_what() {
     for (code, what) in
@@ -28,7 +28,8 @@ fn syn_sent_hard_error_ends_the_open_and_says_what() {
     }
 }
 
-// RFC 9293 3.9.2.2 (MUST-56, SHLD-25): soft errors end nothing, and explain the end.
+// RFC 9293 3.9.1.8 (MUST-47, SHLD-20). RFC 9293 3.9.2.2 (MUST-56, SHLD-25): soft errors end
+// nothing, and explain the end.
 #[test]
 fn syn_sent_soft_error_is_told_when_the_open_times_out() {
     let soft = [
@@ -42,13 +43,16 @@ fn syn_sent_soft_error_is_told_when_the_open_times_out() {
         let mut bench = Bench::opening();
         bench.sent();
         icmp(&mut bench, error, ISS);
+        // RFC 9293 3.9.1.8 (MUST-47): the user is told of it when it comes.
+        assert_eq!(bench.tcb.poll_event().trouble, Some(Trouble::Unreachable(what)));
         assert_eq!((bench.tcb.state(), bench.tcb.soft_error()), (State::SynSent, Some(what)));
         bench.run_out();
         assert_eq!(bench.ended(), Some(CloseReason::Unreachable(what)));
     }
 }
 
-// RFC 5927 5.2: a synchronized connection survives hard errors too.
+// RFC 9293 3.9.1.8 (MUST-47), CM-7.i. RFC 5927 5.2: a synchronized connection survives hard errors
+// too.
 #[test]
 fn established_errors_end_nothing_and_are_forgotten_with_progress() {
     let mut bench = Bench::open();
@@ -66,7 +70,7 @@ fn established_errors_end_nothing_and_are_forgotten_with_progress() {
     assert_eq!(bench.ended(), Some(CloseReason::Unreachable(Unreachable::Host)));
 }
 
-// RFC 5927 4.1: what it quotes must be out.
+// CM-7.i. RFC 5927 4.1: what it quotes must be out.
 #[test]
 fn any_state_error_about_what_is_not_out_is_ignored() {
     let mut bench = Bench::opening();

@@ -43,7 +43,7 @@ fn syn_sent_open_offers_every_option() {
     assert!(options.sack_permitted && options.timestamps.is_some());
 }
 
-// RFC 9293 3.10.7.3.
+// RFC 9293 3.7.1 (MUST-16), CM-4.a. RFC 9293 3.10.7.3.
 #[test]
 fn syn_sent_syn_ack_establishes_and_acknowledges_at_once() {
     let mut bench = Bench::opening();
@@ -80,7 +80,7 @@ fn syn_sent_rst_with_our_ack_is_a_refusal() {
     assert!(bench.tcb.is_over());
 }
 
-// RFC 9293 3.8.3 (MUST-23): at least three minutes of SYNs, doubling from one second.
+// CM-2.c. RFC 9293 3.8.3 (MUST-23): at least three minutes of SYNs, doubling from one second.
 #[test]
 fn syn_sent_silence_doubles_and_times_out_after_247_seconds() {
     let mut bench = Bench::opening();
@@ -97,7 +97,7 @@ fn syn_sent_silence_doubles_and_times_out_after_247_seconds() {
     assert_eq!(bench.tcb.poll_event().closed, Some(CloseReason::TimedOut));
 }
 
-// RFC 9293 figure 7: both open at once.
+// RFC 9293 3.5 (MUST-10), CM-1.b. RFC 9293 figure 7: both open at once.
 #[test]
 fn syn_sent_syn_opens_simultaneously() {
     let mut bench = Bench::opening();
@@ -112,8 +112,8 @@ fn syn_sent_syn_opens_simultaneously() {
     assert_eq!(bench.tcb.state(), State::Established);
 }
 
-// RFC 9293 figure 7, where the peer's SYN and its SYN-ACK come in one turn: our own SYN-ACK was never
-// sent, and the peer waits for its SYN to be acknowledged.
+// RFC 9293 figure 7, where the peer's SYN and its SYN-ACK come in one turn: our own SYN-ACK was
+// never sent, and the peer waits for its SYN to be acknowledged.
 #[test]
 fn syn_received_syn_ack_before_ours_was_sent_is_acknowledged_at_once() {
     let mut bench = Bench::opening();
@@ -126,6 +126,7 @@ fn syn_received_syn_ack_before_ours_was_sent_is_acknowledged_at_once() {
     assert_eq!((sent[0].seq, sent[0].ack, sent[0].flags), (ISS + 1, IRS + 1, ACK));
 }
 
+// CM-1.i, CM-10.d.
 #[test]
 fn half_open_syn_again_repeats_and_other_segments_get_their_due() {
     let half = half_open();
@@ -146,7 +147,7 @@ fn half_open_syn_again_repeats_and_other_segments_get_their_due() {
     assert_eq!(half.on_segment(&segment(IRS + 1, ISS + 1, ACK, &[])), HalfOpenVerdict::Open);
 }
 
-// RFC 7323 2.2 and 3.2, RFC 2018 2: a SYN-ACK names only what the SYN offered.
+// CM-4.b, CM-4.c. RFC 7323 2.2 and 3.2, RFC 2018 2: a SYN-ACK names only what the SYN offered.
 #[test]
 fn half_open_answer_names_only_what_was_offered() {
     let config = Config::default();
@@ -165,6 +166,21 @@ fn syn_received_text_on_the_third_segment_is_taken() {
         Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
     bench.arrive(segment(IRS + 1, ISS + 1, ACK, b"hello"));
     assert_eq!(bench.tcb.state(), State::Established);
+    assert_eq!(bench.got, b"hello");
+}
+
+// RFC 7323 4.3: the SYN-ACK acknowledged the SYN, so the first text already moves TS.Recent.
+#[test]
+fn syn_received_first_text_moves_ts_recent() {
+    let half = half_open();
+    let mut bench =
+        Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
+    let stamped = |value, segment: Segment<'static>| {
+        let timestamps = Some(Timestamps { value, echo: 0 });
+        Segment { options: Options { timestamps, ..Options::NONE }, ..segment }
+    };
+    bench.arrive(stamped(600, segment(IRS + 1, ISS + 1, ACK, b"hello")));
+    bench.arrive(stamped(550, segment(IRS + 6, ISS + 1, ACK, b"old")));
     assert_eq!(bench.got, b"hello");
 }
 

@@ -12,8 +12,8 @@ fn texts(bench: &mut Bench) -> Vec<usize> {
     bench.sent().iter().map(|sent| sent.text.len()).collect()
 }
 
-// RFC 9293 3.9.1 (MUST-60, MUST-61, SHLD-27, SHLD-28): the last segment of what is buffered, the
-// segments as large as they may be, and nothing is kept back for good.
+// CM-9.c. RFC 9293 3.9.1 (MUST-60, MUST-61, SHLD-27, SHLD-28): the last segment of what is
+// buffered, the segments as large as they may be, and nothing is kept back for good.
 #[test]
 fn established_last_segment_of_each_send_carries_psh() {
     let mut bench = Bench::open();
@@ -115,7 +115,8 @@ fn established_cork_is_pushed_by_no_delay_once() {
     assert_eq!(texts(&mut bench), [0; 0]);
 }
 
-// RFC 9293 3.8.6.2.1: the override timeout; no cork holds data for ever (MUST-60).
+// RFC 9293 3.9.1.2 (MUST-60). RFC 9293 3.8.6.2.1: the override timeout; no cork holds data for ever
+// (MUST-60).
 #[test]
 fn established_forgotten_cork_holds_data_for_a_timeout_at_most() {
     let mut bench = Bench::open();

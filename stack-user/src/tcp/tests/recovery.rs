@@ -89,7 +89,7 @@ fn established_first_duplicates_let_new_segments_out() {
     }
 }
 
-// RFC 6675 5, RFC 6937: recovery begins with the third, the window falls to seven tenths, and from
+// RFC 6675 5, RFC 6937 (CM-4.c): recovery begins with the third, the window falls to seven tenths, and from
 // there each segment delivered lets one out.
 #[test]
 fn recovery_of_one_segment_sends_one_for_each_delivered() {
@@ -338,7 +338,7 @@ fn established_part_of_a_segment_is_not_sacked() {
     assert_eq!(info(&bench).sacked, 0);
 }
 
-// RFC 2883 4.1: a duplicate of what was acknowledged is reported once, before all else.
+// RFC 2883 4.1 (CM-4.d): a duplicate of what was acknowledged is reported once, before all else.
 #[test]
 fn established_duplicate_text_is_reported_by_d_sack() {
     let mut bench = Bench::open();
@@ -427,6 +427,25 @@ fn syn_sent_lost_syns_cost_the_timeout_and_then_the_window() {
     }
 }
 
+// The octets of TCP_INFO go on counting where sequence numbers begin anew.
+#[test]
+fn established_octets_are_counted_past_the_wrap() {
+    let mut bench = Bench::open();
+    let near = u32::MAX - 5;
+    (bench.tcb.snd.una, bench.tcb.snd.nxt) = (SeqNum(near), SeqNum(near));
+    bench.tcb.snd.short = SeqNum(near);
+    (bench.tcb.rcv.nxt, bench.tcb.rcv.acked) = (SeqNum(near), SeqNum(near));
+    bench.tcb.rcv.edge = SeqNum(near) + 1000;
+    bench.send(&[1; 10]);
+    assert_eq!(bench.sent().len(), 1);
+    bench.tcb.snd.wl1 = SeqNum(near);
+    bench.arrive(segment(near, 4, FIN.union(ACK), &[2; 20]));
+    let told = info(&bench);
+    let before = |start: u32| u64::from(near - start - 1);
+    assert_eq!(told.bytes_acked, before(ISS) + 10);
+    assert_eq!(told.bytes_received, before(IRS) + 20);
+}
+
 // The figures of TCP_INFO are segments, however short these are.
 #[test]
 fn established_short_segments_are_counted_one_by_one() {
@@ -497,11 +516,12 @@ fn established_idle_connection_begins_with_the_initial_window() {
     assert_eq!((goes(&mut bench).len(), info(&bench).cwnd), (10, 10));
 }
 
-// What lies outside of a window that the peer has taken back is not sent again, but the first
-// segment is, which asks for the window.
+// RFC 9293 3.8.6 (MUST-34, MUST-35, SHLD-15, SHLD-16, SHLD-17): of what lies outside of a window that
+// the peer has taken back the first segment alone goes again, which asks for the window; nothing new
+// goes, and what the window takes back in is repaired as usual.
 #[test]
 fn loss_into_a_closed_window_repeats_the_first_segment_alone() {
-    let mut bench = with_sack(10);
+    let mut bench = with_sack(12);
     bench.arrive(Segment { window: 0, ..segment(IRS + 1, at(2), ACK, &[]) });
     for _ in 0..3 {
         bench.wait();

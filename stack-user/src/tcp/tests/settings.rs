@@ -27,6 +27,8 @@ fn established_impossible_settings_are_refused_with_their_bound() {
     refused(Setting::AdvertiseUserTimeout(Some(Duration::from_millis(999))));
     refused(Setting::AdvertiseUserTimeout(Some(23 * day)));
     refused(Setting::Linger(Some(day)));
+    refused(Setting::HopLimit(0));
+    refused(Setting::TrafficClass(0xb9));
     refused(Setting::MaxSegment(87));
     refused(Setting::MaxSegment(32_768));
     refused(Setting::ReceiveBuffer(2_303));
@@ -48,6 +50,7 @@ fn closed_setting_is_refused() {
     assert_eq!(set, Err(SettingError::Closed));
 }
 
+// RFC 9293 3.8.6.3 (MUST-40): less than half a second, whatever is asked for.
 #[test]
 fn default_configuration_is_possible_and_impossible_ones_are_named() {
     let good = Config::default();
@@ -70,6 +73,8 @@ fn default_configuration_is_possible_and_impossible_ones_are_named() {
         (Config { user_timeout: Some(zero), ..good.clone() }, "user timeout"),
         (Config { advertise_user_timeout: Some(zero), ..good.clone() }, "advertised user timeout"),
         (Config { linger: Some(Duration::MAX), ..good.clone() }, "linger time"),
+        (Config { hop_limit: 0, ..good.clone() }, "hop limit"),
+        (Config { traffic_class: 3, ..good.clone() }, "ECN bits of the traffic class"),
         (
             Config {
                 keepalive_times: KeepAlive { interval: zero, ..KeepAlive::default() },

@@ -13,7 +13,7 @@ fn urgent(seq: u32, urgent: u16, text: &[u8]) -> Segment<'_> {
     Segment { urgent, ..segment(seq, ISS + 1, ACK.union(URG), text) }
 }
 
-// RFC 9293 3.8.5 (MUST-30, MUST-62): the pointer names the octet after the last urgent one.
+// CM-9.b. RFC 9293 3.8.5 (MUST-30, MUST-62): the pointer names the octet after the last urgent one.
 #[test]
 fn established_urgent_text_carries_the_pointer() {
     let mut bench = Bench::open();
@@ -28,7 +28,7 @@ fn established_urgent_text_carries_the_pointer() {
     assert!(!bench.sent()[0].flags.contains(URG));
 }
 
-// RFC 9293 3.8.5 (MUST-31): any length, also beyond what the field can say.
+// CM-9.b. RFC 9293 3.8.5 (MUST-31): any length, also beyond what the field can say.
 #[test]
 fn established_urgent_text_longer_than_the_field_keeps_the_pointer_ahead() {
     let mut bench = Bench::open();
@@ -73,7 +73,7 @@ fn established_urgent_text_does_not_wait_for_company() {
     assert_eq!(bench.sent()[0].text, b"held!");
 }
 
-// RFC 9293 3.8.5 (MUST-32, MUST-33): told of each advance, and how much is left.
+// CM-9.a. RFC 9293 3.8.5 (MUST-32, MUST-33): told of each advance, and how much is left.
 #[test]
 fn established_urgent_pointer_is_told_and_counted_down() {
     let mut bench = Bench::open();

@@ -44,10 +44,37 @@ fn parse_trailing_padding_is_cut_off() {
     assert_eq!((parsed.protocol, parsed.ttl, parsed.tos, parsed.ident), (6, 64, 0, 0));
 }
 
+// RFC 9293 3.9.2 (MUST-50): whatever they are, TCP comes behind them.
 #[test]
 fn parse_options_are_skipped() {
     let bytes = changed(&[7; 10], |bytes| bytes[0] = 0x46);
     assert_eq!(Packet::parse(&bytes).unwrap().payload, &[7; 6]);
+}
+
+// RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): a recorded deviation.
+#[test]
+fn parse_source_routes_are_dropped_and_other_options_are_not() {
+    let with =
+        |options: [u8; 8]| changed(&[&options[..], &[7; 4]].concat(), |bytes| bytes[0] = 0x47);
+    for route in [
+        [131, 7, 4, 10, 0, 0, 9, 0],
+        [137, 7, 4, 10, 0, 0, 9, 0],
+        [1, 131, 7, 4, 10, 0, 0, 9],
+        // Behind an option that is passed over by its length.
+        [7, 3, 4, 137, 3, 4, 0, 0],
+    ] {
+        dropped(&with(route), DropReason::DropSourceRoute);
+    }
+    // Record route, timestamp, what lies behind the end, and nonsense.
+    for other in [
+        [7, 7, 4, 0, 0, 0, 0, 0],
+        [68, 8, 5, 0, 0, 0, 0, 0],
+        [0, 131, 7, 4, 10, 0, 0, 9],
+        [148, 131, 0, 0, 0, 0, 0, 0],
+        [7, 0, 131, 7, 4, 0, 0, 0],
+    ] {
+        assert_eq!(Packet::parse(&with(other)).unwrap().payload, &[7; 4], "{other:?}");
+    }
 }
 
 #[test]
@@ -86,6 +113,7 @@ fn parse_any_flipped_bit_of_the_header_is_dropped() {
     }
 }
 
+// CM-7.k: RFC 9293 3.9.2.3 (MUST-63).
 #[test]
 fn martian_ranges_are_known() {
     // RFC 1122 3.2.1.3; RFC 9293 3.9.2.3 (MUST-57).

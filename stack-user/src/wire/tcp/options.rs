@@ -104,8 +104,8 @@ impl Options {
 
     /// Parses the bytes between the fixed header and the data.
     ///
-    /// RFC 9293 3.1 (MUST-4, MUST-5): every option may stand in any segment, in any order and at any
-    /// alignment.
+    /// RFC 9293 3.1 and 3.2 (MUST-4, MUST-5, MUST-64): every option may stand in any segment, in
+    /// any order and at any alignment.
     ///
     /// # Errors
     ///
@@ -125,8 +125,8 @@ impl Options {
                 EOL => break,
                 NOP => after,
                 kind => {
-                    // RFC 9293 3.1 (MUST-7): a length below two or beyond the header is dropped,
-                    // without harm.
+                    // RFC 9293 3.1 (MUST-7), CM-4.i: a length below two or beyond the header is
+                    // dropped, without harm.
                     let len = usize::from(*after.first().ok_or(DropReason::DropTcpOption)?);
                     let value = rest.get(2..len).ok_or(DropReason::DropTcpOption)?;
                     options.take(kind, value)?;
@@ -154,7 +154,7 @@ impl Options {
             (MSS | WINDOW_SCALE | SACK_PERMITTED | TIMESTAMPS | USER_TIMEOUT | SACK, _) => {
                 return Err(DropReason::DropTcpOption);
             }
-            // RFC 9293 3.1 (MUST-6): an option that we do not know is passed over.
+            // RFC 9293 3.1 (MUST-6), CM-4.h: an option that we do not know is passed over.
             _ => {}
         }
         Ok(())
@@ -202,6 +202,8 @@ impl Options {
     /// If `buf` is too short.
     #[inline]
     pub fn emit(&self, buf: &mut [u8]) -> usize {
+        // RFC 9293 3.1 (MUST-68, MUST-69), CM-4.j: each has its length, no-operations fill up whole
+        // words, and no end of list leaves anything behind it.
         let mut out = Writer { buf, at: 0 };
         if let Some(mss) = self.mss {
             let [a, b] = mss.to_be_bytes();

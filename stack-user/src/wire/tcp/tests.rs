@@ -36,6 +36,7 @@ fn captured(text: &str, check: impl FnOnce(Packet<'_>)) {
     check(packet);
 }
 
+// CM-11.a.
 #[test]
 fn capture_syn_is_read_and_written_back() {
     captured("e1bc01bb01fae4a0000000008002faf0752e0000020405b40103030801010402", |syn| {
@@ -53,6 +54,7 @@ fn capture_syn_is_read_and_written_back() {
     });
 }
 
+// CM-11.a.
 #[test]
 fn capture_syn_ack_is_read_and_written_back() {
     captured("01bbe1bca114d4f901fae4a18012200099ed0000020405a00103030501010402", |syn_ack| {
@@ -70,6 +72,7 @@ fn capture_syn_ack_is_read_and_written_back() {
     });
 }
 
+// CM-11.a.
 #[test]
 fn capture_acks_and_fins_are_read_and_written_back() {
     let fin_ack = Flags::FIN | Flags::ACK;
@@ -131,6 +134,7 @@ fn parse_impossible_data_offset_is_dropped() {
     assert_eq!(Packet::parse(&reserved), Packet::parse(&good));
 }
 
+// CM-4.i.
 #[test]
 fn parse_option_with_impossible_length_is_dropped() {
     // RFC 9293 3.1 (MUST-7): zero, one, beyond the header, and no length at all.
@@ -165,6 +169,7 @@ fn parse_known_option_with_wrong_length_is_dropped() {
     }
 }
 
+// CM-4.h.
 #[test]
 fn parse_unknown_options_are_passed_over() {
     // RFC 9293 3.1 (MUST-6): whatever their length, what follows them is still read.
@@ -213,6 +218,7 @@ fn parse_timestamps_of_the_fast_path_need_the_very_length() {
     assert_eq!(options_of(&with_sack), Ok(want));
 }
 
+// RFC 9293 3.1 (MUST-68, MUST-69), CM-4.j: whole words, every byte accounted for.
 #[test]
 fn emit_syn_options_stand_in_linux_order() {
     let mut options = Options {
@@ -233,6 +239,7 @@ fn emit_syn_options_stand_in_linux_order() {
     assert_eq!(buf[..8], hex("020405b401030307"));
 }
 
+// CM-4.j.
 #[test]
 fn emit_data_options_stand_in_linux_order() {
     let options = Options {
@@ -284,6 +291,7 @@ fn emit_raw_options_of_a_broken_word_panic() {
     Header::default().emit(&[1; 3], &mut [0; 40]);
 }
 
+// RFC 9293 3.1 (MUST-2, MUST-3), CM-9.d: made by the sender, checked by the receiver.
 #[test]
 fn verify_known_segment_is_right_and_any_flipped_bit_wrong() {
     // Computed by hand over pseudo-header and segment.

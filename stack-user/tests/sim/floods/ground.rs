@@ -102,7 +102,7 @@ impl Ground {
             }
             answers.extend(sent.iter().filter_map(|frame| Answer::of(frame)));
         }
-        node.shard.assert_sound();
+        node.shard.assert_sound(now);
         answers
     }
 

@@ -9,7 +9,7 @@ use crate::service::{Connection, Service};
 use crate::shard::{Command, ConnId, LocalAddr, Open, Request, Shard};
 use crate::tables::flow::FlowKind;
 use crate::tables::listeners::Listener;
-use crate::tcp::{CloseReason, HEADROOM};
+use crate::tcp::{CloseReason, HEADROOM, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Packet, Timestamps};
 use crate::wire::{
@@ -104,6 +104,10 @@ impl Service for Watch {
 
     fn on_urgent(&mut self, conn: &mut dyn Connection) {
         self.note(format!("urgent {:?}", conn.urgent_ahead()));
+    }
+
+    fn on_trouble(&mut self, _conn: &mut dyn Connection, trouble: Trouble) {
+        self.note(format!("trouble: {trouble:?}"));
     }
 
     fn on_closed(&mut self, _user: u64, reason: CloseReason) {
