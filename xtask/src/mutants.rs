@@ -195,7 +195,9 @@ fn run(tool: &Path, (chosen, all): (&[String], &[String]), options: &Options) ->
     let mut command = clean_command("timeout");
     command.current_dir(cmd::root()).arg("--signal=INT").arg(format!("{}m", options.minutes));
     command.arg(mutants.get_program()).args(mutants.get_args());
-    command.args(["--iterate", "--no-default-features", "--profile=mutants", "--no-times"]);
+    // In any order: what was tried when the time is over is a random sample too.
+    command.args(["--iterate", "--shuffle", "--no-times"]);
+    command.args(["--no-default-features", "--profile=mutants"]);
     command.arg(format!("--jobs={}", options.jobs)).arg("--output").arg(&out);
     // A mutant may allocate without end.
     let runner = format!("target.'cfg(unix)'.runner=['prlimit','--as={MEMORY}']");

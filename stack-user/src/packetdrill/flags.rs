@@ -69,12 +69,20 @@ impl FromStr for Flags {
             let (key, value) = pair.split_once('=').ok_or(format!("`{pair}` is not key=value"))?;
             flags.set(key.trim(), value.trim())?;
         }
+        flags.settle();
         flags.tcp.check().map_err(|error| error.to_string())?;
         Ok(flags)
     }
 }
 
 impl Flags {
+    /// Takes over what a new socket's receive buffer means for its first window. Linux counts half of
+    /// the buffer as overhead, and begins with no more than a SYN can say.
+    pub(super) fn settle(&mut self) {
+        let window = self.defaults.receive_buffer / 2;
+        self.tcp.receive_window = if window > BEYOND_A_SYN { 0xffff } else { window };
+    }
+
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let tcp = &mut self.tcp;
         match key {
@@ -124,6 +132,8 @@ fn parse_millis(key: &str, value: &str) -> Result<Duration, String> {
     parse(key, value).map(Duration::from_millis)
 }
 
+/// A window that is more than a SYN can say also once it is cut to whole segments.
+const BEYOND_A_SYN: u32 = 0xffff + 1460;
 /// The largest receive buffer of the public scripts' settings; a window scale of 8.
 const MAX_RECEIVE_BUFFER: u32 = 15 << 20;
 
@@ -137,6 +147,14 @@ mod tests {
         assert_eq!((flags.mtu, flags.tcp.congestion), (1400, Algorithm::NewReno));
         assert_eq!((flags.tcp.sack, flags.tcp.timestamps, flags.tcp.retries), (false, true, 3));
         assert_eq!("".parse(), Ok(Flags::default()));
+    }
+
+    #[test]
+    fn receive_buffer_fixes_the_first_window() {
+        let window = |text: &str| text.parse::<Flags>().map(|flags| flags.tcp.receive_window);
+        assert_eq!(window(""), Ok(65_536));
+        assert_eq!(window("rcvbuf=540000"), Ok(65_535));
+        assert_eq!(window("rcvbuf=20000"), Ok(10_000));
     }
 
     #[test]

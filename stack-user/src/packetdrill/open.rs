@@ -302,5 +302,5 @@ impl Socket {
 const SERVICE: u16 = 0;
 /// net.core.somaxconn.
 const MOST_BACKLOG: i32 = 4096;
-/// A wait without a bound: ten years.
-pub(super) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// A wait without a bound.
+pub(super) const FOREVER: Duration = Duration::MAX;

@@ -233,7 +233,6 @@ impl World {
                 set.inq = within(0..=1)? == 1;
                 Ok(())
             }
-            libc::TCP_INFO => Err(Errno(libc::ENOPROTOOPT)),
             _ => Err(Errno(libc::EOPNOTSUPP)),
         }
     }

@@ -40,6 +40,7 @@ impl World {
         for (name, value) in changed {
             self.flags.follow(name, &value);
         }
+        self.flags.settle();
         if self.flags.tcp.check().is_ok() {
             self.shard.set_tcp(self.flags.tcp.clone());
         }

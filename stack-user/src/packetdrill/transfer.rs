@@ -288,7 +288,8 @@ impl Socket {
         let Role::Connection { phase, .. } = self.role else {
             return Some(Err(Errno(libc::ENOTCONN)));
         };
-        if self.is_done && self.error.is_none() {
+        // As on Linux the peer's FIN goes before what came after it.
+        if self.is_done {
             return Some(Ok(()));
         }
         if let Some(error) = self.take_error() {

@@ -48,9 +48,12 @@ fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
 
     let counts = topology.impairment().counts();
     for (way, port) in ["from us", "to us"].into_iter().zip(counts) {
-        println!(
+        crate::note!(
             "{what}, {way}: {} frames, {} lost, {} twice, {} detoured",
-            port.frames, port.lost, port.duplicated, port.detoured
+            port.frames,
+            port.lost,
+            port.duplicated,
+            port.detoured
         );
         assert_eq!(port.lost > 0, rates.loss > 0);
         assert_eq!(port.duplicated > 0, rates.duplication > 0);

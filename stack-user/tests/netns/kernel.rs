@@ -80,7 +80,7 @@ impl Outcome {
         assert!(failures.is_empty() && *done == count, "{done} of {count} done: {failures:#?}");
         let seconds = took.as_secs_f64();
         let rate = count as f64 / seconds;
-        println!(
+        crate::note!(
             "{what}: {count} connections in {seconds:.2} s, {rate:.0}/s, at most {at_once} at once \
              (information only)"
         );

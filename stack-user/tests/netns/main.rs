@@ -7,6 +7,12 @@
 // All of it is tests, also what stands outside of test functions.
 #![allow(clippy::unwrap_used)]
 
+/// Writes a line for information; shown also when the test passes.
+macro_rules! note {
+    ($($part:tt)*) => { $crate::write_note(&format!($($part)*)) };
+}
+use note;
+
 mod capture;
 mod closing;
 mod harness;
@@ -37,6 +43,12 @@ use std::io::Write;
 /// Whether the tests run in their full sizes (`cargo xtask test --long`).
 fn is_long() -> bool {
     std::env::var_os("SLUICE_LONG").is_some()
+}
+
+/// The harness keeps what a test prints, but not what goes straight to standard error.
+fn write_note(line: &str) {
+    // Nobody may be reading.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Notes that a test did not run, and why; `cargo xtask test` counts these lines as skipped.

@@ -7,8 +7,8 @@ fn window_of(bench: &mut Bench, window: u16, ack: u32) {
     bench.arrive(Segment { window, ..segment(seq, ack, ACK, &[]) });
 }
 
-// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16): the usable window becomes negative. Nothing new goes
-// out, and what lies within the window goes again as ever.
+// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16, MAY-7): the usable window becomes
+// negative. Nothing new goes out, and what lies within the window goes again as ever.
 #[test]
 fn established_window_that_shrinks_below_the_flight_holds_new_text_alone() {
     let mut bench = Bench::open();
@@ -63,4 +63,81 @@ fn established_crumbs_of_a_window_are_saved_up() {
     assert_eq!(bench.sent(), []);
     window_of(&mut bench, MSS, ISS + 1 + 10 * u32::from(MSS));
     assert_eq!(bench.sent()[0].text.len(), usize::from(MSS));
+}
+
+/// An acknowledgment of `ack` that offers `window`.
+fn offer(ack: u32, window: u16) -> Segment<'static> {
+    Segment { window, ..segment(IRS + 1, ack, ACK, &[]) }
+}
+
+// RFC 9293 3.1 (MUST-1, REC-1): above half of 16 bits, and scaled beyond them.
+#[test]
+fn established_large_window_is_no_negative_number() {
+    let mut bench = Bench::open();
+    bench.arrive(offer(ISS + 1, 0x8001));
+    bench.send(&[1; 5 * 1460]);
+    assert_eq!(bench.sent().len(), 5);
+    let mut bench = Bench::opening();
+    bench.sent();
+    let options = Options { mss: Some(MSS), window_scale: Some(14), ..Options::NONE };
+    bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    bench.arrive(offer(ISS + 1, 0xffff));
+    assert_eq!(bench.tcb.snd.wnd, 0xffff << 14);
+    bench.send(&[1; 5 * 1460]);
+    assert_eq!(bench.sent().iter().filter(|sent| !sent.text.is_empty()).count(), 5);
+}
+
+// RFC 9293 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): what was pushed piece by piece leaves in full
+// segments.
+#[test]
+fn established_many_small_sends_are_joined_to_full_segments() {
+    let mut bench = Bench::open();
+    bench.send(b"a");
+    assert_eq!(bench.sent()[0].text, b"a");
+    for _ in 0..1460 / 5 + 1 {
+        bench.send(b"piece");
+    }
+    assert_eq!(bench.sent().iter().map(|sent| sent.text.len()).collect::<Vec<_>>(), [1460]);
+    bench.arrive(offer(ISS + 2, 0xffff));
+    assert_eq!(bench.sent()[0].text, b"piece");
+}
+
+// RFC 9293 3.2 (MUST-65): in no segment but a SYN.
+#[test]
+fn established_no_segment_names_the_mss() {
+    let mut bench = Bench::open();
+    let mut all = Vec::new();
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, b"text"));
+    bench.send(b"text");
+    all.extend(bench.sent());
+    bench.wait();
+    all.extend(bench.sent());
+    bench.close();
+    all.extend(bench.sent());
+    bench.env(|tcb, env| tcb.abort(env));
+    all.extend(bench.sent());
+    for flags in [FIN, RST] {
+        assert!(all.iter().any(|sent| sent.flags.contains(flags)));
+    }
+    assert!(all.iter().all(|sent| sent.options.mss.is_none()), "{all:?}");
+}
+
+// CM-1.f: the FIN is out and text before it is not acknowledged.
+#[test]
+fn fin_wait_1_acknowledgment_of_text_alone_is_none_of_the_fin() {
+    let mut bench = Bench::open();
+    bench.send(b"all of it");
+    bench.close();
+    let sent = bench.sent();
+    assert!(sent.last().is_some_and(|sent| sent.flags.contains(FIN)));
+    bench.arrive(segment(IRS + 1, ISS + 1 + 3, ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::FinWait1);
+    bench.arrive(segment(IRS + 1, ISS + 1 + 9, ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::FinWait1);
+    bench.wait();
+    let again = bench.sent();
+    assert_eq!((again[0].seq, again[0].text.len()), (ISS + 1 + 9, 0));
+    assert!(again[0].flags.contains(FIN));
+    bench.arrive(segment(IRS + 1, ISS + 1 + 10, ACK, &[]));
+    assert_eq!(bench.tcb.state(), State::FinWait2);
 }
