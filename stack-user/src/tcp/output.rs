@@ -304,6 +304,7 @@ impl Tcb {
             return self.rcv.limit.min(0xffff) as u16;
         }
         let offered = self.rcv.edge.since(self.rcv.nxt);
+        // RFC 9293 3.8.6.1 (MAY-8): closed for as long as nothing is read.
         let room = self.window_room();
         let granted = if room >= offered + self.window_step() { room } else { offered };
         let mut field = granted >> self.rcv.scale;

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::kernel::{Course, End, Source, run};
 use crate::server::{Opener, PEER_PORT, Sluice};
-use crate::topology::{CLIENT, PATIENCE, SERVER, Topology};
+use crate::topology::{CLIENT, Options, PATIENCE, SERVER, Topology};
 
 /// `full` connections with `--long`, else a twentieth.
 fn share(full: usize) -> usize {
@@ -106,7 +106,7 @@ fn short_connections_that_sluice_opens_and_closes_all_succeed() {
 #[ignore = "needs root"]
 fn connections_at_once_each_echo_a_mebibyte() {
     const MIB: usize = 1 << 20;
-    let topology = Topology::new();
+    let topology = Topology::with(&Options { waits: true, ..Options::default() });
     let sluice = Sluice::start(&topology, "");
     let count = share(10_000);
     let source = Source::Connect { to: (SERVER, 7), from: &[CLIENT], at_once: count };
@@ -121,7 +121,7 @@ fn connections_at_once_each_echo_a_mebibyte() {
 #[ignore = "needs root"]
 fn connections_at_once_to_the_kernel_each_move_a_mebibyte_both_ways() {
     const MIB: usize = 1 << 20;
-    let topology = Topology::new();
+    let topology = Topology::with(&Options { waits: true, ..Options::default() });
     topology.client.write_sysctl("net/ipv4/tcp_max_syn_backlog", "8192");
     let listener = topology.client.listen_with((CLIENT, PEER_PORT), 4096);
     let count = share(10_000);

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) has_peer_program: bool,
     /// What lies between the two ends.
     pub(crate) middle: Middle,
+    /// Whether frames that the other end has no room for wait, instead of being lost.
+    pub(crate) waits: bool,
 }
 
 /// What lies between the two ends: a third namespace, where it is anything.
@@ -53,7 +55,13 @@ pub(crate) struct Middle {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queues: 1, mtu: 1500, has_peer_program: true, middle: Middle::default() }
+        Self {
+            queues: 1,
+            mtu: 1500,
+            has_peer_program: true,
+            middle: Middle::default(),
+            waits: false,
+        }
     }
 }
 
@@ -119,6 +127,14 @@ impl Topology {
             // losses at once may stay at some kilobits a second for minutes.
             let route = "10.77.0.0/24 proto kernel scope link congctl cubic";
             namespace.ip(&format!("route change {route} dev {name}"));
+        }
+        if options.waits {
+            // The ring of a veth has 256 slots. With a queueing discipline a full one holds the
+            // sender up; without, frames are lost, and fifteen lost probes of a closed window in a
+            // row end a connection of the kernel.
+            for (namespace, name, _) in ends {
+                namespace.quiet(&format!("tc qdisc add dev {name} root pfifo limit 20000"));
+            }
         }
         // veth hands frames over with half-made checksums; Sluice verifies them.
         client.quiet("ethtool -K veth1 tx off");

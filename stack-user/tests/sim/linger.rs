@@ -13,7 +13,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-// CM-5.d
+// CM-5.c
 #[test]
 fn fin_wait_1_close_in_background_delivers_everything() {
     seed::each(10, |seed| {
@@ -61,7 +61,7 @@ fn fin_wait_1_close_with_a_time_releases_the_user_within_it() {
     assert_eq!(pair.told(0), []);
 }
 
-// CM-5.d
+// CM-5.e CM-5.g
 #[test]
 fn established_close_with_no_time_resets_the_peer() {
     let mut pair = Pair::new();
@@ -75,7 +75,7 @@ fn established_close_with_no_time_resets_the_peer() {
 }
 
 // RFC 2525 2.17.
-// CM-5.e
+// CM-5.f
 #[test]
 fn established_close_with_unread_data_resets_the_peer() {
     let mut pair = Pair::new();
@@ -138,7 +138,7 @@ fn fin_wait_2_orphan_whose_peer_never_closes_is_forgotten() {
     assert_eq!(pair.told(1), [Told::Opened, Told::Fin, Told::Closed(CloseReason::Reset)]);
 }
 
-// CM-5.g
+// CM-5.h
 #[test]
 fn fin_wait_2_one_orphan_too_many_is_reset() {
     let mut pair = Pair::with(Impairment::default(), 1, |config| config.limits.orphans = 4);
@@ -200,4 +200,33 @@ fn established_exhausted_pool_resets_orphans_first_then_long_closed_windows() {
     pair.run(secs(1));
     assert_eq!(pair.state(0, wanted), State::Closed);
     assert!(pair.net.nodes[0].count(Counter::AbortsOnMemory) >= 2);
+}
+
+// A pool that senders have filled is no reason to reset an orphan that a timeout has just held up.
+#[test]
+fn fin_wait_1_orphan_in_a_full_pool_is_reset_only_when_it_was_silent_for_long() {
+    let mut pair = Pair::with(Impairment::default(), 1, |config| {
+        if config.mac.0[5] == 1 {
+            config.limits.buffers = 4 << 20;
+        }
+    });
+    pair.scribes[1].notes().is_lazy = true;
+    let text = vec![1; 200_000];
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        let id = pair.connect(vec![])[0];
+        pair.on(0, id, |conn| conn.send(&text));
+        pair.run(Duration::from_millis(500));
+        ids.push(id);
+        if pair.on(0, id, |conn| conn.send(&text)).is_none_or(|taken| taken < 1_000) {
+            break;
+        }
+    }
+    // The last found no room; the one before it is the youngest that has text.
+    let orphan = ids[ids.len() - 2];
+    pair.on(0, orphan, |conn| conn.close());
+    pair.run(secs(2));
+    assert_eq!(pair.state(0, orphan), State::FinWait1);
+    pair.run(secs(10));
+    assert_eq!(pair.state(0, orphan), State::Closed);
 }
