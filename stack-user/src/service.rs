@@ -128,7 +128,8 @@ pub trait Connection {
     /// Offers unconsumed data again once the present call has returned.
     fn resume(&mut self);
 
-    /// Calls `on_timer` after `delay`; a second call replaces the first, `None` cancels it.
+    /// Calls `on_timer` after `delay`, after 24 days where it is longer; a second call replaces the
+    /// first, `None` cancels it.
     fn set_timer(&mut self, delay: Option<Duration>);
 
     /// What Linux's TCP_INFO would tell of the connection now.

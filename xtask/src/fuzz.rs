@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the fuzz targets of stack-user under libFuzzer.
 //!
 //! Owns where cargo-fuzz is installed and where what it finds is kept: inputs go on growing under
-//! target/, and only those that are worth it are taken into stack-user/fuzz/corpus (`--keep`).
+//! target/, and only the few that together reach everything are taken into stack-user/fuzz/corpus (`--keep`).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -60,9 +60,8 @@ pub(crate) fn fuzz(options: &Options) -> Result<ExitCode> {
 fn targets() -> Result<Vec<String>> {
     let folder = fuzz_dir().join("fuzz_targets");
     let mut names = Vec::new();
-    for file in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
-        let path = file?.path();
-        names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    for file in files(&folder)? {
+        names.extend(file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
     names.sort();
     Ok(names)
@@ -106,11 +105,36 @@ fn run(target: &str, seconds: u32) -> Result<String> {
     Ok(last)
 }
 
-/// Takes what adds to the committed corpus, and is short enough, into it.
+/// Puts the fewest inputs that are short enough and together reach everything into the committed
+/// corpus. Those that have a name, not a hash, repeat what was found once: they stay.
 fn keep(target: &str, bytes: u32) -> Result<()> {
+    let (corpus, kept) = (corpus_dir(target), target_dir().join("fuzz-kept").join(target));
+    let _ = fs::remove_dir_all(&kept);
+    fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
     let mut command = cargo_fuzz("run", target);
-    command.arg(corpus_dir(target)).arg(found_dir(target)).arg("--");
-    cmd::check(command.args(["-merge=1".to_string(), format!("-max_len={bytes}")]))
+    command.args([&kept, &corpus, &found_dir(target)]).arg("--");
+    cmd::check(command.args(["-set_cover_merge=1".to_string(), format!("-max_len={bytes}")]))?;
+    for file in files(&corpus)? {
+        if has_hash(&file) {
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+    }
+    for file in files(&kept)? {
+        let place = corpus.join(file.file_name().unwrap_or_default());
+        fs::copy(&file, &place).with_context(|| format!("cannot write {}", place.display()))?;
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
+    Ok(entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect())
+}
+
+/// Whether libFuzzer named the file.
+fn has_hash(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// cargo-fuzz with a nightly compiler. The pure rooms have no unsafe code, so that no sanitizer is

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::handle::Handle;
-use super::inner::{Admission, Conn, Core};
+use super::inner::{Admission, Conn, Core, Mark};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
@@ -19,7 +19,9 @@ impl Shard {
             return self.core.keep(index, text, follows);
         }
         let events = conn.tcb.poll_event();
-        conn.is_fin_pending |= events.fin;
+        if events.fin {
+            conn.marks.set(Mark::FinPending, true);
+        }
         if events.closed == Some(CloseReason::Closed) {
             self.core.detach(index);
         }
@@ -48,8 +50,8 @@ impl Shard {
     fn announce(&mut self, index: u32, (events, held): (Events, usize), now: Instant) {
         if events.opened {
             let Some(conn) = self.core.conns.get_mut(index) else { return };
-            conn.is_known = true;
-            let is_active = conn.is_active;
+            conn.marks.set(Mark::Known, true);
+            let is_active = conn.marks.has(Mark::Active);
             self.call(index, now, |service, conn| match is_active {
                 true => service.on_connected(conn),
                 false => service.on_accept(conn),
@@ -117,7 +119,7 @@ impl Shard {
     fn offer_unread(&mut self, index: u32, now: Instant) {
         loop {
             let Some(conn) = self.core.conns.get_mut(index) else { return };
-            conn.is_resumed = false;
+            conn.marks.set(Mark::Resumed, false);
             if !conn.tcb.has_unread() || conn.tcb.is_forsaken() {
                 return;
             }
@@ -140,7 +142,7 @@ impl Shard {
             }
             conn.tcb.put_unread(chain);
             conn.tcb.on_consumed();
-            if consumed == 0 || (consumed < len && !conn.is_resumed) {
+            if consumed == 0 || (consumed < len && !conn.marks.has(Mark::Resumed)) {
                 return;
             }
         }
@@ -153,11 +155,11 @@ impl Shard {
         if conn.tcb.has_unread() {
             return;
         }
-        if core::mem::take(&mut conn.is_fin_pending) && !conn.tcb.is_text_lost() {
+        if conn.marks.take(Mark::FinPending) && !conn.tcb.is_text_lost() {
             self.call(index, now, |service, conn| service.on_peer_fin(conn));
         }
         // One that was lost ends as it says, which `deliver` knows.
-        let is_whole = |conn: &Conn| conn.is_detached && !conn.tcb.is_text_lost();
+        let is_whole = |conn: &Conn| conn.marks.has(Mark::Detached) && !conn.tcb.is_text_lost();
         if self.core.conns.get(index).is_some_and(is_whole) {
             self.end(index, CloseReason::Closed);
         }
@@ -167,9 +169,10 @@ impl Shard {
     /// nothing is left to send.
     fn end(&mut self, index: u32, reason: CloseReason) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
-        if conn.is_known || conn.is_active {
+        if conn.marks.has(Mark::Known) || conn.marks.has(Mark::Active) {
             let (service, user) = (usize::from(conn.service), conn.user);
-            (conn.is_known, conn.is_active) = (false, false);
+            conn.marks.set(Mark::Known, false);
+            conn.marks.set(Mark::Active, false);
             self.services[service].on_closed(user, reason);
         }
     }
@@ -178,8 +181,9 @@ impl Shard {
     /// it is over, else sees that output and the wheel look at it.
     pub(super) fn settle(&mut self, index: u32, now: Instant) {
         let wants_call = |conn: &Conn| {
-            let has_read = conn.is_fin_pending && !conn.tcb.has_unread();
-            conn.is_admitted() && (conn.tcb.has_events() || conn.is_resumed || has_read)
+            let has_read = conn.marks.has(Mark::FinPending) && !conn.tcb.has_unread();
+            conn.is_admitted()
+                && (conn.tcb.has_events() || conn.marks.has(Mark::Resumed) || has_read)
         };
         while self.core.conns.get(index).is_some_and(wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
@@ -189,7 +193,7 @@ impl Shard {
         if !conn.is_admitted() && conn.tcb.is_silent() {
             return self.core.settle_unaccepted(index);
         }
-        if conn.is_detached {
+        if conn.marks.has(Mark::Detached) {
             self.settle_detached(index, now);
             return;
         }
@@ -216,7 +220,7 @@ impl Shard {
             }
             let Some(index) = self.core.starved.pop_front() else { return };
             if let Some(conn) = self.core.conns.get_mut(index)
-                && core::mem::take(&mut conn.is_starved)
+                && conn.marks.take(Mark::Starved)
             {
                 conn.tcb.on_pool_room();
                 self.settle(index, now);
@@ -229,7 +233,7 @@ impl Shard {
     fn settle_detached(&mut self, index: u32, now: Instant) {
         self.finish_reading(index, now);
         let Some(conn) = self.core.conns.get(index) else { return };
-        if conn.tcb.has_unread() && (conn.is_held || conn.tcb.has_timer()) {
+        if conn.tcb.has_unread() && (conn.marks.has(Mark::Held) || conn.tcb.has_timer()) {
             self.core.arm(index, now);
             return;
         }
@@ -246,9 +250,9 @@ impl Core {
         }
         if let Some(conn) = self.conns.get_mut(index)
             && conn.tcb.is_starved()
-            && !conn.is_starved
+            && !conn.marks.has(Mark::Starved)
         {
-            conn.is_starved = true;
+            conn.marks.set(Mark::Starved, true);
             self.starved.push_back(index);
         }
     }
@@ -268,7 +272,7 @@ impl Core {
     fn settle_unaccepted(&mut self, index: u32) {
         let Some(conn) = self.conns.get(index) else { return };
         let is_refused = conn.admission == Admission::Refused;
-        if !conn.is_detached {
+        if !conn.marks.has(Mark::Detached) {
             self.detach(index);
         }
         if is_refused {
@@ -279,7 +283,7 @@ impl Core {
     /// Both FINs are acknowledged: the flow ends, and what is unread stays with its service.
     fn detach(&mut self, index: u32) {
         let Some(conn) = self.conns.get_mut(index) else { return };
-        conn.is_detached = true;
+        conn.marks.set(Mark::Detached, true);
         let hash = self.hasher.hash(conn.tcb.tuple());
         self.flows.remove(hash, FlowRef::new(FlowKind::Tcb, index));
     }

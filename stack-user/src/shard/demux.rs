@@ -1,7 +1,7 @@
 //! Frames to flows: three passes over a batch, so that the cache misses of different frames
 //! overlap.
 
-use super::inner::Core;
+use super::inner::{Core, Mark};
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
@@ -157,7 +157,7 @@ impl Core {
             && flow.kind() == FlowKind::Tcb
             && let Some(conn) = self.conns.get(flow.index())
             && *conn.tcb.tuple() == arrival.tuple
-            && !conn.is_detached
+            && !conn.marks.has(Mark::Detached)
         {
             return found;
         }

@@ -1,6 +1,6 @@
 //! A connection in the hands of its service.
 
-use super::inner::{Conn, Core};
+use super::inner::{Conn, Core, Mark};
 use crate::service::Connection;
 use crate::tcp::{Env, Info, Setting, SettingError, Unreachable};
 use crate::time::{Duration, Instant};
@@ -111,7 +111,7 @@ impl Connection for Handle<'_> {
     }
 
     fn resume(&mut self) {
-        self.parts().0.is_resumed = true;
+        self.parts().0.marks.set(Mark::Resumed, true);
     }
 
     fn set_timer(&mut self, delay: Option<Duration>) {

@@ -1,6 +1,6 @@
 //! Hosts on the link and on the way: ARP, ICMP, next hops.
 
-use super::inner::{Core, TimerKey};
+use super::inner::{Core, Hop, Mark, TimerKey};
 use super::replies::Body;
 use super::{Request, Shard};
 use crate::counters::Counter;
@@ -70,7 +70,7 @@ impl Core {
     /// segment goes (RFC 9293 3.8.3, MUST-20: negative advice at R1).
     pub(super) fn doubt_next_hop(&mut self, index: u32, now: Instant) {
         if let Some(hop) = self.conns.get(index).and_then(|conn| conn.next_hop) {
-            let entry = self.neighbours.at(hop);
+            let entry = self.neighbours.at(hop.index());
             entry.ask_at = entry.ask_at.min(now);
         }
     }
@@ -78,7 +78,7 @@ impl Core {
     fn wake(&mut self, waiting: Vec<TcbId>) {
         for id in waiting {
             if let Some(conn) = self.conns.get_mut_by_id(id) {
-                conn.is_waiting = false;
+                conn.marks.set(Mark::Waiting, false);
                 self.mark_dirty(id.index);
             }
         }
@@ -87,8 +87,8 @@ impl Core {
     /// Where a connection's segments go next, once that is found in the table.
     fn hop_of(&mut self, index: u32) -> Option<u32> {
         let conn = self.conns.get(index)?;
-        if conn.next_hop.is_some() {
-            return conn.next_hop;
+        if let Some(hop) = conn.next_hop {
+            return Some(hop.index());
         }
         let addr = self.next_hop(conn.tcb.tuple().remote)?;
         let hop = self.neighbours.intern(addr);
@@ -96,7 +96,7 @@ impl Core {
             Some(hop) => self.neighbours.at(hop).users += 1,
             None => self.counters.count(Counter::NeighboursFull),
         }
-        self.conns.get_mut(index)?.next_hop = hop;
+        self.conns.get_mut(index)?.next_hop = hop.map(Hop::new);
         hop
     }
 
@@ -113,11 +113,13 @@ impl Core {
         let conns = &self.conns;
         let waiting = &mut self.neighbours.at(hop).waiting;
         if waiting.len() == waiting.capacity() {
-            waiting.retain(|id| conns.get_by_id(*id).is_some_and(|conn| conn.is_waiting));
+            waiting.retain(|id| {
+                conns.get_by_id(*id).is_some_and(|conn| conn.marks.has(Mark::Waiting))
+            });
         }
         waiting.push(id);
         if let Some(conn) = self.conns.get_mut(index) {
-            conn.is_waiting = true;
+            conn.marks.set(Mark::Waiting, true);
         }
     }
 
@@ -209,7 +211,7 @@ impl Shard {
                 continue;
             }
             if let Some((conn, mut env)) = self.core.conn_env(id.index) {
-                conn.is_waiting = false;
+                conn.marks.set(Mark::Waiting, false);
                 conn.tcb.on_no_next_hop(&mut env, now);
             }
             self.settle(id.index, now);

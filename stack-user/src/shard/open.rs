@@ -4,7 +4,7 @@
 use stack_ebpf::flow::stamp_clock;
 
 use super::demux::Arrival;
-use super::inner::{Admission, Conn, Core, HalfOpenEntry};
+use super::inner::{Admission, Conn, Core, HalfOpenEntry, Hop, Mark, Marks};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
@@ -237,33 +237,25 @@ impl Core {
             self.unpublish(index);
         }
         let conn = self.conns.remove(index)?;
-        self.forget_orphan((conn.is_orphan, conn.stuck));
-        self.release_hop(conn.next_hop);
+        self.forget_orphan((conn.marks.has(Mark::Orphan), conn.stuck));
+        self.release_hop(conn.next_hop.map(Hop::index));
         Some(conn)
     }
 }
 
 impl Conn {
     pub(super) fn new(tcb: Tcb, service: u16, is_active: bool) -> Self {
+        let mut marks = Marks::default();
+        marks.set(Mark::Active, is_active);
         Self {
             tcb,
             service,
             user: 0,
             next_hop: None,
             stuck: 0,
-            is_orphan: false,
-            is_dirty: false,
-            is_waiting: false,
-            is_starved: false,
-            is_resumed: false,
-            is_active,
-            is_known: false,
-            is_fin_pending: false,
-            is_detached: false,
-            is_held: false,
+            marks,
             admission: Admission::Admitted,
             published: State::Closed,
-            is_stale: false,
         }
     }
 }

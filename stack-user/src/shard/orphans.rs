@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
-use super::inner::Core;
+use super::inner::{Core, Mark};
 use crate::counters::Counter;
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -35,8 +35,8 @@ impl Core {
             conn.stuck = 0;
             self.orphans.stale += 1;
         }
-        if !conn.is_orphan && conn.tcb.is_orphan() {
-            conn.is_orphan = true;
+        if !conn.marks.has(Mark::Orphan) && conn.tcb.is_orphan() {
+            conn.marks.set(Mark::Orphan, true);
             self.orphans.count += 1;
             // CM-5.h.
             return self.orphans.count > self.config.limits.orphans;

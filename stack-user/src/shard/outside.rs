@@ -2,6 +2,7 @@
 //! while the shard runs.
 
 use super::handle::Handle;
+use super::inner::Mark;
 use super::{ConnId, LocalAddr, Shard};
 use crate::service::Connection;
 use crate::tables::listeners::{Listener, ListenerId};
@@ -38,7 +39,7 @@ impl Shard {
     /// [`Connection::close`] says that nobody will.
     pub fn hold(&mut self, id: ConnId) {
         if let Some(conn) = self.core.conns.get_mut_by_id(id) {
-            conn.is_held = true;
+            conn.marks.set(Mark::Held, true);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
-use super::inner::Core;
+use super::inner::{Core, Mark};
 use crate::tables::published::{Record, Records};
 use crate::tables::region::Region;
 use crate::time::{Duration, Instant};
@@ -75,8 +75,8 @@ impl Core {
         let Some(conn) = self.conns.get_mut(index) else { return };
         if conn.tcb.state() != conn.published {
             self.publish(index, now);
-        } else if !conn.is_stale {
-            conn.is_stale = true;
+        } else if !conn.marks.has(Mark::Stale) {
+            conn.marks.set(Mark::Stale, true);
             self.publisher.push(index, now);
         }
     }
@@ -86,7 +86,7 @@ impl Core {
         for _ in 0..BUDGET {
             let Some(index) = self.publisher.pop(now) else { return };
             if let Some(conn) = self.conns.get_mut(index) {
-                conn.is_stale = false;
+                conn.marks.set(Mark::Stale, false);
                 self.publish(index, now);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::demux::Arrival;
-use super::inner::Core;
+use super::inner::{Core, Mark};
 use super::open::Completion;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
@@ -213,10 +213,10 @@ impl Core {
     fn enter_time_wait(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
         let whole = self.config.tcp.time_wait;
         let Some(conn) = self.conns.get_mut(index) else { return };
-        if conn.tcb.state() != State::TimeWait || conn.is_detached {
+        if conn.tcb.state() != State::TimeWait || conn.marks.has(Mark::Detached) {
             return;
         }
-        conn.is_detached = true;
+        conn.marks.set(Mark::Detached, true);
         conn.tcb.stop_timers();
         let is_owed = conn.tcb.owes_ack();
         // RFC 9293 3.6.1 (MUST-13), CM-6.b.

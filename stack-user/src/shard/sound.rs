@@ -3,7 +3,7 @@
 //! Changes nothing, and nothing but tests and fuzzing calls it.
 
 use super::Shard;
-use super::inner::{Conn, Core};
+use super::inner::{Conn, Core, Mark};
 use super::replies::Body;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::{Outlet, State};
@@ -33,7 +33,7 @@ impl Shard {
 impl Core {
     /// Each record is in the flow table once, and nothing else is.
     fn assert_flows(&self) {
-        let attached = || self.conns.iter().filter(|(_, conn)| !conn.is_detached);
+        let attached = || self.conns.iter().filter(|(_, conn)| !conn.marks.has(Mark::Detached));
         for (id, conn) in attached() {
             self.assert_found(conn.tcb.tuple(), FlowRef::new(FlowKind::Tcb, id.index));
         }
@@ -52,7 +52,9 @@ impl Core {
         let mut census = [0; State::ALL.len()];
         let (mut sending, mut receiving) = (0, 0);
         for (id, conn) in self.conns.iter() {
-            let is_waiting = conn.is_dirty || conn.is_waiting || conn.is_detached;
+            let is_waiting = conn.marks.has(Mark::Dirty)
+                || conn.marks.has(Mark::Waiting)
+                || conn.marks.has(Mark::Detached);
             let outlet = match conn.next_hop {
                 _ if is_waiting => Outlet::Waiting,
                 Some(_) => Outlet::Open,
@@ -61,13 +63,16 @@ impl Core {
             let held = conn.tcb.assert_sound(&self.pool, outlet);
             sending += held.sending;
             receiving += held.receiving;
-            if !conn.is_detached || conn.tcb.state() == State::TimeWait {
+            if !conn.marks.has(Mark::Detached) || conn.tcb.state() == State::TimeWait {
                 census[conn.tcb.state() as usize] += 1;
             }
             let is_told = !conn.is_admitted() || !conn.tcb.has_events();
             assert!(is_told, "events were not told: {:?}", conn.tcb);
             self.assert_armed(id.index, conn, now);
-            assert!(!conn.is_dirty || self.dirty.contains(&id.index), "dirty and not listed");
+            assert!(
+                !conn.marks.has(Mark::Dirty) || self.dirty.contains(&id.index),
+                "dirty and not listed"
+            );
         }
         for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
             assert_eq!(self.census.of(state), census[state as usize], "{}", state.name());
@@ -86,7 +91,7 @@ impl Core {
         let alarm = self.alarms.get(index);
         let next = self.wheel.next_of(&alarm);
         let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));
-        let is_armed = conn.is_dirty || deadline == Instant::NEVER || is_armed;
+        let is_armed = conn.marks.has(Mark::Dirty) || deadline == Instant::NEVER || is_armed;
         assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);
     }
 

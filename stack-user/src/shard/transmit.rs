@@ -1,6 +1,6 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::inner::Core;
+use super::inner::{Core, Mark};
 use super::replies::Body;
 use super::{Shard, Transmit};
 use crate::counters::Counter;
@@ -47,7 +47,7 @@ impl Shard {
         }
         let Some(mac) = self.core.resolve(index, now) else {
             if let Some((conn, mut env)) = self.core.conn_env(index)
-                && !conn.is_waiting
+                && !conn.marks.has(Mark::Waiting)
             {
                 // No route, or no room to remember the next hop.
                 conn.tcb.on_no_next_hop(&mut env, now);
@@ -77,7 +77,7 @@ impl Shard {
 
     fn after_output(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
-        conn.is_dirty = false;
+        conn.marks.set(Mark::Dirty, false);
         if conn.is_unsettled() {
             self.settle(index, now);
         } else {

@@ -17,18 +17,16 @@ pub struct TcbId {
 /// Values at stable indices.
 pub struct Slab<T> {
     places: Blocks<Place<T>>,
+    /// How many tenants each place has had: apart, so that a generation takes four bytes whatever
+    /// the alignment of a value is.
+    generations: Blocks<u32>,
     /// The first free place, or [`NONE`].
     free: u32,
     /// Values held.
     len: usize,
 }
 
-struct Place<T> {
-    generation: u32,
-    content: Content<T>,
-}
-
-enum Content<T> {
+enum Place<T> {
     Value(T),
     /// Free, with the next free place or [`NONE`].
     Free(u32),
@@ -37,7 +35,9 @@ enum Content<T> {
 impl<T> Slab<T> {
     /// An empty slab for at most `capacity` values, and never more than [`MAX_CAPACITY`].
     pub fn new(capacity: usize) -> Self {
-        Self { places: Blocks::new(capacity.min(MAX_CAPACITY)), free: NONE, len: 0 }
+        let capacity = capacity.min(MAX_CAPACITY);
+        let (places, generations) = (Blocks::new(capacity), Blocks::new(capacity));
+        Self { places, generations, free: NONE, len: 0 }
     }
 
     /// How many values are held.
@@ -75,14 +75,13 @@ impl<T> Slab<T> {
     pub fn insert_with(&mut self, make: impl FnOnce(TcbId) -> T) -> Option<TcbId> {
         if self.free == NONE {
             // Places are made one by one, so that memory is touched as it is used.
-            let place = Place { generation: 0, content: Content::Free(NONE) };
-            self.free = self.places.push(place)?;
+            self.free = self.places.push(Place::Free(NONE))?;
+            self.generations.push(0);
         }
-        let index = self.free;
-        let place = self.places.get_mut(index)?;
-        let Content::Free(next) = place.content else { return None };
-        let id = TcbId { index, generation: place.generation };
-        place.content = Content::Value(make(id));
+        let id = TcbId { index: self.free, generation: *self.generations.get(self.free)? };
+        let place = self.places.get_mut(id.index)?;
+        let Place::Free(next) = *place else { return None };
+        *place = Place::Value(make(id));
         self.free = next;
         self.len += 1;
         Some(id)
@@ -91,36 +90,36 @@ impl<T> Slab<T> {
     /// Takes the value at `index` out; its place gets the next generation.
     #[inline]
     pub fn remove(&mut self, index: u32) -> Option<T> {
-        let free = self.free;
         let place = self.places.get_mut(index)?;
-        if matches!(place.content, Content::Free(_)) {
+        if matches!(place, Place::Free(_)) {
             return None;
         }
-        place.generation = place.generation.wrapping_add(1);
-        let content = core::mem::replace(&mut place.content, Content::Free(free));
+        let content = core::mem::replace(place, Place::Free(self.free));
+        let generation = self.generations.get_mut(index)?;
+        *generation = generation.wrapping_add(1);
         self.free = index;
         self.len -= 1;
         match content {
-            Content::Value(value) => Some(value),
-            Content::Free(_) => None,
+            Place::Value(value) => Some(value),
+            Place::Free(_) => None,
         }
     }
 
     /// The value at `index`, whatever its generation.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
-        match &self.places.get(index)?.content {
-            Content::Value(value) => Some(value),
-            Content::Free(_) => None,
+        match self.places.get(index)? {
+            Place::Value(value) => Some(value),
+            Place::Free(_) => None,
         }
     }
 
     /// The value at `index`, whatever its generation.
     #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        match &mut self.places.get_mut(index)?.content {
-            Content::Value(value) => Some(value),
-            Content::Free(_) => None,
+        match self.places.get_mut(index)? {
+            Place::Value(value) => Some(value),
+            Place::Free(_) => None,
         }
     }
 
@@ -145,18 +144,18 @@ impl<T> Slab<T> {
     /// The id of the value at `index`.
     #[inline]
     pub fn id(&self, index: u32) -> Option<TcbId> {
-        let place = self.places.get(index)?;
-        match place.content {
-            Content::Value(_) => Some(TcbId { index, generation: place.generation }),
-            Content::Free(_) => None,
+        match self.places.get(index)? {
+            Place::Value(_) => Some(TcbId { index, generation: *self.generations.get(index)? }),
+            Place::Free(_) => None,
         }
     }
 
     /// Every value with its id, by index.
     pub fn iter(&self) -> impl Iterator<Item = (TcbId, &T)> {
-        (0..).zip(self.places.iter()).filter_map(|(index, place)| match &place.content {
-            Content::Value(value) => Some((TcbId { index, generation: place.generation }, value)),
-            Content::Free(_) => None,
+        let places = (0..).zip(self.generations.iter()).zip(self.places.iter());
+        places.filter_map(|((index, generation), place)| match place {
+            Place::Value(value) => Some((TcbId { index, generation: *generation }, value)),
+            Place::Free(_) => None,
         })
     }
 }

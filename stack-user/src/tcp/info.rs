@@ -3,6 +3,7 @@
 //! Windows and flights are counted in segments, as there; times since something happened are
 //! measured to the call.
 
+use super::own::Switch;
 use super::recovery::DUPLICATES;
 use super::tcb::{Fin, stamp_clock};
 use super::{SeqNum, State, Tcb};
@@ -116,7 +117,7 @@ impl Tcb {
             ((u64::from(wraps) << 32) + u64::from(to.0)).wrapping_sub((from + 1).0.into())
         };
         let (has_fin, is_fin_acked) =
-            (rcv.fin.is_some_and(|fin| rcv.nxt == fin + 1), snd.fin == Fin::Acknowledged);
+            (self.peer_fin().is_some_and(|fin| rcv.nxt == fin + 1), snd.fin == Fin::Acknowledged);
         let is_open = self.state().is_synchronized();
         let text = |all: u64, has_fin: bool| if is_open { all - u64::from(has_fin) } else { 0 };
         let since =
@@ -131,8 +132,8 @@ impl Tcb {
             retransmits: if is_probing { 0 } else { timeouts },
             probes: if is_probing { timeouts } else { 0 },
             backoff: self.rtt.backoff(),
-            has_timestamps: self.stamps.is_on,
-            has_sack: snd.sack,
+            has_timestamps: self.switches.has(Switch::Stamps),
+            has_sack: self.switches.has(Switch::Sack),
             has_window_scale: rcv.scale > 0 || snd.scale > 0,
             snd_wscale: snd.scale,
             rcv_wscale: rcv.scale,

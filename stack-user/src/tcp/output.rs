@@ -102,7 +102,7 @@ impl Tcb {
                 }
             }
         }
-        if self.owed.keepalive {
+        if self.switches.has(Switch::OwesKeepAlive) {
             // RFC 9293 3.8.4 (SHLD-12): SEG.SEQ = SND.NXT-1, without data.
             let probe = Plan::bare(self.snd.una - 1, Flags::ACK);
             return Some(Plan { kind: Kind::KeepAlive, ..probe });
@@ -267,7 +267,7 @@ impl Tcb {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
         if !flags.contains(Flags::SYN) {
-            let timestamps = self.stamps.is_on.then_some(stamps);
+            let timestamps = self.switches.has(Switch::Stamps).then_some(stamps);
             if flags.contains(Flags::RST) {
                 return Options { timestamps, ..Options::NONE };
             }
@@ -285,8 +285,9 @@ impl Tcb {
         Options {
             mss: Some(self.rcv.mss),
             window_scale: scale.then_some(self.rcv.scale),
-            sack_permitted: (is_first && config.sack) || self.snd.sack,
-            timestamps: ((is_first && config.timestamps) || self.stamps.is_on).then_some(stamps),
+            sack_permitted: (is_first && config.sack) || self.switches.has(Switch::Sack),
+            timestamps: ((is_first && config.timestamps) || self.switches.has(Switch::Stamps))
+                .then_some(stamps),
             user_timeout: self.wire_timeout(config),
             ..Options::NONE
         }
@@ -303,6 +304,7 @@ impl Tcb {
             return self.rcv.limit.min(0xffff) as u16;
         }
         let offered = self.rcv.edge.since(self.rcv.nxt);
+        // RFC 9293 3.8.6.1 (MAY-8): closed for as long as nothing is read.
         let room = self.window_room();
         let granted = if room >= offered + self.window_step() { room } else { offered };
         let mut field = granted >> self.rcv.scale;
@@ -339,7 +341,7 @@ impl Tcb {
             }
             Kind::KeepAlive => {
                 env.counters.count(Counter::KeepAliveProbes);
-                self.owed.keepalive = false;
+                self.switches.set(Switch::OwesKeepAlive, false);
                 return;
             }
             Kind::New | Kind::Again(_) => {}

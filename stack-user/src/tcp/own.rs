@@ -30,6 +30,20 @@ pub(super) enum Switch {
     FixedWindow = 1 << 7,
     /// What is held back goes out now, whatever holds it.
     Pushed = 1 << 8,
+    /// Timestamps are agreed (RFC 7323).
+    Stamps = 1 << 9,
+    /// SACK is agreed (RFC 2018).
+    Sack = 1 << 10,
+    /// The user was told that the send buffer is full.
+    Starved = 1 << 11,
+    /// The user closed before the handshake was over.
+    ClosesWhenOpen = 1 << 12,
+    /// The peer's FIN was seen.
+    FinSeen = 1 << 13,
+    /// The connection was aborted, reset or given up: what is unread is of no use.
+    TextLost = 1 << 14,
+    /// An idle peer is to be asked whether it is there (RFC 9293, 3.8.4).
+    OwesKeepAlive = 1 << 15,
 }
 
 /// Yes-or-no state of a connection, a bit each.

@@ -149,31 +149,35 @@ impl Pool {
 pub struct Chain {
     head: u32,
     tail: u32,
+    /// Bytes held, and [`SENDING`].
     len: u32,
-    /// Whether its chunks count as the senders'.
-    is_sending: bool,
 }
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE, len: 0, is_sending: false }
+        Self { head: NONE, tail: NONE, len: 0 }
     }
 }
 
 impl Chain {
     /// An empty queue of bytes to be sent.
     pub fn for_sending() -> Self {
-        Self { is_sending: true, ..Self::default() }
+        Self { len: SENDING, ..Self::default() }
     }
 
     /// Bytes held.
     pub fn len(&self) -> usize {
-        self.len as usize
+        (self.len & !SENDING) as usize
     }
 
     /// Whether no byte is held.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Whether its chunks count as the senders'.
+    fn is_sending(&self) -> bool {
+        self.len & SENDING != 0
     }
 
     /// Appends `data`; returns how many bytes found room, all of them unless the pool is exhausted.
@@ -183,7 +187,7 @@ impl Chain {
             let room = if self.tail == NONE { 0 } else { self.room_in_tail(pool) };
             if room == 0 {
                 let Some(index) = pool.take() else { break };
-                pool.sending += u32::from(self.is_sending);
+                pool.sending += u32::from(self.is_sending());
                 self.link(pool, index);
                 continue;
             }
@@ -233,7 +237,7 @@ impl Chain {
             rest -= held;
             let next = link.next;
             pool.give_back(self.head);
-            pool.sending -= u32::from(self.is_sending);
+            pool.sending -= u32::from(self.is_sending());
             self.head = next;
         }
         self.tail = NONE;
@@ -242,7 +246,7 @@ impl Chain {
     /// Moves all of `other` behind the last byte. What fits in the last chunk is copied there, or a
     /// peer that sends octet by octet, the last one first, would take a chunk for each.
     pub fn concat(&mut self, pool: &mut Pool, mut other: Chain) {
-        debug_assert_eq!(self.is_sending, other.is_sending);
+        debug_assert_eq!(self.is_sending(), other.is_sending());
         while other.head != NONE && self.tail != NONE {
             let len = pool.held(other.head).len();
             if len > self.room_in_tail(pool) {
@@ -257,7 +261,7 @@ impl Chain {
         }
         self.link(pool, other.head);
         self.tail = other.tail;
-        self.len += other.len;
+        self.len += other.len() as u32;
     }
 
     /// How many chunks it has.
@@ -299,8 +303,8 @@ impl Cursor {
         (base, position): (u32, u32),
         out: &mut [u8],
     ) {
-        let behind = position.wrapping_sub(self.position) > chain.len;
-        let freed = self.position.wrapping_sub(base) > chain.len;
+        let behind = position.wrapping_sub(self.position) > chain.len() as u32;
+        let freed = self.position.wrapping_sub(base) > chain.len() as u32;
         let moved_head = self.chunk == chain.head;
         let mut at = if self.chunk == NONE || behind || freed || moved_head {
             Self { chunk: chain.head, position: base }
@@ -328,6 +332,9 @@ impl Cursor {
 }
 
 const NONE: u32 = u32::MAX;
+/// The bit of a chain's length that says that its chunks count as the senders'. No chain holds as
+/// many bytes.
+const SENDING: u32 = 1 << 31;
 /// Chunks in a block taken from the system: 256 KiB.
 const BLOCK: usize = 64;
 /// Segments in flight for each chunk that the pool may have: a sixteenth of its memory, and enough

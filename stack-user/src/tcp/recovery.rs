@@ -8,6 +8,7 @@
 
 use super::flight::Marks;
 use super::info::CaState;
+use super::own::Switch;
 use super::{Env, SeqNum, Tcb};
 use crate::counters::Counter;
 use crate::time::{Duration, Instant};
@@ -195,7 +196,7 @@ impl Tcb {
     /// 6582, section 3.2); those of segments sent before a timeout say nothing (section 4).
     fn count_duplicates(&mut self, report: &mut Report) {
         let (out, nxt) = (self.flight.len(), self.snd.nxt);
-        if self.snd.sack {
+        if self.switches.has(Switch::Sack) {
             return;
         }
         let Some(recovery) = &mut self.recovery else { return };
@@ -220,7 +221,7 @@ impl Tcb {
     /// acknowledged. Without SACK, the one after it would begin with duplicates of what this one
     /// sent, so that it ends only with the next acknowledgment (RFC 6582, section 4).
     fn end_phase(&mut self) {
-        let (una, has_sack) = (self.snd.una, self.snd.sack);
+        let (una, has_sack) = (self.snd.una, self.switches.has(Switch::Sack));
         let Some(recovery) = &mut self.recovery else { return };
         if !matches!(recovery.phase, CaState::Recovery | CaState::Loss | CaState::Cwr)
             || una.is_before(recovery.end)
@@ -276,7 +277,7 @@ impl Tcb {
     }
 
     fn mark_lost(&mut self, report: &Report, env: &mut Env<'_>) {
-        if self.snd.sack {
+        if self.switches.has(Switch::Sack) {
             self.mark_lost_below_sacked(env);
         } else if report.is_progress && self.ca_state() == CaState::Recovery {
             // RFC 6582 3.2 step 3: a partial acknowledgment names the next hole.
@@ -343,7 +344,7 @@ impl Tcb {
             let ssthresh = self.cc.window().ssthresh().unwrap_or(u32::MAX);
             let let_out = recovery.rate.on_delivered(report, ssthresh, pipe);
             // RFC 6582 3.2 step 3: the hole that a partial acknowledgment names goes at once.
-            let is_partial = !self.snd.sack && report.is_progress;
+            let is_partial = !self.switches.has(Switch::Sack) && report.is_progress;
             self.cc.set_window(pipe + let_out.max(u32::from(is_partial)));
         } else if report.is_progress {
             self.cc.on_delivered(report.delivered, at);
@@ -367,7 +368,7 @@ impl Tcb {
             CaState::Loss if !is_repeated => true,
             _ => !recovery.end.is_after(una),
         };
-        if !self.snd.sack {
+        if !self.switches.has(Switch::Sack) {
             recovery.sacked = 0;
         }
         let mut at = self.flight.first();
@@ -402,7 +403,7 @@ impl Tcb {
             at = self.flight.after(&env.pool.records, index);
         }
         recovery.hint = None;
-        if !self.snd.sack {
+        if !self.switches.has(Switch::Sack) {
             recovery.limit_duplicates(self.flight.len());
         }
         if recovery.waiting > 0 && recovery.phase != CaState::Loss {

@@ -4,6 +4,7 @@
 
 use super::flight::{Marks, Sent};
 use super::info::CaState;
+use super::own::Switch;
 use super::recovery::is_waiting;
 use super::{Env, Tcb};
 use crate::counters::Counter;
@@ -50,7 +51,7 @@ impl Tcb {
     /// first hole below what was SACKed, and once in a recovery the last hole of all. The rescue is
     /// for a tail that was lost: one whose acknowledgment is not due yet needs none.
     pub(super) fn next_doubtful(&mut self, env: &Env<'_>, now: Instant) -> Option<Again> {
-        if self.window_left() == 0 || !self.snd.sack {
+        if self.window_left() == 0 || !self.switches.has(Switch::Sack) {
             return None;
         }
         let edge = self.snd.una + self.snd.wnd;
@@ -112,7 +113,7 @@ impl Tcb {
             let Some(recovery) = &mut self.recovery else { continue };
             recovery.uncount(second.marks);
             recovery.hint = None;
-            if !self.snd.sack {
+            if !self.switches.has(Switch::Sack) {
                 recovery.limit_duplicates(self.flight.len());
             }
         }

@@ -6,6 +6,7 @@
 //! of the peer's can only mark what was sent.
 
 use super::flight::Marks;
+use super::own::Switch;
 use super::recovery::Report;
 use super::{Env, Segment, SeqNum, Tcb};
 use crate::counters::Counter;
@@ -25,7 +26,7 @@ impl Tcb {
         now: Instant,
     ) {
         let blocks = segment.options.sack.as_slice();
-        if !self.snd.sack || blocks.is_empty() {
+        if !self.switches.has(Switch::Sack) || blocks.is_empty() {
             return;
         }
         let mut known = [(SeqNum(0), SeqNum(0)); 4];
@@ -134,7 +135,7 @@ impl Tcb {
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
         // (CM-4.d): D-SACK sent.
         let left = left.max(self.rcv.irs + 1);
-        if self.snd.sack && left.is_before(right) {
+        if self.switches.has(Switch::Sack) && left.is_before(right) {
             env.counters.count(Counter::DsacksOut);
             self.rcv.duplicate = (left, right);
         }
@@ -146,7 +147,7 @@ impl Tcb {
     pub(super) fn sack_blocks(&self) -> (SackBlocks, usize) {
         let mut sack = SackBlocks::NONE;
         let (left, right) = self.rcv.duplicate;
-        if !self.snd.sack || (self.rcv.early.is_empty() && left == right) {
+        if !self.switches.has(Switch::Sack) || (self.rcv.early.is_empty() && left == right) {
             return (sack, 0);
         }
         // (CM-4.c): SACK blocks sent, (CM-4.d): a duplicate before them.
@@ -154,7 +155,7 @@ impl Tcb {
             sack.push(left.0, right.0);
         }
         let mut blocks = [(0, 0); 4];
-        let most = if self.stamps.is_on { 3 } else { 4 };
+        let most = if self.switches.has(Switch::Stamps) { 3 } else { 4 };
         let room = most - sack.len();
         let count = self.rcv.early.sack_blocks(&mut blocks[..room]);
         for (left, right) in &blocks[..count] {

@@ -5,7 +5,6 @@ use crate::time::Instant;
 /// The timestamps option (RFC 7323, section 4).
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
-    pub is_on: bool,
     /// TS.Recent.
     pub recent: u32,
     /// When TS.Recent was taken, in milliseconds.

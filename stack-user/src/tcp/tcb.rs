@@ -1,8 +1,9 @@
 //! The transmission control block: all that is kept of one connection (RFC 9293, section 3.3.1).
 
+use super::challenge::Challenge;
 use super::config::{first_window, window_scale};
 use super::congestion::Congestion;
-use super::flight::Flight;
+use super::flight::{Flight, Micros};
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
@@ -43,6 +44,8 @@ pub struct Tcb {
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
     pub(super) challenge: Challenge,
+    /// Keepalive probes since the peer was last heard.
+    pub(super) probes: u8,
     pub(super) switches: Switches,
     /// An ICMP error that may pass, told as the reason should the connection time out.
     pub(super) soft_error: Option<Unreachable>,
@@ -84,18 +87,12 @@ pub(super) struct SendSpace {
     /// Snd.Wind.Shift.
     pub scale: u8,
     pub fin: Fin,
-    /// The user was told that the buffer is full.
-    pub is_starved: bool,
     /// How often the SYN was sent again.
     pub syn_retries: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
     /// How often UNA went past zero.
     pub wraps: u16,
-    /// The user closed before the handshake was over.
-    pub closes_when_open: bool,
-    /// SACK was negotiated.
-    pub sack: bool,
 }
 
 /// How far our FIN is.
@@ -121,12 +118,10 @@ pub(super) struct ReceiveSpace {
     pub acked: SeqNum,
     /// IRS.
     pub irs: SeqNum,
-    /// The number of the peer's FIN, once it was seen.
-    pub fin: Option<SeqNum>,
+    /// The number of the peer's FIN, once it was seen: see [`Tcb::peer_fin`].
+    fin: SeqNum,
     /// Text that the user has not consumed.
     pub unread: Chain,
-    /// The connection was aborted, reset or given up: what is unread is of no use.
-    pub is_lost: bool,
     pub early: Early,
     /// How often NXT went past zero.
     pub wraps: u16,
@@ -138,7 +133,7 @@ pub(super) struct ReceiveSpace {
     pub limit: u32,
     /// Text received since `measured_at`.
     pub measured: u32,
-    pub measured_at: Instant,
+    pub measured_at: Micros,
     /// Rcv.Wind.Shift.
     pub scale: u8,
     /// The MSS that we offer in octets.
@@ -167,8 +162,6 @@ pub(super) struct Owed {
     pub syn: bool,
     /// RST, after an abort.
     pub rst: bool,
-    /// A question to an idle peer (RFC 9293, 3.8.4).
-    pub keepalive: bool,
     /// A zero-window probe, or what the sender's SWS avoidance held back.
     pub probe: bool,
 }
@@ -183,14 +176,6 @@ pub(super) enum Ack {
     Delayed,
     /// One, in this turn.
     Now,
-}
-
-/// The budget of challenge ACKs: per connection, so that no other connection can be observed
-/// through it (CVE-2016-5696).
-#[derive(Debug, Default)]
-pub(super) struct Challenge {
-    pub second: u32,
-    pub sent: u8,
 }
 
 /// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
@@ -282,7 +267,7 @@ impl Tcb {
         if self.state == State::SynSent && self.switches.has(Switch::FixedWindow) {
             self.rcv.scale = window_scale(self.rcv.limit);
         }
-        let text = u32::from(self.rcv.mss) - if self.stamps.is_on { 12 } else { 0 };
+        let text = u32::from(self.rcv.mss) - if self.switches.has(Switch::Stamps) { 12 } else { 0 };
         self.rcv.limit = first_window(self.rcv.limit, text);
         Ok(())
     }
@@ -312,6 +297,7 @@ impl Tcb {
             total_retrans: 0,
             ack_at: 0,
             challenge: Challenge::default(),
+            probes: 0,
             switches: Switches::of(config),
             soft_error: None,
             own: None,
@@ -335,13 +321,24 @@ impl Tcb {
             Some(scale) => self.snd.scale = scale.min(14),
             None => self.rcv.scale = 0,
         }
-        self.snd.sack = options.sack_permitted;
+        self.switches.set(Switch::Sack, options.sack_permitted);
         if let Some(stamps) = options.timestamps {
-            self.stamps.is_on = true;
+            self.switches.set(Switch::Stamps, true);
             self.stamps.recent = stamps.value;
             self.stamps.recent_at = stamp_clock(now);
         }
-        self.rcv.measured_at = now;
+        self.rcv.measured_at = now.into();
+    }
+
+    /// The number of the peer's FIN, once it was seen.
+    pub(super) fn peer_fin(&self) -> Option<SeqNum> {
+        self.switches.has(Switch::FinSeen).then_some(self.rcv.fin)
+    }
+
+    /// The peer's FIN has this number.
+    pub(super) fn set_peer_fin(&mut self, number: SeqNum) {
+        self.rcv.fin = number;
+        self.switches.set(Switch::FinSeen, true);
     }
 
     /// The connection's name.
@@ -388,9 +385,10 @@ impl Tcb {
         }
         self.enter(State::Closed, cause, env);
         self.owed = Owed { rst: self.owed.rst, ..Owed::default() };
+        self.switches.set(Switch::OwesKeepAlive, false);
         self.stop_timers();
         if reason != CloseReason::Closed {
-            self.rcv.is_lost = true;
+            self.switches.set(Switch::TextLost, true);
             self.timers = Timers::default();
         }
         self.events.closed = Some(reason);
@@ -458,22 +456,17 @@ impl Tcb {
     /// The most text of a segment: the MSS less the options that every segment carries (RFC 6691's
     /// rule, now RFC 9293, 3.7.1).
     pub(super) fn max_text(&self) -> u32 {
-        u32::from(self.snd.mss) - if self.stamps.is_on { 12 } else { 0 }
+        u32::from(self.snd.mss) - if self.switches.has(Switch::Stamps) { 12 } else { 0 }
     }
 
     /// Owes a challenge ACK, unless this connection has had its share of this second (RFC 5961,
     /// section 7).
     pub(super) fn owe_challenge(&mut self, env: &mut Env<'_>, now: Instant) {
         // CM-7.d.
-        let second = (now.as_millis() / 1000) as u32;
-        if self.challenge.second != second {
-            self.challenge = Challenge { second, sent: 0 };
-        }
-        if self.challenge.sent == CHALLENGES_PER_SECOND {
+        if !self.challenge.take(now) {
             env.counters.count(Counter::ChallengeAcksLimited);
             return;
         }
-        self.challenge.sent += 1;
         env.counters.count(Counter::ChallengeAcks);
         self.owe_extra_ack();
     }
@@ -490,4 +483,3 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.
 pub(super) const QUICK_ACKS: u8 = 16;
-const CHALLENGES_PER_SECOND: u8 = 10;

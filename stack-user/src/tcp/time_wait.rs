@@ -1,6 +1,7 @@
 //! TIME-WAIT, as a record of at most 64 bytes (RFC 9293, section 3.10.7.4; RFC 1337; RFC 6191).
 
 use super::half_open::ANSWER_EVERY;
+use super::own::Switch;
 use super::tcb::stamp_clock;
 use super::{Segment, SeqNum, Tcb};
 use crate::time::{Duration, Instant};
@@ -54,7 +55,7 @@ impl TimeWait {
             snd_nxt: tcb.snd.nxt,
             rcv_nxt: tcb.rcv.nxt,
             recent: tcb.stamps.recent,
-            has_stamps: tcb.stamps.is_on,
+            has_stamps: tcb.switches.has(Switch::Stamps),
             deadline: now + whole,
             window: (tcb.rcv.limit >> tcb.rcv.scale).min(0xffff) as u16,
             answers_from: stamp_clock(now),

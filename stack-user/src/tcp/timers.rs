@@ -19,8 +19,6 @@ pub(super) struct Timers {
     pub user: Deadline,
     /// Since when an answer is due that has not come, in milliseconds that wrap; or [`NEVER_SILENT`].
     pub silent_since: u32,
-    /// Keepalive probes since the peer was last heard.
-    pub probes: u8,
 }
 
 impl Default for Timers {
@@ -32,7 +30,6 @@ impl Default for Timers {
             idle: never,
             user: never,
             silent_since: NEVER_SILENT,
-            probes: 0,
         }
     }
 }
@@ -187,8 +184,8 @@ impl Tcb {
         if self.is_orphan() {
             return;
         }
-        if self.timers.probes > 0 {
-            self.timers.probes = 0;
+        if self.probes > 0 {
+            self.probes = 0;
             self.timers.silent_since = NEVER_SILENT;
         }
         // RFC 9293 3.8.4 (MUST-24): each connection may have it or not.
@@ -210,22 +207,22 @@ impl Tcb {
             self.timers.idle = Deadline::after(idle, now);
             return;
         }
-        if self.timers.probes == 0 {
+        if self.probes == 0 {
             self.timers.silent_since = millis_before(now, idle);
         }
         // RFC 9293 3.8.4 (MUST-29): one probe without an answer says nothing.
         let is_dead = match self.user_timeout(env.config) {
-            Some(limit) => self.timers.probes > 0 && self.silence(now) >= limit,
-            None => self.timers.probes >= count,
+            Some(limit) => self.probes > 0 && self.silence(now) >= limit,
+            None => self.probes >= count,
         };
         if is_dead {
             env.counters.count(Counter::KeepAliveDrops);
             self.abort_with(self.timeout_reason(), env);
             return;
         }
-        self.timers.probes = self.timers.probes.saturating_add(1);
+        self.probes = self.probes.saturating_add(1);
         self.timers.idle = Deadline::after(interval, now);
-        self.owed.keepalive = true;
+        self.switches.set(Switch::OwesKeepAlive, true);
     }
 
     /// The user's timer, or the end of the time for which a user that has closed would wait.
@@ -240,6 +237,7 @@ impl Tcb {
     /// Stops every timer but the user's: nothing is left to do but to read.
     pub fn stop_timers(&mut self) {
         self.timers = Timers { user: self.timers.user, ..Timers::default() };
+        self.probes = 0;
     }
 
     /// Sets or clears the user's timer. It waits for 24 days at most.

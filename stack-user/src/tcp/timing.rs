@@ -6,6 +6,7 @@
 //! is not older than the last retransmission: an older one says how long acknowledgments were lost,
 //! not how long the path is.
 
+use super::own::Switch;
 use super::recovery::Timing;
 use super::tcb::stamp_clock;
 use super::{Segment, Tcb};
@@ -54,7 +55,7 @@ impl Tcb {
         resent: Instant,
         now: Instant,
     ) -> Option<u32> {
-        let echo = segment.options.timestamps.filter(|_| self.stamps.is_on)?.echo;
+        let echo = segment.options.timestamps.filter(|_| self.switches.has(Switch::Stamps))?.echo;
         let sent = echo.wrapping_sub(self.stamps.offset);
         let is_recent = sent.wrapping_sub(stamp_clock(resent)) as i32 >= 0;
         let age = stamp_clock(now).wrapping_sub(sent) as i32;

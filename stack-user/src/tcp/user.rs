@@ -15,18 +15,21 @@ impl Tcb {
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
         let room = self.send_room(env.pool, env.config).min(data.len());
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
-        self.snd.is_starved |= taken < data.len();
+        if taken < data.len() {
+            self.switches.set(Switch::Starved, true);
+        }
         taken
     }
 
     /// Whether the user waits for room: a [`Tcb::send`] took less than it was given.
     pub fn is_starved(&self) -> bool {
-        self.snd.is_starved
+        self.switches.has(Switch::Starved)
     }
 
     /// The pool has room again: tells a user that waits for it.
     pub fn on_pool_room(&mut self) {
-        self.events.writable |= core::mem::take(&mut self.snd.is_starved);
+        self.events.writable |= self.switches.has(Switch::Starved);
+        self.switches.set(Switch::Starved, false);
     }
 
     /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
@@ -70,7 +73,7 @@ impl Tcb {
         match self.state() {
             // RFC 9293 3.10.4, CM-1.d, CM-1.f: what is queued goes first, and reading goes on.
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
-            State::SynReceived => self.snd.closes_when_open = true,
+            State::SynReceived => self.switches.set(Switch::ClosesWhenOpen, true),
             State::Established => {
                 self.snd.fin = Fin::Queued;
                 self.enter(State::FinWait1, Cause::Close, env);
@@ -208,7 +211,7 @@ impl Tcb {
         };
         self.close_with(reason, Cause::Abort, env);
         self.owed.rst |= tells_peer;
-        self.rcv.is_lost = true;
+        self.switches.set(Switch::TextLost, true);
         self.rcv.unread.clear(env.pool);
     }
 
@@ -219,7 +222,7 @@ impl Tcb {
 
     /// Whether unread text is of no use any more: the connection was aborted, reset or given up.
     pub fn is_text_lost(&self) -> bool {
-        self.rcv.is_lost
+        self.switches.has(Switch::TextLost)
     }
 
     /// Octets of text that wait for the user.

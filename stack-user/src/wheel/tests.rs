@@ -259,3 +259,49 @@ proptest! {
         prop_assert!(model.is_empty());
     }
 }
+
+proptest! {
+    // A caller that cancels by a new generation hears of each key's last deadline, in time and once,
+    // whatever was armed before; around the borders of levels and of the horizon.
+    #[test]
+    fn cancelled_by_generation_only_the_last_deadline_counts(
+        origin in (0u32..40, 0u64..130).prop_map(|(bits, more)| ((1u64 << bits) + more) * TICK),
+        ops in prop::collection::vec(
+            (0u32..6, prop::option::of((0u32..40, 0u64..130)), 0u64..200, 1usize..8), 1..120,
+        ),
+    ) {
+        let mut now = origin;
+        let mut wheel = Wheel::new(Duration::from_nanos(TICK), Instant::from_nanos(now));
+        // The generation and the deadline of each key.
+        let mut wanted: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+        for (generation, (key, arm, steps, budget)) in (0u32..).zip(ops) {
+            if let Some((bits, more)) = arm {
+                let deadline = now + (1 << bits) * TICK + more * 997;
+                wheel.arm(key, generation, Instant::from_nanos(deadline));
+                wanted.insert(key, (generation, deadline));
+            } else {
+                wanted.remove(&key);
+            }
+            now += steps * steps * steps * 1_003;
+            let mut fired = Vec::new();
+            // As a worker does: bounded turns until nothing is due.
+            while wheel.next_deadline().is_some_and(|next| next.as_nanos() <= now) {
+                let mut touched = 0;
+                wheel.expire(Instant::from_nanos(now), budget, &mut |key, generation| {
+                    touched += 1;
+                    fired.push((key, generation));
+                });
+                prop_assert!(touched <= budget);
+            }
+            for (key, generation) in fired {
+                if let Some((_, deadline)) = wanted.get(&key).filter(|want| want.0 == generation) {
+                    prop_assert!(*deadline <= now, "{} is early", key);
+                    wanted.remove(&key);
+                }
+            }
+            for (key, (_, deadline)) in &wanted {
+                prop_assert!(deadline + TICK > now, "{} is late", key);
+            }
+        }
+    }
+}

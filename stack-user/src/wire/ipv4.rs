@@ -54,7 +54,7 @@ impl<'a> Packet<'a> {
         if header.fragment.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
             return Err(DropReason::DropFragment);
         }
-        // RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): refused.
+        // RFC 7126 4.3 and 4.4: nobody outside says by which way the answer goes.
         if header_len > HEADER_LEN && has_source_route(&packet[HEADER_LEN..header_len]) {
             return Err(DropReason::DropSourceRoute);
         }

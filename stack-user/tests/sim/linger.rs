@@ -13,7 +13,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-// CM-5.d
+// CM-5.c
 #[test]
 fn fin_wait_1_close_in_background_delivers_everything() {
     seed::each(10, |seed| {
@@ -61,7 +61,7 @@ fn fin_wait_1_close_with_a_time_releases_the_user_within_it() {
     assert_eq!(pair.told(0), []);
 }
 
-// CM-5.d
+// CM-5.e CM-5.g
 #[test]
 fn established_close_with_no_time_resets_the_peer() {
     let mut pair = Pair::new();
@@ -75,7 +75,7 @@ fn established_close_with_no_time_resets_the_peer() {
 }
 
 // RFC 2525 2.17.
-// CM-5.e
+// CM-5.f
 #[test]
 fn established_close_with_unread_data_resets_the_peer() {
     let mut pair = Pair::new();
@@ -138,7 +138,7 @@ fn fin_wait_2_orphan_whose_peer_never_closes_is_forgotten() {
     assert_eq!(pair.told(1), [Told::Opened, Told::Fin, Told::Closed(CloseReason::Reset)]);
 }
 
-// CM-5.g
+// CM-5.h
 #[test]
 fn fin_wait_2_one_orphan_too_many_is_reset() {
     let mut pair = Pair::with(Impairment::default(), 1, |config| config.limits.orphans = 4);

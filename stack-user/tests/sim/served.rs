@@ -6,9 +6,10 @@ use sluice::service::http::{Http, Snapshot, Status, pattern};
 use sluice::service::{Chargen, Connection, Discard, Echo, Service};
 use sluice::tcp::CloseReason;
 use sluice::time::Duration;
+use sluice::wire::tcp::Flags;
 
 use crate::impairment::Impairment;
-use crate::network::Network;
+use crate::network::{Fate, Network};
 use crate::node::{Node, config};
 use crate::peer::{Peer, Plan, plans};
 
@@ -76,12 +77,18 @@ fn ask(service: Box<dyn Service>, request: Vec<u8>, closes: bool, enough: usize)
         [Node::new(config(1, 1), vec![Box::new(client)]), Node::new(config(2, 1), vec![service])];
     let impairment = Impairment { reorder: 0.05, ..Impairment::loss(0.02) };
     let mut net = Network::new(nodes, impairment, 1);
+    // RFC 9293 3.8.5 (SHLD-13): no service of ours uses urgent data.
+    net.filter = Box::new(|sight| {
+        assert!(sight.segment.is_none_or(|segment| !segment.flags.has(Flags::URG)));
+        Fate::Carry
+    });
     net.connect();
     net.run_to_end(Duration::from_secs(1_000));
     net.nodes.iter().for_each(Node::assert_clean);
     seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+// RFC 9293 3.8.5 (SHLD-13): new protocols should not use urgent data; no service of ours does.
 #[test]
 fn echo_brings_everything_back_and_closes() {
     let mut bytes = vec![0; 1 << 20];

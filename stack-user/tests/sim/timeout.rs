@@ -50,7 +50,7 @@ fn syn_sent_user_timeout_is_the_connect_timeout() {
 }
 
 // RFC 9293 3.8.3 (MUST-20): at R1 the network layer hears of it: the next hop is asked again, long
-// before its turn.
+// before its turn. The user takes no reports, and is none the worse (RFC 9293 3.9.1.8: SHLD-20).
 #[test]
 fn established_third_timeout_asks_for_the_next_hop() {
     let mut pair = Pair::new();

@@ -31,6 +31,7 @@ fn established_closed_window_holds_the_sender_and_opens_again() {
     path.assert_clean();
 }
 
+// RFC 9293 3.8.6.1 (MAY-8).
 #[test]
 fn established_window_closed_for_an_hour_is_survived() {
     // RFC 9293 3.8.6.1 (MUST-37): while the receiver answers, the connection stays.

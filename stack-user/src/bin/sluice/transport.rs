@@ -52,6 +52,12 @@ pub(crate) struct TransportOptions {
     /// Short segments go out at once (Nagle's algorithm off).
     #[arg(long)]
     no_delay: bool,
+    /// The Differentiated Services field of packets, in the upper six bits of the octet, such as 0xb8.
+    #[arg(long, value_name = "OCTET", value_parser = octet)]
+    traffic_class: Option<u8>,
+    /// The hops that packets may travel: the TTL.
+    #[arg(long, value_name = "N")]
+    hop_limit: Option<u8>,
     /// The congestion control of new connections.
     #[arg(long, value_enum)]
     congestion: Option<CongestionOption>,
@@ -104,6 +110,8 @@ impl TransportOptions {
             adopt_user_timeout: self.adopt_user_timeout,
             linger: self.linger,
             nodelay: self.no_delay,
+            traffic_class: self.traffic_class.unwrap_or(default.traffic_class),
+            hop_limit: self.hop_limit.unwrap_or(default.hop_limit),
             congestion: match self.congestion {
                 Some(CongestionOption::Reno) => Algorithm::NewReno,
                 Some(CongestionOption::Cubic) => Algorithm::Cubic,
@@ -121,6 +129,15 @@ impl TransportOptions {
         config.check().map_err(|err| Refusal::new(err, "choose a value within these bounds"))?;
         Ok(config)
     }
+}
+
+/// An octet, such as `184` or `0xb8`.
+fn octet(text: &str) -> Result<u8, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("`{text}` is no octet, such as 184 or 0xb8"))
 }
 
 /// `IDLE,INTERVAL,COUNT`.
@@ -161,7 +178,7 @@ mod tests {
             "--time-wait 1 --fin-wait-2 2 --syn-retries 3 --syn-ack-retries 4 --retries 5 \
              --orphan-retries 6 --keepalive 7,8,9 --user-timeout 10 --advertise-user-timeout 11 \
              --adopt-user-timeout --linger 12 --no-delay --congestion reno --syn-cookies always \
-             --abort-on-overflow",
+             --abort-on-overflow --traffic-class 0xb8 --hop-limit 13",
         );
         let second = Duration::from_secs;
         let wanted = tcp::Config {
@@ -178,6 +195,8 @@ mod tests {
             adopt_user_timeout: true,
             linger: Some(second(12)),
             nodelay: true,
+            traffic_class: 0xb8,
+            hop_limit: 13,
             congestion: Algorithm::NewReno,
             syn_cookies: SynCookies::Always,
             abort_on_overflow: true,
@@ -199,6 +218,9 @@ mod tests {
             "--time-wait 0",
             "--user-timeout -1",
             "--linger soon",
+            "--traffic-class 0xb9",
+            "--traffic-class 256",
+            "--hop-limit 0",
             "--congestion bbr",
         ] {
             assert!(config(line).is_err(), "{line}");

@@ -369,6 +369,17 @@ fn reply_stuck_reader_is_reset_and_a_slow_one_is_not() {
     assert!(rig.conn.aborted);
 }
 
+// Closing for good while the peer may still send would reset it before it has read the reply.
+#[test]
+fn closing_half_until_the_peer_has_closed_too() {
+    let mut rig = rig();
+    rig.deliver(b"GET / HTTP/1.0\r\n\r\n");
+    rig.read_all();
+    assert!(rig.is_closed() && !rig.conn.forsaken);
+    rig.fin();
+    assert!(rig.conn.forsaken);
+}
+
 #[test]
 fn closing_late_input_is_discarded() {
     let mut rig = rig();

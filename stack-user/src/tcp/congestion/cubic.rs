@@ -1,4 +1,5 @@
-//! CUBIC (RFC 9438): the window is a cubic function of the time since the last loss.
+//! CUBIC (RFC 9438; RFC 9293 3.8.2: MAY-18): the window is a cubic function of the time since the
+//! last loss.
 
 use super::{Control, Moment, Window};
 use crate::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 use super::Step;
 use crate::counters::Counter;
 use crate::tcp::deadline::Deadline;
+use crate::tcp::own::Switch;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -128,8 +129,8 @@ impl Tcb {
 
     fn tell_of_room(&mut self, env: &mut Env<'_>) {
         let room = self.send_room(env.pool, env.config) as u32;
-        if self.snd.is_starved && room >= self.send_limit(env.pool, env.config) / 3 {
-            self.snd.is_starved = false;
+        if self.switches.has(Switch::Starved) && room >= self.send_limit(env.pool, env.config) / 3 {
+            self.switches.set(Switch::Starved, false);
             self.events.writable = true;
         }
     }

@@ -13,10 +13,10 @@ impl Tcb {
         if segment.has(Flags::FIN) && segment.end() - 1 != self.rcv.nxt && segment.text.is_empty() {
             self.keep_early_fin(segment);
         }
-        if !self.state().is_receiving() || !(is_here || self.rcv.fin == Some(self.rcv.nxt)) {
+        if !self.state().is_receiving() || !(is_here || self.peer_fin() == Some(self.rcv.nxt)) {
             return;
         }
-        self.rcv.fin = Some(self.rcv.nxt);
+        self.set_peer_fin(self.rcv.nxt);
         self.rcv.advance(1);
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
@@ -39,8 +39,8 @@ impl Tcb {
     }
 
     fn keep_early_fin(&mut self, segment: &Segment<'_>) {
-        if segment.seq.is_after(self.rcv.nxt) && self.rcv.fin.is_none() {
-            self.rcv.fin = Some(segment.seq);
+        if segment.seq.is_after(self.rcv.nxt) && self.peer_fin().is_none() {
+            self.set_peer_fin(segment.seq);
         }
         self.owe_extra_ack();
     }

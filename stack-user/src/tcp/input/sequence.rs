@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::counters::Counter;
+use crate::tcp::own::Switch;
 use crate::tcp::tcb::stamp_clock;
 use crate::tcp::{Env, Segment, State, Tcb};
 use crate::time::Instant;
@@ -23,7 +24,10 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Step {
-        if self.stamps.is_on && !segment.has(Flags::RST) && !self.passes_paws(segment, now) {
+        if self.switches.has(Switch::Stamps)
+            && !segment.has(Flags::RST)
+            && !self.passes_paws(segment, now)
+        {
             env.counters.count(Counter::PawsDropped);
             self.owe_out_of_window_ack(segment, env, now);
             return Step::Drop;
@@ -52,7 +56,7 @@ impl Tcb {
     /// RFC 7323 4.3: TS.Recent follows the segment that spans the last acknowledgment sent.
     fn update_recent(&mut self, segment: &Segment<'_>, now: Instant) {
         if let Some(stamps) = segment.options.timestamps
-            && self.stamps.is_on
+            && self.switches.has(Switch::Stamps)
             && !segment.seq.is_after(self.rcv.acked)
         {
             self.stamps.recent = stamps.value;

@@ -2,6 +2,7 @@
 
 use super::Accepted;
 use crate::tcp::deadline::Deadline;
+use crate::tcp::own::Switch;
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
 use crate::time::Instant;
@@ -74,7 +75,7 @@ impl Tcb {
         self.enter(State::Established, Cause::Ack, env);
         self.restart_keepalive(env.config, now);
         self.events.opened = true;
-        if self.snd.closes_when_open {
+        if self.switches.has(Switch::ClosesWhenOpen) {
             self.shutdown_write(env);
         }
     }

@@ -68,7 +68,7 @@ impl Tcb {
         // RFC 5681 4.2: at once, so that the sender learns of the gap.
         self.owe_extra_ack();
         if segment.has(Flags::FIN) && window.end == segment.text.len() {
-            self.rcv.fin = Some(segment.end() - 1);
+            self.set_peer_fin(segment.end() - 1);
         }
         let (start, end) = (segment.seq, segment.seq + window.end as u32);
         if let Some((left, right)) = self.rcv.early.overlap(start, end) {
@@ -136,7 +136,8 @@ impl Tcb {
     fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
         self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
         let round = self.rtt.smoothed().unwrap_or(DEFAULT_ROUND);
-        if now.since(self.rcv.measured_at) < round {
+        let elapsed = self.rcv.measured_at.age(now);
+        if crate::time::Duration::from_micros(elapsed.into()) < round {
             return;
         }
         let wanted = self.rcv.measured.saturating_mul(2);
@@ -145,7 +146,7 @@ impl Tcb {
             self.rcv.limit = wanted.max(2 * self.rcv.limit).min(env.config.max_receive_window);
         }
         self.rcv.measured = 0;
-        self.rcv.measured_at = now;
+        self.rcv.measured_at = now.into();
     }
 }
 

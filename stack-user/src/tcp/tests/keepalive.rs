@@ -24,7 +24,8 @@ fn established_keepalive_is_off_by_default_and_waits_two_hours() {
     assert_eq!(bench.sent().len(), 1);
 }
 
-// RFC 9293 3.8.4 (MUST-24, MUST-27): on and off for each connection, with its own interval.
+// RFC 9293 3.8.4 (MAY-5). RFC 9293 3.8.4 (MUST-24, MUST-27): on and off for each connection, with
+// its own interval.
 #[test]
 fn established_keepalive_is_turned_on_and_off() {
     let mut bench = probing();

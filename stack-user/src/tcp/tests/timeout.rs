@@ -121,7 +121,7 @@ fn any_state_third_timeout_in_a_row_is_told() {
             })
             .collect();
         assert_eq!(told, [None, None, Some(Trouble::Unanswered), None, None]);
-        assert_eq!(bench.run_out().0.is_empty(), false);
+        assert!(!bench.run_out().0.is_empty());
     }
 }
 

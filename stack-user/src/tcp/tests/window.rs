@@ -7,8 +7,8 @@ fn window_of(bench: &mut Bench, window: u16, ack: u32) {
     bench.arrive(Segment { window, ..segment(seq, ack, ACK, &[]) });
 }
 
-// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16): the usable window becomes negative. Nothing new goes
-// out, and what lies within the window goes again as ever.
+// RFC 9293 3.8.6 (MUST-34, SHLD-15, SHLD-16, MAY-7): the usable window becomes
+// negative. Nothing new goes out, and what lies within the window goes again as ever.
 #[test]
 fn established_window_that_shrinks_below_the_flight_holds_new_text_alone() {
     let mut bench = Bench::open();

@@ -51,7 +51,7 @@ fn parse_options_are_skipped() {
     assert_eq!(Packet::parse(&bytes).unwrap().payload, &[7; 6]);
 }
 
-// RFC 7126 4.3 and 4.4; RFC 9293 3.9.2.1 (MUST-51 to MUST-53, SHLD-24): a recorded deviation.
+// RFC 7126 4.3 and 4.4: a recorded deviation from RFC 9293 3.9.2.1.
 #[test]
 fn parse_source_routes_are_dropped_and_other_options_are_not() {
     let with =
