@@ -45,7 +45,7 @@ fn cookie_of_any_name_is_read_in_its_period_and_the_next() {
     for _ in 0..10_000 {
         let (name, irs, mss) = (rng.name(), rng.next() as u32, (rng.next() % 8) as u8);
         // Any time within 2^32 periods, and often the last ones of an epoch.
-        let period = Period(rng.next() as u32 | if rng.next() % 2 == 0 { 63 } else { 0 });
+        let period = Period(rng.next() as u32 | if rng.next().is_multiple_of(2) { 63 } else { 0 });
         let iss = encode(&Keys::at(SECRET, period), &name, irs, mss, period);
         for later in 0..6 {
             let now = Period(period.0.wrapping_add(later));
