@@ -1,7 +1,7 @@
 //! The kernel's end of many connections at once: one thread, epoll, every byte compared.
 //!
 //! Owns the sockets of one [`Load`]. Works as client and as server; what each connection does is a
-//! [`Course`]. Ends when all connections have ended or one step takes longer than [`PATIENCE`].
+//! [`Course`]. Ends when all connections have ended, or when nothing happens for too long.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -153,7 +153,7 @@ impl<'a> Load<'a> {
     fn run(mut self) -> Outcome {
         let clock = Clock::start();
         let mut events = vec![EpollEvent::empty(); 1024];
-        let timeout = EpollTimeout::try_from(PATIENCE).expect("some seconds");
+        let timeout = EpollTimeout::try_from(self.patience()).expect("some minutes");
         while self.outcome.done + self.outcome.failures.len() < self.count {
             self.begin();
             if self.open.is_empty() && self.outcome.failures.len() == self.count {
@@ -185,6 +185,12 @@ impl<'a> Load<'a> {
         }
         self.outcome.took = clock.now().since(Instant::ZERO);
         self.outcome
+    }
+
+    /// How long nothing at all may happen. Where thousands share a link, those that lost a segment
+    /// again and again wait for their timers when all others are done: half a minute, then one.
+    fn patience(&self) -> Duration {
+        if self.count > 1000 { PATIENCE * 9 } else { PATIENCE }
     }
 
     /// Opens as many as may be open.
