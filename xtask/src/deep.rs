@@ -89,8 +89,11 @@ fn sanitized(task: &str) -> Command {
     // With a target named, what runs during the build is compiled without the sanitizer.
     command.args([task, "--package", "stack-user", "--target", TARGET]);
     command.arg("--target-dir").arg(&folder);
-    command.env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
+    // The library for packet scripts finds the runtime in the program that loads it.
+    let flags = "-Zsanitizer=address -Cforce-frame-pointers=yes -Clink-arg=-rdynamic";
+    command.env("RUSTFLAGS", flags);
     command.env("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_init_order=1");
+    command.env("SLUICE_ASAN", "1");
     command.env("SLUICE_PACKETDRILL_LIB", folder.join(TARGET).join("debug/libsluice.so"));
     command
 }

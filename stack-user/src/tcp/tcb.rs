@@ -20,37 +20,41 @@ use crate::time::Instant;
 use crate::wire::FourTuple;
 use crate::wire::tcp::Options;
 
-/// One connection. What an in-order segment touches stands first.
+/// One connection, in this order in memory: what an in-order segment touches fills the first 128
+/// octets, then comes what its acknowledgment touches, then what is rare.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Tcb {
     pub(super) tuple: FourTuple,
     state: State,
     pub(super) owed: Owed,
-    pub(super) snd: SendSpace,
-    pub(super) rcv: ReceiveSpace,
+    pub(super) switches: Switches,
     pub(super) stamps: Stamps,
+    pub(super) rcv: ReceiveSpace,
+    pub(super) snd: SendSpace,
     pub(super) timers: Timers,
-    pub(super) events: Events,
-    pub(super) rtt: Rtt,
     /// What was sent and is not acknowledged.
     pub(super) flight: Flight,
+    pub(super) cc: Congestion,
+    pub(super) rtt: Rtt,
     /// What is missing, while something is.
     pub(super) recovery: Option<Box<Recovery>>,
-    pub(super) cc: Congestion,
+    pub(super) own: Option<Box<Own>>,
     /// Segments that are known to have reached the peer, SYN included.
     pub(super) delivered: u32,
     /// Segments sent again, SYN included.
     pub(super) total_retrans: u32,
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
+    pub(super) events: Events,
     pub(super) challenge: Challenge,
     /// Keepalive probes since the peer was last heard.
     pub(super) probes: u8,
-    pub(super) switches: Switches,
     /// An ICMP error that may pass, told as the reason should the connection time out.
     pub(super) soft_error: Option<Unreachable>,
-    pub(super) own: Option<Box<Own>>,
 }
+
+const _: () = assert!(core::mem::offset_of!(Tcb, snd) <= 128 && size_of::<Tcb>() <= 344);
 
 /// The send sequence space, its window and its buffer.
 #[derive(Debug, Default)]

@@ -31,7 +31,9 @@ impl Library {
     pub fn load(flags: &str) -> Self {
         let path = env::var_os("SLUICE_PACKETDRILL_LIB")
             .expect("SLUICE_PACKETDRILL_LIB is the library's path; cargo xtask test sets it");
-        let how = libc::RTLD_NOW | libc::RTLD_LOCAL | libc::RTLD_NODELETE | libc::RTLD_DEEPBIND;
+        // AddressSanitizer cannot stand beside a library that prefers its own symbols.
+        let deep = if env::var_os("SLUICE_ASAN").is_some() { 0 } else { libc::RTLD_DEEPBIND };
+        let how = libc::RTLD_NOW | libc::RTLD_LOCAL | libc::RTLD_NODELETE | deep;
         type Init = unsafe extern "C" fn(*const libc::c_char, *mut Interface);
         let flags = CString::new(flags).expect("flags without a null");
         let mut table = MaybeUninit::uninit();
