@@ -52,6 +52,8 @@ pub(crate) fn ci() -> Result<ExitCode> {
 
     println!("== interleavings");
     deep::loom()?;
+    println!("== AddressSanitizer");
+    deep::asan_where_possible()?;
 
     test::test(&test::Options::default())
 }

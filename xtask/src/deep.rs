@@ -2,7 +2,8 @@
 //!
 //! Owns the two runs, each in a target folder of its own, since the compiler's flags differ.
 
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -25,48 +26,85 @@ pub(crate) fn loom() -> Result<()> {
     Ok(())
 }
 
-/// Runs the whole test suite of the user side with AddressSanitizer: every pure room, the
-/// simulator, and with `all` also the rooms behind the feature `xdp`, their privileged tests and
-/// the programs that those start.
+/// Runs the test suite of the user side with AddressSanitizer: the pure rooms, the simulator and the
+/// library for packet scripts, and with `all` also the rooms behind the feature `xdp`, their
+/// privileged tests and the programs that those start.
 ///
 /// # Errors
-/// When there is no nightly compiler with the sanitizer's library.
-pub(crate) fn asan(all: bool) -> Result<ExitCode> {
+/// When a test fails, or there is no nightly compiler with the sanitizer's library.
+pub(crate) fn asan(all: bool) -> Result<()> {
     require_sanitizer()?;
-    let mut is_good = true;
-    let mut ran = 0;
-    let features = if all { &[][..] } else { &["--no-default-features"] };
-    let mut runs = vec![Vec::new()];
-    if all {
-        if !cmd::is_root() {
-            return Err(cmd::BadInput("the tests of namespaces and XDP need root".into()).into());
-        }
-        crate::setup::setup(false)?;
-        crate::ebpf::build_ebpf()?;
-        runs.push(vec!["--test", "verdicts", "--test", "netns"]);
+    if all && !cmd::is_root() {
+        return Err(cmd::BadInput("the tests of namespaces and XDP need root".into()).into());
     }
-    for tests in runs {
-        let mut command = Command::new("cargo");
-        // The nightly's own cargo, whatever compiler runs this xtask.
-        command.current_dir(cmd::root()).env_remove("RUSTC").env_remove("CARGO");
-        command.env("RUSTUP_TOOLCHAIN", "nightly");
-        command.args(["test", "--no-fail-fast", "--package", "stack-user", "--target", TARGET]);
-        command.arg("--target-dir").arg(target_dir().join("asan"));
-        command.args(features).args(&tests);
-        // Code for the build itself is compiled without: it runs before there is a runtime.
-        command.env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
-        command.env("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_init_order=1");
-        // What is measured there is Sluice's memory, not the sanitizer's.
-        command.args(["--", "--skip", "costs_at_most"]);
-        if !tests.is_empty() {
-            command.arg("--ignored");
-        }
-        let (tests, is_fine) = counted(&mut command)?;
-        ran += tests;
+    let pure = "--no-default-features";
+    let library = [pure, "--features", "packetdrill"];
+    let mut build = sanitized("rustc");
+    build.args(["--lib", "--crate-type", "cdylib"]).args(library);
+    cmd::check(&mut build)?;
+    // What is measured by the tests of that name is Sluice's memory, not the sanitizer's.
+    let mut runs = vec![
+        (vec![pure], vec!["--skip", "costs_at_most"]),
+        ([&library[..], &["--lib"]].concat(), vec!["packetdrill::"]),
+        ([&library[..], &["--test", "packetdrill"]].concat(), vec![]),
+    ];
+    if all {
+        crate::setup::setup(false)?;
+        lend(&crate::ebpf::build_ebpf()?)?;
+        runs.push((vec!["--lib", "--bins"], vec![]));
+        runs.push((vec!["--test", "verdicts", "--test", "netns"], vec!["--ignored"]));
+    }
+    let (mut sum, mut is_good) = (0, true);
+    for (what, harness) in runs {
+        let mut command = sanitized("test");
+        command.arg("--no-fail-fast").args(what).arg("--").args(harness);
+        let (ran, is_fine) = counted(&mut command)?;
+        sum += ran;
         is_good &= is_fine;
     }
-    println!("{ran} tests ran with AddressSanitizer");
-    Ok(if is_good && ran > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{sum} tests ran with AddressSanitizer");
+    if !is_good || sum == 0 {
+        bail!("not all is well with AddressSanitizer: see above");
+    }
+    Ok(())
+}
+
+/// Puts the programs of the BPF side where the tests of a build with the sanitizer look for them.
+fn lend(program: &Path) -> Result<()> {
+    let folder = target_dir().join("asan").join(TARGET);
+    std::fs::create_dir_all(&folder)?;
+    for object in [program.to_path_buf(), program.with_file_name("impair.o")] {
+        let to = folder.join(object.file_name().unwrap_or_default());
+        std::fs::copy(&object, to).with_context(|| format!("cannot read {}", object.display()))?;
+    }
+    Ok(())
+}
+
+/// The nightly's cargo, whatever compiler runs this xtask, about to build with the sanitizer.
+fn sanitized(task: &str) -> Command {
+    let folder = target_dir().join("asan");
+    let mut command = Command::new("cargo");
+    command.current_dir(cmd::root()).env_remove("RUSTC").env_remove("CARGO");
+    command.env("RUSTUP_TOOLCHAIN", "nightly");
+    // With a target named, what runs during the build is compiled without the sanitizer.
+    command.args([task, "--package", "stack-user", "--target", TARGET]);
+    command.arg("--target-dir").arg(&folder);
+    command.env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
+    command.env("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_init_order=1");
+    command.env("SLUICE_PACKETDRILL_LIB", folder.join(TARGET).join("debug/libsluice.so"));
+    command
+}
+
+/// Runs [`asan`] on the pure rooms where a compiler for it is there, else says what is missing.
+///
+/// # Errors
+/// When a test fails.
+pub(crate) fn asan_where_possible() -> Result<()> {
+    if let Err(missing) = require_sanitizer() {
+        println!("left out: {missing}");
+        return Ok(());
+    }
+    asan(false)
 }
 
 /// Finds the sanitizer's library beside the nightly compiler.
@@ -77,7 +115,7 @@ fn require_sanitizer() -> Result<()> {
         cmd::BadInput(line.to_string())
     };
     let root = cmd::quiet("rustup run nightly rustc --print sysroot").map_err(|_| missing())?;
-    let folder = std::path::Path::new(root.trim()).join(format!("lib/rustlib/{TARGET}/lib"));
+    let folder = Path::new(root.trim()).join(format!("lib/rustlib/{TARGET}/lib"));
     let names = std::fs::read_dir(folder).map_err(|_| missing())?;
     let mut names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     match names.any(|name| name.contains("rt.asan")) {
@@ -93,5 +131,5 @@ fn counted(command: &mut Command) -> Result<(usize, bool)> {
         .context("the tests did not run")
 }
 
-/// What is tested: named, so that build scripts and macros are built without the flags.
+/// What is tested.
 const TARGET: &str = "x86_64-unknown-linux-gnu";

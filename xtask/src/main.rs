@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),
         Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
-        Command::Asan { all } => deep::asan(all),
+        Command::Asan { all } => deep::asan(all).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
         Command::PacketdrillLib => packetdrill::library().map(|library| {

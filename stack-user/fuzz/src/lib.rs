@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets. `cargo xtask fuzz` runs them under libFuzzer; the test `corpus` of
 //! stack-user runs the same bodies over every file of the committed corpora, and over random bytes.
 
+mod cookie;
 mod settings;
 mod shard;
 mod source;
@@ -19,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("icmp", wire::icmp),
     ("tcp", wire::tcp),
     ("options", wire::options),
+    ("cookie", cookie::run),
     ("tcb", tcb::run),
     ("shard", shard::run),
     ("settings", settings::run),

@@ -78,6 +78,7 @@ impl super::flags::Flags {
             "tcp_keepalive_time" => seconds(&mut tcp.keepalive_times.idle),
             "tcp_keepalive_intvl" => seconds(&mut tcp.keepalive_times.interval),
             "tcp_keepalive_probes" => count(&mut tcp.keepalive_times.count),
+            "tcp_min_tso_segs" => count(&mut tcp.min_burst),
             "tcp_congestion_control" => {
                 tcp.congestion = Algorithm::named(value.trim()).unwrap_or(tcp.congestion);
             }
@@ -112,6 +113,7 @@ const NAMES: &[&str] = &[
     "tcp_keepalive_intvl",
     "tcp_keepalive_probes",
     "tcp_keepalive_time",
+    "tcp_min_tso_segs",
     "tcp_notsent_lowat",
     "tcp_orphan_retries",
     "tcp_retries2",

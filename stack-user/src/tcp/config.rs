@@ -59,6 +59,8 @@ pub struct Config {
     pub timestamps: bool,
     /// Whether window scaling is offered and taken (RFC 7323, section 2).
     pub window_scaling: bool,
+    /// The least segments of a burst that ends with PSH (Linux's tcp_min_tso_segs).
+    pub min_burst: u8,
     /// The congestion control of new connections.
     pub congestion: Algorithm,
     /// When a peer's SYN is answered by a cookie rather than remembered.
@@ -106,6 +108,7 @@ impl Default for Config {
             sack: true,
             timestamps: true,
             window_scaling: true,
+            min_burst: 2,
             congestion: Algorithm::default(),
             syn_cookies: SynCookies::default(),
             abort_on_overflow: false,

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bare;
+mod burst;
 mod challenge;
 mod config;
 pub mod congestion;

@@ -34,6 +34,8 @@ struct Plan {
 enum Kind {
     /// Something new: text, a control, or an acknowledgment.
     New,
+    /// The last of several new segments that leave at once: PSH says so, now and not again.
+    BurstEnd,
     /// A segment of the flight.
     Again(Again),
     /// A zero-window probe.
@@ -63,6 +65,9 @@ impl Tcb {
         let window = self.offer_window(plan.flags);
         let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
         let mut header = bare.header(&self.tuple);
+        if plan.kind == Kind::BurstEnd {
+            header.flags |= Flags::PSH;
+        }
         if let Some(urgent) = self.urgent_pointer(&plan) {
             header.flags |= Flags::URG;
             header.urgent = urgent;
@@ -164,6 +169,10 @@ impl Tcb {
             // Only the FIN is left: it needs no window.
             return Some(self.text_plan(self.snd.nxt, 0));
         }
+        if self.flight.is_empty() {
+            let idle = stamp_clock(now).wrapping_sub(self.snd.sent_at);
+            self.cc.on_resumed(Duration::from_millis(idle.into()), self.rtt.timeout());
+        }
         if self.window_left() == 0 {
             return None;
         }
@@ -175,28 +184,18 @@ impl Tcb {
         if goes && text == unsent {
             self.switches.set(Switch::Pushed, false);
         }
-        let last = self.flight.last().map(|last| env.pool.records.at(last));
-        let has_begun = last.is_some_and(|last| last.sent_at.age(now) == 0);
+        let next = ((unsent - text).min(usable - text), unsent - text);
         goes.then(|| {
             let mut plan = self.text_plan(self.snd.nxt, text);
-            if has_begun && self.ends_burst((unsent - text, usable - text), most) {
-                plan.flags = plan.flags.union(Flags::PSH);
+            if self.ends_burst(next, env, now) {
+                plan.kind = Kind::BurstEnd;
             }
             plan
         })
     }
 
-    /// Whether a segment is the last of those that leave at one instant, with `unsent` octets
-    /// behind it of which `usable` fit the window: the peer's user may have them all. Linux sets PSH
-    /// on what it sends as one large packet.
-    fn ends_burst(&self, (unsent, usable): (u32, u32), most: u32) -> bool {
-        let next = unsent.min(usable).min(most);
-        let goes_on = next > 0 && self.is_worth_sending(next, unsent, most);
-        !goes_on || self.window_left() == 1
-    }
-
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
-    fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
+    pub(super) fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
         // there is, or half of the largest window.
         let is_full = text == most;
@@ -258,7 +257,7 @@ impl Tcb {
     }
 
     /// As `max_text`, less the options that only a segment sent now carries.
-    fn max_text_now(&self) -> u32 {
+    pub(super) fn max_text_now(&self) -> u32 {
         let timeout = if self.switches.has(Switch::OwesTimeout) { 4 } else { 0 };
         self.max_text() - self.sack_blocks().1 as u32 - timeout
     }
@@ -344,7 +343,7 @@ impl Tcb {
                 self.switches.set(Switch::OwesKeepAlive, false);
                 return;
             }
-            Kind::New | Kind::Again(_) => {}
+            Kind::New | Kind::BurstEnd | Kind::Again(_) => {}
         }
         self.on_ack_sent(plan);
         if !plan.flags.contains(Flags::SYN) {
@@ -386,10 +385,6 @@ impl Tcb {
 
     fn on_text_sent(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
         env.counters.add(Counter::DataBytesOut, plan.text.into());
-        if self.flight.is_empty() {
-            let idle = stamp_clock(now).wrapping_sub(self.snd.sent_at);
-            self.cc.on_resumed(Duration::from_millis(idle.into()), self.rtt.timeout());
-        }
         let mut marks = Marks::NONE;
         for (mark, flag) in [(Marks::PUSH, Flags::PSH), (Marks::FIN, Flags::FIN)] {
             if plan.flags.contains(flag) {

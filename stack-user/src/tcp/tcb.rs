@@ -89,6 +89,8 @@ pub(super) struct SendSpace {
     pub fin: Fin,
     /// How often the SYN was sent again.
     pub syn_retries: u8,
+    /// Segments that the burst of the last one may still take.
+    pub burst: u8,
     /// Duplicates that the peer reported.
     pub dsacks: u16,
     /// How often UNA went past zero.

@@ -13,6 +13,7 @@ mod timeout;
 mod transfer;
 mod urgent;
 mod window;
+mod window_growth;
 
 use super::pool::Pool;
 use super::*;
