@@ -44,6 +44,12 @@ fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
         outcome.assert_all(&format!("{what}, our client's {name}, seed {seed}"), 1);
         let summary = opener.finish(PATIENCE);
         summary.assert_all("done", 1);
+        if receive > 0 {
+            // The longer way is really longer: what took it was overtaken.
+            let overtaken = summary.number("counters.out_of_order_in");
+            crate::note!("{what}: {overtaken} segments came out of order");
+            assert!(overtaken > 0 || rates.reordering == 0);
+        }
     }
 
     let counts = topology.impairment().counts();

@@ -125,16 +125,18 @@ fn connections_at_once_to_the_kernel_each_move_a_mebibyte_both_ways() {
     topology.client.write_sysctl("net/ipv4/tcp_max_syn_backlog", "8192");
     let listener = topology.client.listen_with((CLIENT, PEER_PORT), 4096);
     let count = share(10_000);
+    // Our close comes while much is unacknowledged; where thousands share a link, the eight
+    // repetitions that nobody waits for may all be lost.
     let options = format!(
         "--connections {count} --at-once {count} --gather --send {MIB} --receive {MIB} \
-         --local-ports 20000-31999"
+         --local-ports 20000-31999 --orphan-retries 15"
     );
     let course = Course { send: MIB, receive: MIB, end: End::Second, ..Course::default() };
     let opener = Opener::start(&topology, &options);
     let outcome = run(&topology.client, &Source::Accept(&listener), course, (count, false));
-    outcome.assert_all("the kernel's end", count);
     let summary = opener.finish(PATIENCE);
     summary.print_rate("1 MiB both ways");
     summary.assert_all("done", count as u64);
+    outcome.assert_all("the kernel's end", count);
     assert_eq!(summary.number("at_once"), count as u64);
 }
