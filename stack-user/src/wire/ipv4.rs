@@ -115,22 +115,7 @@ fn parse_header(bytes: &[u8]) -> Result<(&[u8], &Header, usize), DropReason> {
     Ok((bytes, header, header_len))
 }
 
-/// What a header says besides where the packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marks {
-    /// The six bits of the Differentiated Services field (RFC 2474). Congestion is not marked.
-    pub dscp: u8,
-    /// The hops that the packet may travel.
-    pub ttl: u8,
-}
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self { dscp: 0, ttl: TTL }
-    }
-}
-
-/// As [`emit_marked`], with the usual marks.
+/// As [`emit_header_for`], carried as usual.
 ///
 /// # Panics
 ///

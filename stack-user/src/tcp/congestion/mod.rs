@@ -193,7 +193,7 @@ impl Congestion {
         }
     }
 
-    /// See [`Window::on_sent`].
+    /// A segment was sent: learns how much of the window is used.
     pub fn on_sent(&mut self, usage: window::Usage, now: Instant) {
         self.window.on_sent(usage, now);
     }
