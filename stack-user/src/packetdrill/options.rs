@@ -66,6 +66,8 @@ impl World {
                 return Ok(bytes);
             }
             (libc::IPPROTO_TCP, _) => tcp_number(socket, &tcp, name)?,
+            (libc::IPPROTO_IP, libc::IP_TOS) => set.traffic_class.into(),
+            (libc::IPPROTO_IP, libc::IP_TTL) => set.hop_limit.unwrap_or(tcp.hop_limit).into(),
             (libc::IPPROTO_IP, libc::IP_MTU) => match socket.role {
                 Role::Connection { .. } => mtu.into(),
                 _ => return Err(Errno(libc::ENOTCONN)),
@@ -239,8 +241,22 @@ impl World {
 
     fn set_ip_option(&mut self, fd: i32, key: (i32, i32), number: i32) -> Answer<()> {
         let is_possible = match key {
-            // Every packet of ours carries DF and a TOS of zero.
-            (libc::IPPROTO_IP, libc::IP_TOS) => number == 0,
+            (libc::IPPROTO_IP, libc::IP_TOS) => {
+                // ECN's bits belong to TCP.
+                let octet = number as u8 & !ECN_BITS;
+                self.socket_mut(fd)?.set.traffic_class = octet;
+                return self.apply(fd, Setting::TrafficClass(octet));
+            }
+            (libc::IPPROTO_IP, libc::IP_TTL) => {
+                let hops = match number {
+                    -1 => self.flags.tcp.hop_limit,
+                    1..=255 => number as u8,
+                    _ => return Err(Errno(libc::EINVAL)),
+                };
+                self.socket_mut(fd)?.set.hop_limit = Some(hops);
+                return self.apply(fd, Setting::HopLimit(hops));
+            }
+            // Every packet of ours carries DF.
             (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => {
                 matches!(number, libc::IP_PMTUDISC_WANT | libc::IP_PMTUDISC_DO)
             }
@@ -326,6 +342,10 @@ impl World {
         settings.extend(set.is_quick.map(Setting::QuickAck));
         settings.extend(set.keepalive.then(|| self.keepalive_of(set)));
         settings.extend(set.syn_count.map(Setting::SynRetries));
+        if set.traffic_class != 0 {
+            settings.push(Setting::TrafficClass(set.traffic_class));
+        }
+        settings.extend(set.hop_limit.map(Setting::HopLimit));
         settings.extend(set.congestion.and_then(Algorithm::named).map(Setting::Congestion));
         if set.user_timeout > 0 {
             let time = Duration::from_millis(set.user_timeout.into());
@@ -407,8 +427,7 @@ fn plain(set: &Set, level: i32, name: i32) -> Answer<i32> {
     match (level, name) {
         (libc::SOL_SOCKET, libc::SO_PRIORITY | libc::SO_MARK | libc::SO_BROADCAST) => Ok(0),
         (libc::SOL_SOCKET, libc::SO_DONTROUTE) => Ok(0),
-        (libc::IPPROTO_IP, libc::IP_TOS | libc::IP_FREEBIND) => Ok(0),
-        (libc::IPPROTO_IP, libc::IP_TTL) => Ok(64),
+        (libc::IPPROTO_IP, libc::IP_FREEBIND) => Ok(0),
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => Ok(libc::IP_PMTUDISC_WANT),
         (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => Ok(0),
         _ => Err(Errno(libc::EOPNOTSUPP)),
@@ -447,6 +466,8 @@ fn millis(value: &[u8]) -> Answer<Option<u64>> {
     Ok(Some(millis).filter(|millis| *millis > 0 && *millis < FOREVER.as_secs()))
 }
 
+/// INET_ECN_MASK.
+const ECN_BITS: u8 = 3;
 /// SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF.
 const LEAST_RECEIVE_BUFFER: u32 = 2304;
 const LEAST_SEND_BUFFER: u32 = 4608;

@@ -114,6 +114,10 @@ pub(super) struct Set {
     pub send_timeout: Option<u64>,
     pub inq: bool,
     pub congestion: Option<&'static str>,
+    /// IP_TOS.
+    pub traffic_class: u8,
+    /// IP_TTL.
+    pub hop_limit: Option<u8>,
     /// Options that change nothing that a script could see, and their values.
     pub plain: Vec<((i32, i32), i32)>,
 }

@@ -52,7 +52,7 @@ pub struct Info {
     pub retrans: u32,
     /// `tcpi_last_data_sent`: since text was last sent.
     pub last_data_sent: Duration,
-    /// `tcpi_last_data_recv`: since text last arrived.
+    /// `tcpi_last_data_recv`: since text last arrived, or the handshake was done.
     pub last_data_recv: Duration,
     /// `tcpi_last_ack_recv`: since an acknowledgment last arrived.
     pub last_ack_recv: Duration,

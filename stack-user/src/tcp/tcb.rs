@@ -133,7 +133,7 @@ pub(super) struct ReceiveSpace {
     pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
-    /// When text last arrived, in milliseconds.
+    /// When text last arrived, or the handshake was done, in milliseconds.
     pub text_at: u32,
     /// Octets that the window may offer; grows with the measured rate.
     pub limit: u32,

@@ -122,9 +122,13 @@ fn connections_at_once_each_echo_a_mebibyte() {
 fn connections_at_once_to_the_kernel_each_move_a_mebibyte_both_ways() {
     const MIB: usize = 1 << 20;
     let topology = Topology::with(&Options { waits: true, ..Options::default() });
-    topology.client.write_sysctl("net/ipv4/tcp_max_syn_backlog", "8192");
-    let listener = topology.client.listen_with((CLIENT, PEER_PORT), 4096);
     let count = share(10_000);
+    // Room for all of them: from a SYN cookie whose ACK was lost the kernel knows nothing, and it
+    // resets what we believe to be open.
+    topology.client.write_sysctl("net/ipv4/tcp_max_syn_backlog", "16384");
+    let listener = topology.client.listen_with((CLIENT, PEER_PORT), 16384);
+    // The kernel's ends close with text unacknowledged, and an orphan has but eight repetitions.
+    topology.client.write_sysctl("net/ipv4/tcp_orphan_retries", "15");
     // Half-closed they are ours to the end. Closed for good while much is unacknowledged they would
     // be orphans, which have eight repetitions and are the first to go when buffers run out.
     let options = format!(

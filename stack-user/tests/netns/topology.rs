@@ -282,9 +282,9 @@ impl Namespace {
     pub(crate) fn listen_with(&self, at: (Ipv4Addr, u16), backlog: i32) -> TcpListener {
         let listener = self.listen(at);
         self.write_sysctl("net/core/somaxconn", &backlog.to_string());
-        let backlog = Backlog::new(backlog).expect("a backlog");
-        // The last call counts.
-        nix::sys::socket::listen(&listener, backlog).expect("it listens already");
+        // The last call counts, and this asks for as much as the sysctl allows.
+        let most = Backlog::new(-1).expect("a backlog");
+        nix::sys::socket::listen(&listener, most).expect("it listens already");
         listener
     }
 

@@ -16,6 +16,8 @@ pub struct Seen {
     pub header: Header,
     pub options: Options,
     pub text: Vec<u8>,
+    /// The packet's TOS and TTL.
+    pub delivery: (u8, u8),
     /// When it left, in microseconds since the epoch.
     pub at: i64,
 }
@@ -49,7 +51,8 @@ impl Library {
         let segment = Packet::parse(packet.payload).expect("a segment");
         assert!(sluice::wire::tcp::verify(packet.payload, &packet.src, &packet.dst));
         let (options, text) = (segment.options, segment.payload.to_vec());
-        Some(Seen { header: segment.header(), options, text, at })
+        let delivery = (buffer[1], buffer[8]);
+        Some(Seen { header: segment.header(), options, text, delivery, at })
     }
 }
 

@@ -110,6 +110,8 @@ fn options_say_what_was_set() {
         (tcp, libc::TCP_LINGER2, 5),
         (tcp, libc::TCP_QUICKACK, 1),
         (tcp, libc::TCP_NOTSENT_LOWAT, 4000),
+        (libc::IPPROTO_IP, libc::IP_TOS, 0x10),
+        (libc::IPPROTO_IP, libc::IP_TTL, 7),
     ] {
         assert_eq!(library.set(fd, level, name, value), 0, "{level} {name}");
         assert_eq!(library.number(fd, level, name), Ok(value), "{level} {name}");
@@ -122,6 +124,10 @@ fn options_say_what_was_set() {
     assert_eq!(library.number(fd, socket, libc::SO_ERROR), Ok(0));
     assert_eq!(library.number(fd, tcp, libc::TCP_MAXSEG), Ok(1000));
     assert_eq!((library.set(fd, tcp, libc::TCP_MAXSEG, 5), errno()), (-1, libc::EINVAL));
+    // The lower two bits are ECN's, and a packet travels at least one hop.
+    assert_eq!(library.set(fd, libc::IPPROTO_IP, libc::IP_TOS, 0x13), 0);
+    assert_eq!(library.number(fd, libc::IPPROTO_IP, libc::IP_TOS), Ok(0x10));
+    assert_eq!((library.set(fd, libc::IPPROTO_IP, libc::IP_TTL, 0), errno()), (-1, libc::EINVAL));
     assert_eq!((library.set(fd, tcp, 999, 5), errno()), (-1, libc::EOPNOTSUPP));
     assert_eq!(library.number(fd, tcp, 999), Err(libc::EOPNOTSUPP));
     assert_eq!(library.set(conn.listener, tcp, libc::TCP_DEFER_ACCEPT, 3), 0);
@@ -141,6 +147,20 @@ fn options_say_what_was_set() {
     assert_eq!(call!(library, getsockopt, fd, tcp, libc::TCP_INFO, into, &mut len), 0);
     assert!(len as usize >= size_of::<libc::tcp_info>());
     assert_eq!((info[0], info[80]), (1, 10), "established, ten segments of window");
+}
+
+#[test]
+fn options_of_ip_show_in_its_header() {
+    let conn = Accepted::new("");
+    let (library, fd) = (&conn.library, conn.fd);
+    conn.inject(ACK, b"a");
+    assert_eq!(conn.next().delivery, (0, 64));
+    for (name, value) in [(libc::IP_TOS, 0x10), (libc::IP_TTL, 7)] {
+        assert_eq!(library.set(fd, libc::IPPROTO_IP, name, value), 0);
+    }
+    // It was heard before: the answer is again an acknowledgment.
+    conn.inject(ACK, b"a");
+    assert_eq!(conn.next().delivery, (0x10, 7));
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Tcb {
         self.time_handshake(segment, now);
         // An idle time before the first text is none.
         self.snd.sent_at = stamp_clock(now);
+        self.rcv.text_at = stamp_clock(now);
         self.on_progress();
         self.enter(State::Established, Cause::Ack, env);
         self.restart_keepalive(env.config, now);

@@ -64,6 +64,21 @@ pub(super) fn info(bench: &Bench) -> Info {
     bench.tcb.info(bench.now)
 }
 
+// linux/tcp.h: where no text has come the time runs from the handshake.
+#[test]
+fn established_times_since_text_run_from_the_handshake() {
+    let mut bench = Bench::open();
+    wait(&mut bench, 1000);
+    let times = |bench: &Bench| {
+        let info = info(bench);
+        [info.last_data_recv, info.last_data_sent].map(|time| time.as_millis())
+    };
+    assert_eq!(times(&bench), [1000, 1000]);
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, b"text"));
+    wait(&mut bench, 10);
+    assert_eq!(times(&bench), [10, 1010]);
+}
+
 pub(super) fn reno(mut bench: Bench) -> Bench {
     bench.tcb.set_congestion(congestion::Algorithm::NewReno);
     bench
