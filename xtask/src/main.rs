@@ -2,6 +2,7 @@
 //!
 //! Owns the command line of xtask alone; each command stands in a file of its own.
 
+mod bench;
 mod ci;
 mod cmd;
 mod deep;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Options),
     /// Runs every test; the last line is the sum.
     Test(test::Options),
+    /// Measures Sluice beside its peers: micro, compare.
+    Bench(bench::Options),
     /// Formatting, lints, documentation, the import check, then every test.
     Ci,
     /// Writes docs/rfc-compliance.md from the comments that name requirements.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Ci => ci::ci(),
         Command::Mutants(options) => mutants::mutants(&options),
         Command::Rfc { check } => rfc::rfc(check).map(|()| ExitCode::SUCCESS),

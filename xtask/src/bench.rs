@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: builds the bench in release and runs it.
+//!
+//! What is measured, and what the options mean, is the bench's business: all of them are handed on as
+//! they are.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::{cmd, ebpf};
+
+/// The options of the bench, handed on as they are.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Options {
+    /// What to measure, and its options; `cargo xtask bench --help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WHAT")]
+    args: Vec<String>,
+}
+
+/// Builds, then becomes the bench: signals and the exit code need no forwarding.
+pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
+    cmd::check(cmd::cargo().args(["build", "--release", "--package", "bench"]))?;
+    let bench = ebpf::target_dir().join("release/bench");
+    let error = Command::new(&bench).args(&options.args).exec();
+    Err(error).with_context(|| format!("cannot start {}", bench.display()))
+}
