@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::{compare, printer};
+use bench::{compare, load, printer, serve, system};
 use clap::{Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -17,6 +17,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
+    Macro(system::Options),
+    /// The load client.
+    #[command(hide = true)]
+    Load(load::Options),
+    /// The kernel's server.
+    #[command(hide = true)]
+    Serve(serve::Options),
     /// Says what moved beyond its spread between two files of rows.
     Compare {
         /// The rows of the earlier run.
@@ -38,6 +46,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Macro(options) => system::run(&options),
+        Command::Load(options) => load::run(&options),
+        Command::Serve(options) => serve::run(&options),
         Command::Compare { old, new } => {
             let (old, new) = (printer::read_json(&old)?, printer::read_json(&new)?);
             print!("{}", compare::report(&old, &new)?);

@@ -1,0 +1,169 @@
+//! A subject ready to be measured: its namespaces, its server, and where both ends run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sched::sched_getaffinity;
+use nix::unistd::Pid;
+
+use super::process::Process;
+use super::stop::Stop;
+use crate::serve::{READY, Service};
+use crate::topology::{Link, Offloads, SERVER_END, Topology};
+
+/// Who serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Sluice, whose worker sleeps when there is nothing to do.
+    Sluice,
+    /// Sluice with `--busy-poll`.
+    SluiceBusy,
+    /// The kernel's TCP under our epoll server, on a link as Sluice's.
+    Kernel,
+    /// The same, on a link as veth comes.
+    KernelTso,
+    /// The kernel's TCP under nginx, on a link as Sluice's.
+    Nginx,
+}
+
+impl Subject {
+    /// As the rows call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sluice => "sluice",
+            Self::SluiceBusy => "sluice busy-polling",
+            Self::Kernel => "kernel",
+            Self::KernelTso => "kernel with TSO",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    /// Its link.
+    pub(super) fn link(self, mtu: u32) -> Link {
+        let offloads = match self {
+            Self::KernelTso => Offloads::Default,
+            _ => Offloads::Off,
+        };
+        Link { mtu, offloads }
+    }
+
+    /// Whether its server takes its CPU also while it has nothing to do.
+    pub(super) fn is_restless(self) -> bool {
+        self == Self::SluiceBusy
+    }
+
+    /// The options of the server that are not the default.
+    pub(super) fn options(self) -> &'static str {
+        match self {
+            Self::Sluice => "--cpus",
+            Self::SluiceBusy => "--cpus, --busy-poll",
+            Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
+            Self::Nginx => "one worker, pinned",
+        }
+    }
+}
+
+/// The programs that a run starts.
+pub(super) struct Tools {
+    /// This program.
+    pub(super) bench: PathBuf,
+    pub(super) sluice: PathBuf,
+    /// The XDP program.
+    pub(super) program: PathBuf,
+}
+
+/// The CPUs of server and client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) server: usize,
+    pub(super) client: usize,
+}
+
+impl Places {
+    /// The first and the last CPU of this process.
+    pub(super) fn find() -> Result<Self> {
+        let set = sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
+        let allowed = |cpu: &usize| set.is_set(*cpu).unwrap_or(false);
+        let mut cpus = (0..nix::sched::CpuSet::count()).filter(allowed);
+        let server = cpus.next().context("no CPU at all")?;
+        Ok(Self { server, client: cpus.next_back().unwrap_or(server) })
+    }
+}
+
+/// What all beds of a run share.
+pub(super) struct Room {
+    pub(super) tools: Tools,
+    pub(super) places: Places,
+    pub(super) stop: Stop,
+}
+
+/// A subject with its namespaces and its server.
+pub(super) struct Bed {
+    pub(super) subject: Subject,
+    pub(super) mtu: u32,
+    /// Before the namespaces it stands in.
+    server: Option<Process>,
+    /// How Sluice's program and sockets work, as it says.
+    pub(super) mode: Option<String>,
+    pub(super) topology: Topology,
+}
+
+impl Bed {
+    pub(super) fn make(subject: Subject, mtu: u32) -> Result<Self> {
+        let topology = Topology::make(subject.link(mtu))?;
+        Ok(Self { subject, mtu, server: None, mode: None, topology })
+    }
+
+    /// Starts the server, where it does not run yet, and waits until it serves.
+    pub(super) fn start(&mut self, room: &Room) -> Result<()> {
+        if let Some(server) = &mut self.server {
+            return server.check();
+        }
+        let cpu = room.places.server.to_string();
+        let (mut command, ready) = match self.subject {
+            Subject::Sluice | Subject::SluiceBusy => {
+                let mut command = self.topology.server.command(&room.tools.sluice);
+                command.args(["run", "--iface", SERVER_END, "--cpus", &cpu, "--for", LIFETIME]);
+                command.arg("--program").arg(&room.tools.program);
+                for (service, name) in SERVICES {
+                    command.args(["--listen", &format!("{}={name}", service.port())]);
+                }
+                if self.subject == Subject::SluiceBusy {
+                    command.arg("--busy-poll");
+                }
+                (command, "ready: ")
+            }
+            Subject::Kernel | Subject::KernelTso => {
+                let mut command = self.topology.server.command(&room.tools.bench);
+                command.args(["serve", "--cpu", &cpu]);
+                (command, READY)
+            }
+            Subject::Nginx => anyhow::bail!("nginx is not started yet"),
+        };
+        let mut server = Process::start(self.subject.name(), &mut command)?;
+        let line = server.line(ready, PATIENCE, &room.stop)?;
+        self.mode = line.split(' ').find_map(|word| word.strip_prefix("mode=")).map(String::from);
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Ends a server that would take CPU time from the others.
+    pub(super) fn rest(&mut self) {
+        if self.subject.is_restless() {
+            self.server = None;
+        }
+    }
+}
+
+/// What all servers listen with.
+const SERVICES: [(Service, &str); 4] = [
+    (Service::Echo, "echo"),
+    (Service::Discard, "discard"),
+    (Service::Chargen, "chargen"),
+    (Service::Http, "http"),
+];
+/// Seconds after which a server ends though nobody ended it.
+const LIFETIME: &str = "5400";
+/// Time for a server to begin.
+const PATIENCE: Duration = Duration::from_secs(20);

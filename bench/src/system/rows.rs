@@ -1,0 +1,121 @@
+//! Samples as rows: the first subject beside each of the others.
+
+use super::bed::{Bed, Room, Subject};
+use super::plan::{Case, Metric};
+use super::series::{Sample, Series};
+use crate::machine;
+use crate::row::{Config, Row};
+use crate::spread::Spread;
+use crate::topology::CONGESTION;
+
+/// The rows of a case.
+pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec<Row> {
+    let shared = config(room, beds, case, series);
+    let mut rows = Vec::new();
+    let Some((subject, peers)) = case.subjects.split_first() else { return rows };
+    for metric in case.metrics() {
+        for (n, peer) in peers.iter().enumerate() {
+            let pairs = pairs(metric, series, n + 1);
+            let work = format!("{}{}", case.name, metric.suffix);
+            let row = Row::measured(&work, subject.name(), peer.name(), metric.unit, &pairs);
+            let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1), &pairs));
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// The figures of the subject and of the `peer`-th, by alternation.
+fn pairs(metric: &Metric, series: &Series, peer: usize) -> Vec<(f64, f64)> {
+    let figure = |sample: &Sample| {
+        let quantiles = sample.report.quantiles().ok().flatten();
+        (metric.of)(&sample.report, quantiles)
+    };
+    let both = series.of(0).zip(series.of(peer));
+    both.filter_map(|(subject, peer)| Some((figure(subject)?, figure(peer)?))).collect()
+}
+
+/// What all rows of a case say of where and how.
+fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
+    let mut config = machine::config();
+    let mut say = |key: &str, value: String| config.insert(key.into(), value);
+    let mode = beds.iter().find_map(|bed| bed.mode.clone()).unwrap_or_else(|| "unknown".into());
+    say("driver mode", format!("veth, {mode}"));
+    say("mtu", case.mtu.to_string());
+    say("congestion control", format!("{CONGESTION} on both ends"));
+    let places = room.places;
+    say("placement", format!("server on CPU {}, client on CPU {}", places.server, places.client));
+    let pace = series.pace;
+    say("samples", format!("{} alternations of {} s", pace.alternations, pace.seconds));
+    if case.has_spinners {
+        say("spinners", "idle priority, on both CPUs".into());
+    }
+    if let Some(failure) = series.failure() {
+        say("failed", failure);
+    }
+    if let Some((rounds, most)) = series.disturbed() {
+        let percent = most * 100.0;
+        let again = series.dropped;
+        say(
+            "disturbed",
+            format!(
+                "{rounds} of {} alternations, others used up to {percent:.0} % of a core, {again} repeated",
+                series.rounds.len()
+            ),
+        );
+    }
+    config
+}
+
+/// What a row says of its peer.
+fn beside(case: &Case, peer: Subject, at: (&Series, usize), pairs: &[(f64, f64)]) -> Config {
+    let (series, n) = at;
+    let mut config = Config::new();
+    let mut say = |key: &str, value: String| config.insert(key.into(), value);
+    if let Some(spread) = Spread::of(pairs.iter().map(|(_, peer)| *peer)) {
+        say("peer's median", crate::printer::figure(spread.median));
+    }
+    if let Some(subject) = case.subjects.first() {
+        let ends = [*subject, peer].map(|one| one.link(case.mtu).offloads.describe());
+        let [ours, theirs] = ends;
+        let text = if ours == theirs {
+            format!("both: {ours}")
+        } else {
+            format!("{}: {ours}; {}: {theirs}", subject.name(), peer.name())
+        };
+        say("offloads", text);
+        let [ours, theirs] = [*subject, peer].map(|one| (one.name(), one.options()));
+        say("servers", format!("{}: {}; {}: {}", ours.0, ours.1, theirs.0, theirs.1));
+    }
+    let [ours, theirs] = [0, n].map(|n| Spread::of(series.of(n).map(|sample| sample.core)));
+    if let (Some(ours), Some(theirs)) = (ours, theirs) {
+        say("client's core", core(ours.median, theirs.median));
+    }
+    config
+}
+
+/// How busy the client's core was, in the subject's runs and in the peer's.
+fn core(subject: f64, peer: f64) -> String {
+    let bound = match (subject > FULL, peer > FULL) {
+        (true, true) => ": client-bound",
+        (true, false) => ": subject is client-bound",
+        (false, true) => ": peer is client-bound",
+        (false, false) => "",
+    };
+    format!("{:.0} % beside {:.0} %{bound}", subject * 100.0, peer * 100.0)
+}
+
+/// From this share on the client's core is what bounds a figure.
+const FULL: f64 = 0.95;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_is_the_bound_above_95_percent() {
+        assert_eq!(core(0.951, 0.95), "95 % beside 95 %: subject is client-bound");
+        assert_eq!(core(0.5, 0.6), "50 % beside 60 %");
+        assert_eq!(core(1.0, 1.0), "100 % beside 100 %: client-bound");
+    }
+}

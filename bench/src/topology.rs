@@ -1,0 +1,220 @@
+//! Two network namespaces joined by a veth pair, for one subject of a comparison.
+//!
+//! Owns both from their making to their removal, also those that a killed run left. Nothing outside
+//! of them is touched. Why the ends are furnished as they are stands in docs/architecture.md under
+//! "Living with veth".
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::load::Sources;
+use crate::system::quiet;
+
+/// The server's address.
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The client's addresses: enough for the ports of a minute of short connections.
+pub(crate) const CLIENTS: Sources = Sources { first: Ipv4Addr::new(10, 77, 1, 1), count: 32 };
+/// The interface in the server's namespace.
+pub(crate) const SERVER_END: &str = "veth0";
+/// The interface in the client's namespace.
+pub(crate) const CLIENT_END: &str = "veth1";
+
+/// What a link is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The MTU of both ends.
+    pub(crate) mtu: u32,
+    /// What the ends leave to each other.
+    pub(crate) offloads: Offloads,
+}
+
+/// What the ends of a link leave to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offloads {
+    /// Checksums are made and verified, and no frame is longer than the MTU, as on a wire.
+    Off,
+    /// As veth comes: no checksums, and segments of up to 64 KiB (TSO).
+    Default,
+}
+
+impl Offloads {
+    /// As the rows say it.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Off => "tx checksum off, tso off on both ends",
+            Self::Default => "tx checksum on, tso on on both ends",
+        }
+    }
+}
+
+/// The two namespaces.
+pub(crate) struct Topology {
+    /// The server's.
+    pub(crate) server: Namespace,
+    /// The client's.
+    pub(crate) client: Namespace,
+}
+
+impl Topology {
+    /// Makes both and the link between them.
+    ///
+    /// # Errors
+    /// Where `ip` or `ethtool` fail; what was made until then is removed.
+    pub(crate) fn make(link: Link) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let stem = format!("{PREFIX}{}-{number}", std::process::id());
+        // From here on a failure drops `made`, which removes what there is.
+        let server = Namespace::make(format!("{stem}-s"))?;
+        let made = Self { server, client: Namespace::make(format!("{stem}-c"))? };
+        let Link { mtu, offloads } = link;
+        let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
+        let [a, b] = ends.map(|(namespace, end, mac)| {
+            let queues = "numrxqueues 1 numtxqueues 1";
+            format!("{end} netns {} address {mac} mtu {mtu} {queues}", namespace.name)
+        });
+        quiet(&format!("ip link add {a} type veth peer name {b}"))?;
+        made.server.ip(&format!("address add {SERVER}/{PREFIX_LEN} dev {SERVER_END}"))?;
+        for n in 0..CLIENTS.count {
+            let address = CLIENTS.nth(n.into());
+            made.client.ip(&format!("address add {address}/{PREFIX_LEN} dev {CLIENT_END}"))?;
+        }
+        for (namespace, end, _) in ends {
+            namespace.ip("link set lo up")?;
+            namespace.ip(&format!("link set {end} up"))?;
+            // What the kernel's default is differs between machines; with bbr a sender that met many
+            // losses at once may stay slow for long.
+            let route = format!("{NETWORK} proto kernel scope link congctl {CONGESTION}");
+            namespace.ip(&format!("route change {route} dev {end}"))?;
+            if offloads == Offloads::Off {
+                namespace.run(&format!("ethtool -K {end} tx off tso off"))?;
+            }
+        }
+        made.introduce()?;
+        Ok(made)
+    }
+
+    /// Makes the ends known to each other, so that no resolution falls into a measurement.
+    fn introduce(&self) -> Result<()> {
+        let neighbour = |address: Ipv4Addr, mac: &str, end: &str| {
+            format!("neighbour replace {address} lladdr {mac} dev {end} nud permanent")
+        };
+        self.client.ip(&neighbour(SERVER, SERVER_MAC, CLIENT_END))?;
+        for n in 0..CLIENTS.count {
+            self.server.ip(&neighbour(CLIENTS.nth(n.into()), CLIENT_MAC, SERVER_END))?;
+        }
+        Ok(())
+    }
+}
+
+/// A network namespace, removed when dropped.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn make(name: String) -> Result<Self> {
+        quiet(&format!("ip netns add {name}"))?;
+        let made = Self { name };
+        // Nothing here speaks IPv6; its own packets and address states would only disturb.
+        for scope in ["all", "default"] {
+            made.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
+        }
+        Ok(made)
+    }
+
+    /// A command that runs in this namespace, under its own process id.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// `ip` for this namespace.
+    pub(crate) fn ip(&self, line: &str) -> Result<String> {
+        quiet(&format!("ip -n {} {line}", self.name))
+    }
+
+    /// Runs `line`, split at spaces, in this namespace.
+    pub(crate) fn run(&self, line: &str) -> Result<String> {
+        quiet(&format!("ip netns exec {} {line}", self.name))
+    }
+
+    /// Sets a sysctl of this namespace; `path` is below `/proc/sys`.
+    pub(crate) fn write_sysctl(&self, path: &str, value: &str) -> Result<()> {
+        let file = format!("/proc/sys/{path}");
+        // On a thread that has entered the namespace, since /proc/sys/net shows that of who opens.
+        let write = || -> Result<()> {
+            setns(File::open(Path::new(DIR).join(&self.name))?, CloneFlags::CLONE_NEWNET)?;
+            // A kernel without IPv6 has none of its settings.
+            if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) }
+        };
+        let done = std::thread::scope(|scope| scope.spawn(write).join());
+        let done = done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?;
+        done.with_context(|| format!("{path} in {}", self.name))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = quiet(&format!("ip netns delete {}", self.name)) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+}
+
+/// Removes the namespaces of runs that were killed, and ends what still runs in them.
+pub(crate) fn sweep() {
+    let Ok(entries) = fs::read_dir(DIR) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if owner(&name).is_none_or(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
+            continue;
+        }
+        eprintln!("removing {name}, left by a run that was killed");
+        // Its own processes only: the name of the namespace is ours.
+        let pids = quiet(&format!("ip netns pids {name}")).unwrap_or_default();
+        for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            // It may have ended by now.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = quiet(&format!("ip netns delete {name}"));
+    }
+}
+
+/// The process that made the namespace `name`; `None` where it is not one of a bench.
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+}
+
+/// Where `ip netns` keeps its names.
+const DIR: &str = "/run/netns";
+/// What the names begin with; the process id follows.
+const PREFIX: &str = "sluice-bench-";
+const NETWORK: &str = "10.77.0.0/16";
+const PREFIX_LEN: u8 = 16;
+const SERVER_MAC: &str = "02:00:00:00:00:01";
+const CLIENT_MAC: &str = "02:00:00:00:00:02";
+/// The congestion control of both kernels and Sluice's default.
+pub(crate) const CONGESTION: &str = "cubic";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_is_read_from_names_of_ours_alone() {
+        assert_eq!(owner("sluice-bench-123-0-s"), Some(123));
+        for name in ["sluice-bench-x-0-s", "sluice-test-123-0-s", "sluice-bench-", "other"] {
+            assert_eq!(owner(name), None, "{name}");
+        }
+    }
+}
