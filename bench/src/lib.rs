@@ -3,14 +3,16 @@
 //! Every figure is a [`row::Row`]: what was done, by whom, beside whom, and where. Rows are printed by
 //! [`printer`], and two files of them are compared by [`compare`].
 
-mod clock;
 pub mod compare;
+mod cpus;
 pub mod load;
 pub mod machine;
 mod poller;
 pub mod printer;
 pub mod row;
 pub mod serve;
+pub mod spin;
 pub mod spread;
 pub mod system;
+mod time;
 mod topology;

@@ -10,6 +10,7 @@ mod processes;
 mod report;
 mod requests;
 mod sources;
+mod window;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::{compare, load, printer, serve, system};
+use bench::{compare, load, printer, serve, spin, system};
 use clap::{Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -25,6 +25,9 @@ enum Command {
     /// The kernel's server.
     #[command(hide = true)]
     Serve(serve::Options),
+    /// Keeps a CPU awake.
+    #[command(hide = true)]
+    Spin(spin::Options),
     /// Says what moved beyond its spread between two files of rows.
     Compare {
         /// The rows of the earlier run.
@@ -49,6 +52,7 @@ fn run(command: Command) -> Result<()> {
         Command::Macro(options) => system::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Spin(options) => spin::run(&options),
         Command::Compare { old, new } => {
             let (old, new) = (printer::read_json(&old)?, printer::read_json(&new)?);
             print!("{}", compare::report(&old, &new)?);

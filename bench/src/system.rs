@@ -4,11 +4,14 @@
 
 mod bed;
 mod busy;
+mod nginx;
 mod plan;
 mod process;
 mod rows;
 mod series;
+mod spinners;
 mod stop;
+mod wrk;
 
 use std::path::PathBuf;
 
@@ -16,8 +19,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use nix::unistd::geteuid;
 
+use crate::row::Row;
 use crate::{printer, topology};
-use bed::{Bed, Places, Room, Tools};
+use bed::{Bed, Places, Room, Subject, Tools};
 use plan::{Case, Pace};
 pub(crate) use process::quiet;
 use stop::Stop;
@@ -28,7 +32,8 @@ pub struct Options {
     /// Only the rows whose work contains this.
     #[arg(value_name = "ROW-FILTER")]
     filter: Option<String>,
-    /// Two rows with short samples: shows that the instrument works, and measures nothing.
+    /// Short samples, and two works unless a filter names others: shows that the instrument works, and
+    /// measures nothing.
     #[arg(long)]
     smoke: bool,
     /// Also writes the rows to a file, as one array of JSON.
@@ -60,8 +65,14 @@ pub fn run(options: &Options) -> Result<()> {
     let mut beds = Vec::new();
     let mut rows = Vec::new();
     let mut failures = Vec::new();
-    for case in &cases {
+    for case in cases {
         eprintln!("{}", case.name);
+        let (case, absent) = present(case);
+        rows.extend(absent);
+        if case.subjects.len() < 2 {
+            continue;
+        }
+        let case = &case;
         furnish(&mut beds, case)?;
         let series = series::take(&room, &mut beds, case, pace)?;
         failures.extend(series.failure().map(|failure| format!("{}: {failure}", case.name)));
@@ -76,6 +87,23 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("connections failed that should not: {}", failures.join("; "));
     }
     Ok(())
+}
+
+/// The case with the subjects that are there, and rows for those that are not.
+fn present(mut case: Case) -> (Case, Vec<Row>) {
+    let (all, work) = (case.subjects.clone(), case.tools());
+    let missing = |subject: &Subject| {
+        let tools = work.iter().chain(subject.tools());
+        tools.into_iter().find(|(program, _)| !process::exists(program))
+    };
+    case.subjects.retain(|subject| missing(subject).is_none());
+    let absent = all.iter().skip(1).filter_map(|peer| Some((peer, missing(peer)?)));
+    let rows = absent.flat_map(|(peer, (program, package))| {
+        let why = format!("{program} is missing (package {package})");
+        rows::absent(&case, [all[0], *peer], &why)
+    });
+    let rows = rows.collect();
+    (case, rows)
 }
 
 /// Makes the beds that the case needs, and drops those of another MTU.

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::{cmd, ebpf};
+use crate::{cmd, ebpf, run};
 
 /// The options of the bench, handed on as they are.
 #[derive(clap::Args)]
@@ -21,6 +21,10 @@ pub(crate) struct Options {
 
 /// Builds, then becomes the bench: signals and the exit code need no forwarding.
 pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
+    if options.args.first().is_some_and(|what| what == "macro") {
+        // The subject itself, both sides of it.
+        run::build()?;
+    }
     cmd::check(cmd::cargo().args(["build", "--release", "--package", "bench"]))?;
     let bench = ebpf::target_dir().join("release/bench");
     let error = Command::new(&bench).args(&options.args).exec();

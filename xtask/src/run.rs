@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Builds both sides in release; gives the paths of `sluice` and of the XDP program.
-fn build() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn build() -> Result<(PathBuf, PathBuf)> {
     setup::setup(false)?;
     let program = ebpf::build_ebpf()?;
     cmd::check(cmd::cargo().args(["build", "--release", "--package", "stack-user"]))?;

@@ -10,8 +10,9 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::{Options, PATIENCE, Report, open};
-use crate::clock::now;
+use crate::cpus::Core;
 use crate::poller::Poller;
+use crate::time::now;
 
 /// Receives until the time is over. The time counts from the last connection's open.
 pub(super) fn receive(options: &Options) -> Result<Report> {
@@ -52,6 +53,7 @@ struct Run {
     sockets: Vec<OwnedFd>,
     buffer: Vec<u8>,
     begin: Duration,
+    cpu: Option<usize>,
     report: Report,
 }
 
@@ -63,11 +65,13 @@ impl Run {
             poller.change(socket, n as u64, flags)?;
         }
         let report = Report { opened: sockets.len() as u64, ..Report::default() };
-        Ok(Self { poller, sockets, buffer: vec![b'x'; PIECE], begin: now(), report })
+        let cpu = options.cpus.first().copied();
+        Ok(Self { cpu, poller, sockets, buffer: vec![b'x'; PIECE], begin: now(), report })
     }
 
     /// Moves bytes for so long.
     fn until(&mut self, time: Duration, direction: Direction) -> Result<()> {
+        let core = self.cpu.and_then(Core::begin);
         self.begin = now();
         let end = self.begin + time;
         while now() < end {
@@ -77,6 +81,7 @@ impl Run {
             }
         }
         self.report.seconds = (now() - self.begin).as_secs_f64();
+        self.report.core = core.and_then(|core| core.share());
         Ok(())
     }
 }

@@ -10,9 +10,10 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::open::{begin, error_of};
 use super::sources::{From, reused};
+use super::window::Window;
 use super::{Options, PATIENCE, Report, Work};
-use crate::clock::now;
 use crate::poller::Poller;
+use crate::time::now;
 
 /// Opens and ends connections until the time is over.
 pub(super) fn run(options: &Options) -> Result<Report> {
@@ -80,31 +81,32 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn go(&mut self) -> Result<()> {
-        let begin = now() + self.options.warm_up();
-        let end = begin + self.options.measured();
+        let mut window = Window::begin(self.options);
         (0..self.slots.len()).try_for_each(|index| self.open(index))?;
         let mut time = now();
         while self.open > 0 {
-            if time > end + PATIENCE {
+            if time > window.end + PATIENCE {
                 self.give_up();
                 break;
             }
             let batch = self.poller.wait(Some(TURN))?;
             time = now();
+            window.see(time);
             for (token, flags) in batch {
                 let index = token as usize;
                 let Some(ended) = self.on_event(index, flags) else { continue };
                 self.open -= 1;
                 match ended {
-                    Ok(()) if (begin..end).contains(&time) => self.report.completed += 1,
+                    Ok(()) if window.contains(time) => self.report.completed += 1,
                     Ok(()) => {}
                     Err(error) => self.report.fail(error),
                 }
-                if time < end && self.report.failed < MOST_FAILURES {
+                if time < window.end && self.report.failed < MOST_FAILURES {
                     self.open(index)?;
                 }
             }
         }
+        self.report.core = window.share();
         Ok(())
     }
 

@@ -23,6 +23,9 @@ pub struct Report {
     pub reused: u64,
     /// Connections opened over the whole run.
     pub opened: u64,
+    /// The share of the busiest client's core that was used within the measured time, where the clients
+    /// were kept on cores.
+    pub core: Option<f64>,
     /// Latencies in nanoseconds, and how often each was met.
     pub latencies: Vec<(u64, u64)>,
 }
@@ -90,6 +93,10 @@ impl Report {
             seconds: sum.seconds.max(one.seconds),
             reused: sum.reused + one.reused,
             opened: sum.opened + one.opened,
+            core: match (sum.core, one.core) {
+                (Some(sum), Some(one)) => Some(sum.max(one)),
+                (sum, one) => sum.or(one),
+            },
             latencies: [sum.latencies, one.latencies].concat(),
         })
     }
@@ -132,12 +139,13 @@ mod tests {
     #[test]
     fn sum_counts_all_over_the_longest_time_and_keeps_the_first_failure() {
         let mut one = Report { completed: 10, seconds: 2.0, bytes: 1_000, ..Report::default() };
+        one.core = Some(0.75);
         let mut two = Report { completed: 20, seconds: 1.0, bytes: 500, ..Report::default() };
         one.fail("first");
         two.fail("second");
         two.fail("third");
         let sum = Report::sum([one, two]);
-        assert_eq!((sum.rate(), sum.failed), (15.0, 3));
+        assert_eq!((sum.rate(), sum.failed, sum.core), (15.0, 3, Some(0.75)));
         assert_eq!(sum.failure.as_deref(), Some("first"));
         assert!((sum.gigabits() - 6e-6).abs() < 1e-12);
     }

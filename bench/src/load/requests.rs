@@ -10,26 +10,27 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::report::{LONGEST, histogram};
+use super::window::Window;
 use super::{Options, PATIENCE, Report, open};
-use crate::clock::now;
 use crate::poller::Poller;
+use crate::time::now;
 
 /// Sends requests until the time is over, and times each.
 pub(super) fn run(options: &Options) -> Result<Report> {
     let mut poller = Poller::new()?;
     let sockets = open::all(options, &mut poller)?;
-    let begin = now() + options.warm_up();
     let mut run = Run {
         request: vec![b'x'; options.size],
         reply: vec![0; options.size],
-        begin,
-        end: begin + options.measured(),
+        window: Window::begin(options),
         latencies: histogram()?,
         report: Report { seconds: options.seconds, ..Report::default() },
     };
     run.report.opened = sockets.len() as u64;
-    let mut connections: Vec<_> =
-        sockets.into_iter().map(|socket| Connection { socket, got: 0, sent: begin }).collect();
+    let mut connections: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| Connection { socket, got: 0, sent: Duration::ZERO })
+        .collect();
     for (n, connection) in connections.iter_mut().enumerate() {
         poller.change(&connection.socket, n as u64, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
         run.ask(connection)?;
@@ -47,11 +48,14 @@ pub(super) fn run(options: &Options) -> Result<Report> {
                 }
             }
         }
-        if now() > run.end + PATIENCE {
+        let time = now();
+        run.window.see(time);
+        if time > run.window.end + PATIENCE {
             (0..open).for_each(|_| run.report.fail("no reply"));
             break;
         }
     }
+    run.report.core = run.window.share();
     run.report.take_latencies(&run.latencies);
     Ok(run.report)
 }
@@ -74,8 +78,7 @@ enum Next {
 struct Run {
     request: Vec<u8>,
     reply: Vec<u8>,
-    begin: Duration,
-    end: Duration,
+    window: Window,
     latencies: Histogram<u64>,
     report: Report,
 }
@@ -103,13 +106,13 @@ impl Run {
             }
         }
         let time = now();
-        if connection.sent >= self.begin && time < self.end {
+        if self.window.contains(connection.sent) && self.window.contains(time) {
             self.report.completed += 1;
             self.report.bytes += self.request.len() as u64;
             let latency = time.saturating_sub(connection.sent).min(LONGEST);
             self.latencies.saturating_record(latency.as_nanos() as u64);
         }
-        if time >= self.end {
+        if time >= self.window.end {
             return Ok(Next::Over);
         }
         self.ask(connection)?;

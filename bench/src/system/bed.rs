@@ -1,15 +1,18 @@
 //! A subject ready to be measured: its namespaces, its server, and where both ends run.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
+use super::nginx::Folder;
 use super::process::Process;
 use super::stop::Stop;
 use crate::serve::{READY, Service};
+use crate::time::{now, pause};
 use crate::topology::{Link, Offloads, SERVER_END, Topology};
 
 /// Who serves.
@@ -59,7 +62,15 @@ impl Subject {
             Self::Sluice => "--cpus",
             Self::SluiceBusy => "--cpus, --busy-poll",
             Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
-            Self::Nginx => "one worker, pinned",
+            Self::Nginx => "one worker, pinned, no access log",
+        }
+    }
+
+    /// The program that it needs, and its package.
+    pub(super) fn tools(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Nginx => &[("nginx", "nginx"), ("taskset", "util-linux")],
+            _ => &[],
         }
     }
 }
@@ -104,6 +115,8 @@ pub(super) struct Bed {
     pub(super) mtu: u32,
     /// Before the namespaces it stands in.
     server: Option<Process>,
+    /// nginx's.
+    folder: Option<Folder>,
     /// How Sluice's program and sockets work, as it says.
     pub(super) mode: Option<String>,
     pub(super) topology: Topology,
@@ -112,7 +125,7 @@ pub(super) struct Bed {
 impl Bed {
     pub(super) fn make(subject: Subject, mtu: u32) -> Result<Self> {
         let topology = Topology::make(subject.link(mtu))?;
-        Ok(Self { subject, mtu, server: None, mode: None, topology })
+        Ok(Self { subject, mtu, server: None, folder: None, mode: None, topology })
     }
 
     /// Starts the server, where it does not run yet, and waits until it serves.
@@ -122,29 +135,52 @@ impl Bed {
         }
         let cpu = room.places.server.to_string();
         let (mut command, ready) = match self.subject {
-            Subject::Sluice | Subject::SluiceBusy => {
-                let mut command = self.topology.server.command(&room.tools.sluice);
-                command.args(["run", "--iface", SERVER_END, "--cpus", &cpu, "--for", LIFETIME]);
-                command.arg("--program").arg(&room.tools.program);
-                for (service, name) in SERVICES {
-                    command.args(["--listen", &format!("{}={name}", service.port())]);
-                }
-                if self.subject == Subject::SluiceBusy {
-                    command.arg("--busy-poll");
-                }
-                (command, "ready: ")
-            }
+            Subject::Sluice | Subject::SluiceBusy => (self.sluice(room, &cpu), Some("ready: ")),
             Subject::Kernel | Subject::KernelTso => {
                 let mut command = self.topology.server.command(&room.tools.bench);
                 command.args(["serve", "--cpu", &cpu]);
-                (command, READY)
+                (command, Some(READY))
             }
-            Subject::Nginx => anyhow::bail!("nginx is not started yet"),
+            Subject::Nginx => {
+                let mut command = self.topology.server.command("taskset");
+                let folder = self.folder.insert(Folder::make()?);
+                folder.start(&mut command, room.places.server);
+                (command, None)
+            }
         };
         let mut server = Process::start(self.subject.name(), &mut command)?;
-        let line = server.line(ready, PATIENCE, &room.stop)?;
+        let line = match ready {
+            Some(prefix) => server.line(prefix, PATIENCE, &room.stop)?,
+            None => self.until_it_listens(&mut server, room).map(|()| String::new())?,
+        };
         self.mode = line.split(' ').find_map(|word| word.strip_prefix("mode=")).map(String::from);
         self.server = Some(server);
+        Ok(())
+    }
+
+    fn sluice(&self, room: &Room, cpu: &str) -> Command {
+        let mut command = self.topology.server.command(&room.tools.sluice);
+        command.args(["run", "--iface", SERVER_END, "--cpus", cpu, "--for", LIFETIME]);
+        command.arg("--program").arg(&room.tools.program);
+        for (service, name) in SERVICES {
+            command.args(["--listen", &format!("{}={name}", service.port())]);
+        }
+        if self.subject == Subject::SluiceBusy {
+            command.arg("--busy-poll");
+        }
+        command
+    }
+
+    /// Waits for the port of a server that does not say when it is ready.
+    fn until_it_listens(&self, server: &mut Process, room: &Room) -> Result<()> {
+        let last = now() + PATIENCE;
+        let filter = format!("ss -Hltn sport = :{}", Service::Http.port());
+        while self.topology.server.run(&filter)?.trim().is_empty() {
+            room.stop.check()?;
+            server.check()?;
+            ensure!(now() < last, "{} did not listen within {PATIENCE:?}", self.subject.name());
+            pause(Duration::from_millis(20));
+        }
         Ok(())
     }
 

@@ -1,72 +1,35 @@
-//! Who took CPU time: the client's core, other processes, and the hypervisor.
+//! CPU time that went to others: processes that are not ours, and the hypervisor's other guests.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-
-use crate::clock::now;
+use crate::cpus::{self, TICKS};
+use crate::time::now;
 
 /// What the kernel has counted until a moment.
 pub(super) struct Times {
     at: Duration,
-    /// Clock ticks of each CPU.
-    cpus: HashMap<usize, Ticks>,
+    /// Clock ticks that the hypervisor gave to others.
+    steal: u64,
     /// Clock ticks of every process that is not ours, with those of their children that are gone.
     others: u64,
 }
 
-/// Clock ticks of one CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Ticks {
-    /// Work, without that of processes with a lower priority, which the spinners are.
-    busy: u64,
-    /// What the hypervisor gave to others.
-    steal: u64,
-}
-
-/// What was used between two moments, in cores.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Used {
-    /// By processes that are neither this one nor its children, and by the hypervisor.
-    pub(super) others: f64,
-    /// On the CPU that was asked for.
-    pub(super) core: f64,
-}
-
 impl Times {
-    pub(super) fn read() -> Result<Self> {
-        let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-        let processes = processes();
-        Ok(Self { at: now(), cpus: cpus(&stat), others: others(&processes, std::process::id()) })
+    pub(super) fn read() -> Self {
+        let steal = cpus::read().values().map(|ticks| ticks.steal).sum();
+        Self { at: now(), steal, others: others(&processes(), std::process::id()) }
     }
 
-    /// What was used since `earlier`; `cpu` is the core that is asked for.
-    pub(super) fn since(&self, earlier: &Self, cpu: usize) -> Used {
+    /// Cores that processes other than this one and its children used since `earlier`, and that the
+    /// hypervisor took.
+    pub(super) fn others_since(&self, earlier: &Self) -> f64 {
         let seconds = (self.at - earlier.at).as_secs_f64().max(1e-3);
-        let cores = |ticks: u64| ticks as f64 / TICKS / seconds;
-        let steal = |times: &Self| times.cpus.values().map(|ticks| ticks.steal).sum::<u64>();
-        let busy = |times: &Self| times.cpus.get(&cpu).map_or(0, |ticks| ticks.busy);
         let others = self.others.saturating_sub(earlier.others);
-        let stolen = steal(self).saturating_sub(steal(earlier));
-        let used = busy(self).saturating_sub(busy(earlier));
-        Used { others: cores(others + stolen), core: cores(used).min(1.0) }
+        let stolen = self.steal.saturating_sub(earlier.steal);
+        (others + stolen) as f64 / TICKS / seconds
     }
-}
-
-/// The lines `cpuN` of /proc/stat: user nice system idle iowait irq softirq steal.
-fn cpus(stat: &str) -> HashMap<usize, Ticks> {
-    let line = |line: &str| {
-        let mut words = line.split_whitespace();
-        let cpu = words.next()?.strip_prefix("cpu")?.parse().ok()?;
-        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
-        let &[user, _nice, system, _idle, _iowait, irq, softirq, steal, ..] = &ticks[..] else {
-            return None;
-        };
-        Some((cpu, Ticks { busy: user + system + irq + softirq, steal }))
-    };
-    stat.lines().filter_map(line).collect()
 }
 
 /// A process as /proc/PID/stat tells.
@@ -121,18 +84,10 @@ fn others(processes: &[Running], ours: u32) -> u64 {
 
 /// The kernel's threads that process packets.
 const PACKETS: [&str; 2] = ["ksoftirqd/", "napi/"];
-/// Clock ticks in a second: USER_HZ, which is the same on every Linux that Rust runs on.
-const TICKS: f64 = 100.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_lines_are_read_and_the_sum_is_not() {
-        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu1 100 50 20 900 5 1 2 7 0 0\nintr 5\n";
-        assert_eq!(cpus(stat), HashMap::from([(1, Ticks { busy: 123, steal: 7 })]));
-    }
 
     #[test]
     fn name_with_parentheses_does_not_shift_the_fields() {
@@ -158,13 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn use_is_counted_in_cores() {
-        let times = |seconds, busy, steal, others| Times {
-            at: Duration::from_secs(seconds),
-            cpus: HashMap::from([(0, Ticks { busy, steal }), (1, Ticks::default())]),
-            others,
-        };
-        let used = times(12, 190, 10, 35).since(&times(10, 0, 0, 5), 0);
-        assert_eq!(used, Used { others: 0.2, core: 0.95 });
+    fn use_of_others_is_counted_in_cores() {
+        let times =
+            |seconds, steal, others| Times { at: Duration::from_secs(seconds), steal, others };
+        assert_eq!(times(12, 10, 35).others_since(&times(10, 0, 5)), 0.2);
     }
 }

@@ -1,7 +1,9 @@
 //! What is measured: the cases of a run, and how long each takes.
 
+use anyhow::{Context, Result};
+
 use super::bed::Subject;
-use crate::load::{self, Quantiles, Report};
+use crate::load::{self, Report};
 use crate::serve::Service;
 
 /// One work, done by several subjects in turn.
@@ -23,9 +25,18 @@ pub(super) struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// Our load client's.
-    Load(load::Work),
+    Load(load::Work, Sources),
     /// wrk's.
     Wrk,
+}
+
+/// Where the client's connections come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// All addresses of the client in turn.
+    Spread,
+    /// One address, whose ports come round within a second or two: they are still in TIME-WAIT.
+    Single,
 }
 
 /// How many samples are taken, and how long each is.
@@ -48,71 +59,121 @@ pub(super) struct Metric {
     /// What follows the work's name.
     pub(super) suffix: &'static str,
     pub(super) unit: &'static str,
-    /// The figure, where the report has it.
-    pub(super) of: fn(&Report, Option<Quantiles>) -> Option<f64>,
 }
 
 impl Case {
     /// The figures that a row is made of each.
     pub(super) fn metrics(&self) -> &'static [Metric] {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Fetch) => &CONNECTIONS,
-            Work::Load(load::Work::Request) | Work::Wrk => &REQUESTS,
-            Work::Load(load::Work::Send | load::Work::Receive) => &BULK,
+            Work::Load(load::Work::Connect | load::Work::Fetch, _) => &CONNECTIONS,
+            Work::Load(load::Work::Request, _) => &REQUESTS,
+            Work::Load(load::Work::Send | load::Work::Receive, _) => &BULK,
+            Work::Wrk => &REQUESTS[..3],
         }
+    }
+
+    /// The figures that a report of our client holds, in the order of the metrics.
+    pub(super) fn figures(&self, report: &Report) -> Result<Vec<f64>> {
+        Ok(match self.work {
+            Work::Load(load::Work::Request, _) => {
+                let found = report.quantiles()?.context("no request was answered in time")?;
+                let micros = [found.p50, found.p99, found.p999].map(|nanos| nanos as f64 / 1e3);
+                [vec![report.rate()], micros.to_vec()].concat()
+            }
+            Work::Load(load::Work::Send | load::Work::Receive, _) => vec![report.gigabits()],
+            _ => vec![report.rate()],
+        })
     }
 
     /// The service that the work needs.
     pub(super) fn service(&self) -> Service {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Request) => Service::Echo,
-            Work::Load(load::Work::Fetch) | Work::Wrk => Service::Http,
-            Work::Load(load::Work::Send) => Service::Discard,
-            Work::Load(load::Work::Receive) => Service::Chargen,
+            Work::Load(load::Work::Connect | load::Work::Request, _) => Service::Echo,
+            Work::Load(load::Work::Fetch, _) | Work::Wrk => Service::Http,
+            Work::Load(load::Work::Send, _) => Service::Discard,
+            Work::Load(load::Work::Receive, _) => Service::Chargen,
+        }
+    }
+
+    /// The program that the work needs, and its package.
+    pub(super) fn tools(&self) -> &'static [(&'static str, &'static str)] {
+        match self.work {
+            Work::Wrk => &[("wrk", "wrk"), ("taskset", "util-linux")],
+            Work::Load(..) if self.has_spinners => &[("chrt", "util-linux")],
+            Work::Load(..) => &[],
         }
     }
 }
 
-const CONNECTIONS: [Metric; 1] =
-    [Metric { suffix: "", unit: "conn/s", of: |report, _| Some(report.rate()) }];
+const CONNECTIONS: [Metric; 1] = [Metric { suffix: "", unit: "conn/s" }];
 const REQUESTS: [Metric; 4] = [
-    Metric { suffix: ", rate", unit: "req/s", of: |report, _| Some(report.rate()) },
-    Metric { suffix: ", p50", unit: "µs", of: |_, found| Some(found?.p50 as f64 / 1e3) },
-    Metric { suffix: ", p99", unit: "µs", of: |_, found| Some(found?.p99 as f64 / 1e3) },
-    Metric { suffix: ", p99.9", unit: "µs", of: |_, found| Some(found?.p999 as f64 / 1e3) },
+    Metric { suffix: ", rate", unit: "req/s" },
+    Metric { suffix: ", p50", unit: "µs" },
+    Metric { suffix: ", p99", unit: "µs" },
+    Metric { suffix: ", p99.9", unit: "µs" },
 ];
-const BULK: [Metric; 1] =
-    [Metric { suffix: "", unit: "Gbit/s", of: |report, _| Some(report.gigabits()) }];
+const BULK: [Metric; 1] = [Metric { suffix: "", unit: "Gbit/s" }];
 
-/// The cases of a run: all, or the two that show that the instrument works; of these the ones whose
-/// name contains `filter`.
+/// The cases of a run: those whose name contains `filter`; without one all, or the two that show that
+/// the instrument works.
 pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Case> {
-    let is_wanted = |case: &Case| {
-        (!is_smoke || SMOKE.contains(&&*case.name))
-            && filter.is_none_or(|part| case.name.contains(part))
+    let is_wanted = |case: &Case| match filter {
+        Some(part) => case.name.contains(part),
+        None => !is_smoke || SMOKE.contains(&&*case.name),
     };
     all().into_iter().filter(is_wanted).collect()
 }
 
 fn all() -> Vec<Case> {
-    let case = |name: String, work: load::Work, connections: usize| Case {
-        name,
-        work: Work::Load(work),
-        connections,
-        mtu: 1500,
-        subjects: vec![Subject::Sluice, Subject::Kernel],
-        has_spinners: false,
-    };
     let mut cases = Vec::new();
     for n in AT_ONCE {
         cases.push(case(format!("connect, {n} at once"), load::Work::Connect, n));
     }
+    cases.push(Case {
+        work: Work::Load(load::Work::Fetch, Sources::Single),
+        ..case("fetch 1 B, 32 at once, one client address".into(), load::Work::Fetch, 32)
+    });
     for n in AT_ONCE {
         cases.push(case(format!("request 64 B, {n} at once"), load::Work::Request, n));
+    }
+    for n in AT_ONCE {
+        cases.push(Case {
+            subjects: vec![Subject::SluiceBusy, Subject::Kernel],
+            has_spinners: true,
+            ..case(format!("request 64 B, {n} at once, spinners"), load::Work::Request, n)
+        });
+    }
+    cases.push(Case {
+        work: Work::Wrk,
+        subjects: vec![Subject::Sluice, Subject::Nginx, Subject::Kernel],
+        ..case("HTTP keep-alive 1 KiB, 100 at once".into(), load::Work::Fetch, 100)
+    });
+    for mtu in MTUS {
+        for (name, work) in [("receive", load::Work::Send), ("send", load::Work::Receive)] {
+            cases.push(Case {
+                mtu,
+                subjects: vec![Subject::Sluice, Subject::Kernel, Subject::KernelTso],
+                ..case(format!("bulk {name}, MTU {mtu}"), work, 1)
+            });
+        }
     }
     cases
 }
 
+/// Sluice beside the kernel, on an Ethernet of the usual MTU.
+fn case(name: String, work: load::Work, connections: usize) -> Case {
+    Case {
+        name,
+        work: Work::Load(work, Sources::Spread),
+        connections,
+        mtu: MTUS[0],
+        subjects: vec![Subject::Sluice, Subject::Kernel],
+        has_spinners: false,
+    }
+}
+
+/// The usual MTU, and the largest that a frame of Sluice holds.
+const MTUS: [u32; 2] = [1_500, 3_498];
 /// How many connections there are at once, in rows that grow with them.
 const AT_ONCE: [usize; 4] = [1, 32, 100, 1_000];
 /// The cases of a short run.
@@ -125,6 +186,7 @@ mod tests {
     #[test]
     fn smoke_is_two_cases() {
         assert_eq!(cases(true, None).len(), SMOKE.len());
+        assert!(cases(true, Some("bulk")).iter().all(|case| case.name.starts_with("bulk")));
     }
 
     #[test]

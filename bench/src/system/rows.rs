@@ -2,7 +2,7 @@
 
 use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Metric};
-use super::series::{Sample, Series};
+use super::series::{Found, Series};
 use crate::machine;
 use crate::row::{Config, Row};
 use crate::spread::Spread;
@@ -13,9 +13,9 @@ pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec
     let shared = config(room, beds, case, series);
     let mut rows = Vec::new();
     let Some((subject, peers)) = case.subjects.split_first() else { return rows };
-    for metric in case.metrics() {
+    for (at, metric) in case.metrics().iter().enumerate() {
         for (n, peer) in peers.iter().enumerate() {
-            let pairs = pairs(metric, series, n + 1);
+            let pairs = pairs(at, series, n + 1);
             let work = format!("{}{}", case.name, metric.suffix);
             let row = Row::measured(&work, subject.name(), peer.name(), metric.unit, &pairs);
             let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1), &pairs));
@@ -25,14 +25,20 @@ pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec
     rows
 }
 
-/// The figures of the subject and of the `peer`-th, by alternation.
-fn pairs(metric: &Metric, series: &Series, peer: usize) -> Vec<(f64, f64)> {
-    let figure = |sample: &Sample| {
-        let quantiles = sample.report.quantiles().ok().flatten();
-        (metric.of)(&sample.report, quantiles)
+/// The rows of a case whose peer is not there.
+pub(super) fn absent(case: &Case, [subject, peer]: [Subject; 2], why: &str) -> Vec<Row> {
+    let row = |metric: &Metric| {
+        let work = format!("{}{}", case.name, metric.suffix);
+        Row::absent(&work, subject.name(), peer.name(), metric.unit, why).with(machine::config())
     };
+    case.metrics().iter().map(row).collect()
+}
+
+/// The `at`-th figures of the subject and of the `peer`-th, by alternation.
+fn pairs(at: usize, series: &Series, peer: usize) -> Vec<(f64, f64)> {
     let both = series.of(0).zip(series.of(peer));
-    both.filter_map(|(subject, peer)| Some((figure(subject)?, figure(peer)?))).collect()
+    both.filter_map(|(subject, peer)| Some((*subject.figures.get(at)?, *peer.figures.get(at)?)))
+        .collect()
 }
 
 /// What all rows of a case say of where and how.
@@ -55,7 +61,7 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     }
     if let Some((rounds, most)) = series.disturbed() {
         let percent = most * 100.0;
-        let again = series.dropped;
+        let again = series.repeated;
         say(
             "disturbed",
             format!(
@@ -87,7 +93,15 @@ fn beside(case: &Case, peer: Subject, at: (&Series, usize), pairs: &[(f64, f64)]
         let [ours, theirs] = [*subject, peer].map(|one| (one.name(), one.options()));
         say("servers", format!("{}: {}; {}: {}", ours.0, ours.1, theirs.0, theirs.1));
     }
-    let [ours, theirs] = [0, n].map(|n| Spread::of(series.of(n).map(|sample| sample.core)));
+    let of = |figure: fn(&Found) -> Option<f64>| {
+        [0, n].map(|n| Spread::of(series.of(n).filter_map(figure)))
+    };
+    if let [Some(ours), Some(theirs)] = of(|found| Some(found.reused).filter(|share| *share > 0.0))
+    {
+        let [ours, theirs] = [ours, theirs].map(|spread| spread.median * 100.0);
+        say("ports used again", format!("{ours:.0} % of connections beside {theirs:.0} %"));
+    }
+    let [ours, theirs] = of(|found| found.core);
     if let (Some(ours), Some(theirs)) = (ours, theirs) {
         say("client's core", core(ours.median, theirs.median));
     }

@@ -1,22 +1,38 @@
 //! The samples of a case: A B A B, and whether something disturbed them.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::bed::{Bed, Room};
-use super::busy::{Times, Used};
-use super::plan::{Case, Pace, Work};
+use super::busy::Times;
+use super::plan::{Case, Pace, Sources, Work};
 use super::process::Process;
-use crate::clock::pause;
+use super::{spinners, wrk};
 use crate::load::{self, Report};
+use crate::time::pause;
 use crate::topology::{CLIENTS, SERVER};
+
+/// What a client has found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// In the order of the case's metrics.
+    pub(super) figures: Vec<f64>,
+    /// Connections that failed, and how the first of them did.
+    pub(super) failed: u64,
+    pub(super) failure: Option<String>,
+    /// Connections in all.
+    pub(super) opened: u64,
+    /// The share of connections that used a port again.
+    pub(super) reused: f64,
+    /// The share of the client's core that was used.
+    pub(super) core: Option<f64>,
+}
 
 /// One sample of one subject.
 pub(super) struct Sample {
-    pub(super) report: Report,
-    /// The share of the client's core that was used.
-    pub(super) core: f64,
+    pub(super) found: Found,
     /// Cores that others used, before or during.
     others: f64,
 }
@@ -26,14 +42,14 @@ pub(super) struct Series {
     /// One sample of each subject, in the case's order.
     pub(super) rounds: Vec<Vec<Sample>>,
     pub(super) pace: Pace,
-    /// Alternations that were disturbed and not counted.
-    pub(super) dropped: usize,
+    /// Alternations that were disturbed and done again.
+    pub(super) repeated: usize,
 }
 
 impl Series {
-    /// The samples of the `n`-th subject.
-    pub(super) fn of(&self, n: usize) -> impl Iterator<Item = &Sample> {
-        self.rounds.iter().filter_map(move |round| round.get(n))
+    /// What was found of the `n`-th subject.
+    pub(super) fn of(&self, n: usize) -> impl Iterator<Item = &Found> {
+        self.rounds.iter().filter_map(move |round| Some(&round.get(n)?.found))
     }
 
     /// How many alternations that count were disturbed, and by how many cores at most.
@@ -46,10 +62,10 @@ impl Series {
 
     /// Connections that failed, and how the first of them did.
     pub(super) fn failure(&self) -> Option<String> {
-        let reports = self.rounds.iter().flatten().map(|sample| &sample.report);
-        let failed: u64 = reports.clone().map(|report| report.failed).sum();
-        let opened: u64 = reports.clone().map(|report| report.opened).sum();
-        let why = reports.filter_map(|report| report.failure.as_deref()).next()?;
+        let found = self.rounds.iter().flatten().map(|sample| &sample.found);
+        let failed: u64 = found.clone().map(|found| found.failed).sum();
+        let opened: u64 = found.clone().map(|found| found.opened).sum();
+        let why = found.filter_map(|found| found.failure.as_deref()).next()?;
         Some(format!("{failed} of {opened} ({why})"))
     }
 }
@@ -60,17 +76,20 @@ fn disturbance(round: &[Sample]) -> f64 {
 }
 
 /// Takes all samples of a case. Alternations that were disturbed are done again, within the bound of
-/// `pace`; after that they count, and the rows say so.
+/// `pace`; after that they count, and the rows say so. A round in which a connection failed counts in
+/// any case.
 pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Result<Series> {
-    let mut series = Series { rounds: Vec::new(), pace, dropped: 0 };
+    let mut series = Series { rounds: Vec::new(), pace, repeated: 0 };
+    let _spinners = case.has_spinners.then(|| spinners::start(room)).transpose()?;
     while series.rounds.len() < pace.alternations {
         let mut round = Vec::new();
         for subject in &case.subjects {
             let bed = beds.iter_mut().find(|bed| bed.subject == *subject);
             round.push(sample(room, bed.context("every subject has its bed")?, case, pace)?);
         }
-        if disturbance(&round) > QUIET && series.dropped < pace.repeats {
-            series.dropped += 1;
+        let has_failed = round.iter().any(|sample| sample.found.failed > 0);
+        if !has_failed && disturbance(&round) > QUIET && series.repeated < pace.repeats {
+            series.repeated += 1;
             continue;
         }
         series.rounds.push(round);
@@ -80,26 +99,35 @@ pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Re
 
 fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample> {
     bed.start(room)?;
-    let begin = Times::read()?;
+    let begin = Times::read();
     pause(BEFORE);
-    let before = Times::read()?;
-    let report = client(room, bed, case, pace)?;
-    let after = Times::read()?;
+    let before = Times::read();
+    let found = match case.work {
+        Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
+        Work::Wrk => wrk::run(room, bed, case, pace),
+    };
+    let found = found.with_context(|| format!("{} with {}", case.name, bed.subject.name()))?;
+    let during = Times::read().others_since(&before);
     bed.rest();
-    let client = room.places.client;
-    let Used { others, core } = after.since(&before, client);
-    Ok(Sample { report, core, others: others.max(before.since(&begin, client).others) })
+    Ok(Sample { found, others: during.max(before.others_since(&begin)) })
 }
 
-/// What the client finds.
-fn client(room: &Room, bed: &Bed, case: &Case, pace: Pace) -> Result<Report> {
-    let Work::Load(work) = case.work else { anyhow::bail!("wrk is not started yet") };
+/// What our load client finds.
+fn client(
+    room: &Room,
+    bed: &Bed,
+    case: &Case,
+    (work, sources, seconds): (load::Work, Sources, f64),
+) -> Result<Found> {
     let options = load::Options {
         work,
-        to: std::net::SocketAddrV4::new(SERVER, case.service().port()),
+        to: SocketAddrV4::new(SERVER, case.service().port()),
         connections: case.connections,
-        seconds: pace.seconds,
-        sources: Some(CLIENTS),
+        seconds,
+        sources: Some(match sources {
+            Sources::Spread => CLIENTS,
+            Sources::Single => load::Sources { count: 1, ..CLIENTS },
+        }),
         size: 64,
         processes: 1,
         cpus: vec![room.places.client],
@@ -107,10 +135,17 @@ fn client(room: &Room, bed: &Bed, case: &Case, pace: Pace) -> Result<Report> {
     let mut command = bed.topology.client.command(&room.tools.bench);
     command.arg("load").args(options.arguments());
     let client = Process::start("the load client", &mut command)?;
-    let patience = Duration::from_secs_f64(pace.seconds) + PATIENCE;
-    let output = client.output(patience, &room.stop)?;
+    let output = client.output(Duration::from_secs_f64(seconds) + PATIENCE, &room.stop)?;
     let line = output.lines().last().context("the load client said nothing")?;
-    serde_json::from_str(line).context("the load client's report")
+    let report: Report = serde_json::from_str(line).context("the load client's report")?;
+    Ok(Found {
+        figures: case.figures(&report)?,
+        failed: report.failed,
+        opened: report.opened,
+        reused: report.reused_share(),
+        core: report.core,
+        failure: report.failure,
+    })
 }
 
 /// Cores that others may use without disturbing a sample.
@@ -125,10 +160,9 @@ mod tests {
     use super::*;
 
     fn series(others: &[f64]) -> Series {
-        let sample =
-            |others: &f64| Sample { report: Report::default(), core: 0.5, others: *others };
+        let sample = |others: &f64| Sample { found: Found::default(), others: *others };
         let rounds = others.iter().map(|others| vec![sample(&0.0), sample(others)]).collect();
-        Series { rounds, pace: Pace::SMOKE, dropped: 0 }
+        Series { rounds, pace: Pace::SMOKE, repeated: 0 }
     }
 
     #[test]
@@ -142,8 +176,8 @@ mod tests {
         let mut series = series(&[0.0, 0.0]);
         assert_eq!(series.failure(), None);
         for (round, why) in series.rounds.iter_mut().zip(["first", "second"]) {
-            round[1].report =
-                Report { failed: 2, opened: 10, failure: Some(why.into()), ..Report::default() };
+            let failure = Some(why.into());
+            round[1].found = Found { failed: 2, opened: 10, failure, ..Found::default() };
         }
         assert_eq!(series.failure().as_deref(), Some("4 of 20 (first)"));
     }

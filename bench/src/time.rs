@@ -1,4 +1,4 @@
-//! The bench's clock, and waiting.
+//! The time of macro runs, and waiting.
 
 use std::time::Duration;
 
