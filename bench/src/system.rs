@@ -54,7 +54,7 @@ pub struct Options {
 /// Ctrl-C. Namespaces and processes of the run are gone in any case.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(geteuid().is_root(), "the macro bench makes network namespaces, which needs root");
-    for (program, package) in [("ip", "iproute2"), ("ethtool", "ethtool")] {
+    for (program, package) in [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool")] {
         ensure!(process::exists(program), "{program} is missing (package {package})");
     }
     let cases = plan::cases(options.smoke, options.filter.as_deref());

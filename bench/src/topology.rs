@@ -94,6 +94,9 @@ impl Topology {
             // losses at once may stay slow for long.
             let route = format!("{NETWORK} proto kernel scope link congctl {CONGESTION}");
             namespace.ip(&format!("route change {route} dev {end}"))?;
+            // As a real interface has one: a full ring of veth, 256 frames, then holds the sender up;
+            // without it frames are lost on the sender's own machine.
+            namespace.run(&format!("tc qdisc add dev {end} root pfifo limit {QUEUE}"))?;
             if offloads == Offloads::Off {
                 namespace.run(&format!("ethtool -K {end} tx off tso off"))?;
             }
@@ -203,6 +206,8 @@ const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
 const SERVER_MAC: &str = "02:00:00:00:00:01";
 const CLIENT_MAC: &str = "02:00:00:00:00:02";
+/// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.
+pub(crate) const QUEUE: u32 = 1_000;
 /// The congestion control of both kernels and Sluice's default.
 pub(crate) const CONGESTION: &str = "cubic";
 

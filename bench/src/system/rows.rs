@@ -6,7 +6,7 @@ use super::series::{Found, Series};
 use crate::machine;
 use crate::row::{Config, Row};
 use crate::spread::Spread;
-use crate::topology::CONGESTION;
+use crate::topology::{CONGESTION, QUEUE};
 
 /// The rows of a case.
 pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec<Row> {
@@ -49,6 +49,7 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     say("driver mode", format!("veth, {mode}"));
     say("mtu", case.mtu.to_string());
     say("congestion control", format!("{CONGESTION} on both ends"));
+    say("queueing", format!("pfifo, {QUEUE} frames, on both ends"));
     let places = room.places;
     say("placement", format!("server on CPU {}, client on CPU {}", places.server, places.client));
     let pace = series.pace;

@@ -11,6 +11,7 @@ use super::plan::{Case, Pace, Sources, Work};
 use super::process::Process;
 use super::{spinners, wrk};
 use crate::load::{self, Report};
+use crate::printer::figure;
 use crate::time::pause;
 use crate::topology::{CLIENTS, SERVER};
 
@@ -87,6 +88,7 @@ pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Re
             let bed = beds.iter_mut().find(|bed| bed.subject == *subject);
             round.push(sample(room, bed.context("every subject has its bed")?, case, pace)?);
         }
+        eprintln!("  {}", line(case, &round));
         let has_failed = round.iter().any(|sample| sample.found.failed > 0);
         if !has_failed && disturbance(&round) > QUIET && series.repeated < pace.repeats {
             series.repeated += 1;
@@ -95,6 +97,17 @@ pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Re
         series.rounds.push(round);
     }
     Ok(series)
+}
+
+/// A round for whoever waits for the rows.
+fn line(case: &Case, round: &[Sample]) -> String {
+    let mut line = String::new();
+    for (subject, sample) in case.subjects.iter().zip(round) {
+        let figures = case.metrics().iter().zip(&sample.found.figures);
+        let figures = figures.map(|(metric, value)| format!("{} {}", figure(*value), metric.unit));
+        line += &format!("{}: {}; ", subject.name(), figures.collect::<Vec<_>>().join(", "));
+    }
+    line + &format!("others used {:.0} % of a core", disturbance(round) * 100.0)
 }
 
 fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample> {
