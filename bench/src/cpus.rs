@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use crate::time::now;
 
 /// Clock ticks of one CPU.
@@ -34,29 +37,43 @@ fn parse(stat: &str) -> HashMap<usize, Ticks> {
     stat.lines().filter_map(line).collect()
 }
 
-/// Measures how much of one CPU is used.
+/// Measures how much of one CPU is used, of which the clients are its only users.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Core {
     cpu: usize,
     at: Duration,
+    /// The kernel's samples: they hold what is done in interrupts, and miss what runs in short bursts.
     busy: u64,
+    /// The time of the clients themselves, which is exact.
+    own: Duration,
 }
 
 impl Core {
     /// From now on; `None` where the kernel does not count for `cpu`.
     pub(crate) fn begin(cpu: usize) -> Option<Self> {
-        Some(Self { cpu, at: now(), busy: read().get(&cpu)?.busy })
+        Some(Self { cpu, at: now(), busy: read().get(&cpu)?.busy, own: own()? })
     }
 
-    /// The share that was used since, 1 at most.
+    /// The share that was used since: the greater of both counts, 1 at most.
     pub(crate) fn share(&self) -> Option<f64> {
         let ticks = read().get(&self.cpu)?.busy.saturating_sub(self.busy);
-        Some(share(ticks, now() - self.at))
+        Some(share(ticks, own()?.saturating_sub(self.own), now() - self.at))
     }
 }
 
-fn share(ticks: u64, time: Duration) -> f64 {
-    (ticks as f64 / TICKS / time.as_secs_f64().max(1e-3)).min(1.0)
+fn share(ticks: u64, own: Duration, time: Duration) -> f64 {
+    let seconds = time.as_secs_f64().max(1e-3);
+    (ticks as f64 / TICKS).max(own.as_secs_f64()).min(seconds) / seconds
+}
+
+/// CPU time of this process and of its children that have ended.
+fn own() -> Option<Duration> {
+    let of = |who| {
+        let usage = getrusage(who).ok()?;
+        let micros = [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
+        Some(Duration::from_micros(u64::try_from(micros.iter().sum::<i64>()).ok()?))
+    };
+    Some(of(UsageWho::RUSAGE_SELF)? + of(UsageWho::RUSAGE_CHILDREN)?)
 }
 
 /// Clock ticks in a second: USER_HZ, which is 100 on every Linux that this runs on.
@@ -74,7 +91,9 @@ mod tests {
 
     #[test]
     fn share_is_of_one_core_and_never_more() {
-        assert_eq!(share(95, Duration::from_secs(1)), 0.95);
-        assert_eq!(share(95, Duration::from_millis(500)), 1.0);
+        let [half, one, two] = [500, 1_000, 2_000].map(Duration::from_millis);
+        assert_eq!(share(95, half, one), 0.95);
+        assert_eq!(share(95, one, two), 0.5);
+        assert_eq!(share(95, one, half), 1.0);
     }
 }
