@@ -43,6 +43,8 @@ pub struct World<S> {
     /// In nanoseconds; each frame takes [`FRAME_TIME`].
     now: u64,
     refreshed: u64,
+    /// When ACKs were last measured.
+    acked: u64,
     rng: Rng,
 }
 
@@ -60,7 +62,7 @@ impl<S: Stack> World<S> {
         }
         let open = stack.open();
         ensure!(open == conns, "{}: {open} of {conns} connections are open", S::NAME);
-        Ok(Self { stack, flows, conns, now, refreshed: now, rng: Rng::new(1) })
+        Ok(Self { stack, flows, conns, now, refreshed: now, acked: 0, rng: Rng::new(1) })
     }
 
     /// Flows for a round, each open one as likely as any other.
@@ -144,7 +146,23 @@ impl<S: Stack> World<S> {
     }
 
     fn ack(&mut self, batch: usize, watch: &mut Stopwatch) -> Result<u64> {
-        let len = if self.conns == 1 { IN_FLIGHT } else { ROUND };
+        if self.conns > 1 {
+            return self.acknowledge(ROUND, batch, watch);
+        }
+        // The congestion window of one connection lets that many segments out only after some rounds,
+        // and falls back while nothing is sent.
+        if self.now > self.acked + IDLE {
+            let ramp = std::iter::successors(Some(FIRST_FLIGHT), |len| Some(2 * len));
+            for len in ramp.take_while(|len| *len < IN_FLIGHT) {
+                self.acknowledge(len, 1, &mut Stopwatch::new())?;
+            }
+        }
+        let done = self.acknowledge(IN_FLIGHT, batch, watch)?;
+        self.acked = self.now;
+        Ok(done)
+    }
+
+    fn acknowledge(&mut self, len: usize, batch: usize, watch: &mut Stopwatch) -> Result<u64> {
         let chosen = self.draw(len);
         // Each asks for something to acknowledge, and does not acknowledge it yet.
         let mut unheard = HashMap::new();
@@ -233,8 +251,11 @@ pub fn learn(flow: &mut Flow, frame: &[u8]) -> Result<()> {
 pub const ROUND: usize = 512;
 /// The most frames of a batch.
 const BATCH: usize = 64;
-/// Replies in flight of one connection: fewer bytes than the first congestion window.
+/// Replies in flight of one connection: within the first congestion window, and after it has grown.
+const FIRST_FLIGHT: usize = 8;
 const IN_FLIGHT: usize = 128;
+/// For how long nothing may be sent before the window is opened anew, in nanoseconds.
+const IDLE: u64 = 1_000_000;
 /// How far a frame takes the virtual time: a million of them in a second.
 const FRAME_TIME: u64 = 1_000;
 /// When the virtual time begins, and how often the next hop is refreshed.
