@@ -41,6 +41,9 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
         eprintln!("stack: {} connections are opened", count(*conns));
         let (mut ours, mut theirs) = (World::<Ours>::new(*conns)?, World::<Smol>::new(*conns)?);
         for (work, op, batch) in works {
+            // What one scene leaves behind, timers above all, is none of the next one's business.
+            ours.settle()?;
+            theirs.settle()?;
             let mut subject = Scene { world: &mut ours, op, batch };
             let mut peer = Scene { world: &mut theirs, op, batch };
             let row = plan.pair(&work, (OURS, &mut subject), (Smol::NAME, &mut peer))?;
@@ -73,6 +76,12 @@ trait Stack: Sized {
     /// What rows call it.
     const NAME: &'static str;
 
+    /// How many frames a round has with so many connections: fewer where each takes long. At least a
+    /// batch, and at most [`scene::ROUND`].
+    fn round(_conns: usize) -> usize {
+        scene::ROUND
+    }
+
     /// A stack with room for that many connections, which know none of them yet.
     fn new(conns: usize) -> Self;
 
@@ -88,6 +97,9 @@ trait Stack: Sized {
 
     /// Now and then, outside of what is measured: the next hop stays known.
     fn refresh(&mut self, now: u64);
+
+    /// Runs all timers that are due.
+    fn settle(&mut self, now: u64);
 
     /// What was sent since it was last emptied.
     fn outbox(&mut self) -> &mut Outbox;

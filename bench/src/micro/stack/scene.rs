@@ -65,6 +65,18 @@ impl<S: Stack> World<S> {
         Ok(Self { stack, flows, conns, now, refreshed: now, acked: 0, rng: Rng::new(1) })
     }
 
+    /// Lets time pass until nothing is left to do.
+    ///
+    /// # Errors
+    /// When something is sent.
+    pub fn settle(&mut self) -> Result<()> {
+        self.now += REST;
+        self.stack.settle(self.now);
+        self.refresh()?;
+        ensure!(self.hear()?.is_empty(), "{}: something is sent though nothing is owed", S::NAME);
+        Ok(())
+    }
+
     /// Flows for a round, each open one as likely as any other.
     fn draw(&mut self, len: usize) -> Vec<usize> {
         (0..len).map(|_| self.rng.below(self.conns as u64) as usize).collect()
@@ -107,10 +119,10 @@ impl<S: Stack> World<S> {
     }
 
     fn data(&mut self, len: usize, batch: usize, watch: &mut Stopwatch) -> Result<u64> {
-        let chosen = self.draw(ROUND);
+        let chosen = self.draw(S::round(self.conns));
         let text = vec![b'a'; len];
-        let mut frames = Vec::with_capacity(ROUND);
-        let mut wanted = Vec::with_capacity(ROUND);
+        let mut frames = Vec::with_capacity(chosen.len());
+        let mut wanted = Vec::with_capacity(chosen.len());
         for flow in &chosen {
             frames.push(self.flows[*flow].say(Flags::ACK, &text, self.now));
             wanted.push((*flow, self.flows[*flow].nxt));
@@ -142,12 +154,12 @@ impl<S: Stack> World<S> {
         }
         ensure!(acks.is_empty(), "{} ACKs more than asked for", acks.len());
         ensure!(self.stack.held(&chosen) == 0, "text was not taken");
-        Ok(ROUND as u64)
+        Ok(chosen.len() as u64)
     }
 
     fn ack(&mut self, batch: usize, watch: &mut Stopwatch) -> Result<u64> {
         if self.conns > 1 {
-            return self.acknowledge(ROUND, batch, watch);
+            return self.acknowledge(S::round(self.conns), batch, watch);
         }
         // The congestion window of one connection lets that many segments out only after some rounds,
         // and falls back while nothing is sent.
@@ -250,7 +262,7 @@ pub fn learn(flow: &mut Flow, frame: &[u8]) -> Result<()> {
 /// How many frames a round has at most.
 pub const ROUND: usize = 512;
 /// The most frames of a batch.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 /// Replies in flight of one connection: within the first congestion window, and after it has grown.
 const FIRST_FLIGHT: usize = 8;
 const IN_FLIGHT: usize = 128;
@@ -261,6 +273,8 @@ const FRAME_TIME: u64 = 1_000;
 /// When the virtual time begins, and how often the next hop is refreshed.
 const START: u64 = 1_000_000_000_000;
 const REFRESH: u64 = 5_000_000_000;
+/// How long the stack rests between two scenes: longer than any timer of an idle connection.
+const REST: u64 = 10_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -273,6 +287,7 @@ mod tests {
         let mut watch = Stopwatch::new();
         for op in [Op::Data(1), Op::Data(1_448), Op::Ack, Op::Open, Op::Data(64), Op::Open] {
             for batch in [1, BATCH] {
+                world.settle().unwrap();
                 let mut scene = Scene { world: &mut world, op, batch };
                 for _ in 0..3 {
                     let done = scene.round(&mut watch);
@@ -320,6 +335,10 @@ mod tests {
 
         fn refresh(&mut self, now: u64) {
             self.0.refresh(now);
+        }
+
+        fn settle(&mut self, now: u64) {
+            self.0.settle(now);
         }
 
         fn outbox(&mut self) -> &mut super::super::Outbox {

@@ -112,6 +112,10 @@ impl Smol {
 impl Stack for Smol {
     const NAME: &'static str = "smoltcp";
 
+    fn round(conns: usize) -> usize {
+        if conns > 1_000 { scene::BATCH } else { scene::ROUND }
+    }
+
     fn new(conns: usize) -> Self {
         let mut outbox = Outbox::new(scene::ROUND);
         let mut device = Memory { frames: &[], outbox: &mut outbox };
@@ -183,6 +187,10 @@ impl Stack for Smol {
 
     fn refresh(&mut self, now: u64) {
         self.turn_with(&[&peer::arp_reply()], &mut SocketSet::new(Vec::new()), now);
+    }
+
+    fn settle(&mut self, now: u64) {
+        self.turn(&[], &[], now);
     }
 
     fn outbox(&mut self) -> &mut Outbox {
