@@ -128,6 +128,38 @@ fn established_forgotten_cork_holds_data_for_a_timeout_at_most() {
     assert_eq!(texts(&mut bench), [40]);
 }
 
+// As on Linux: what announces more (MSG_MORE) waits for it, until something arrives.
+#[test]
+fn established_text_that_announces_more_waits_and_is_not_pushed() {
+    let send_more =
+        |bench: &mut Bench, len| bench.env(|tcb, env| tcb.send_more(&vec![1; len], env));
+    let mut bench = Bench::open();
+    send_more(&mut bench, 2000);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 1460, vec![false]));
+    // An acknowledgment ends the wait, not the announcement.
+    bench.acknowledge(0xffff);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 540, vec![false]));
+    bench.acknowledge(0xffff);
+    // What ends the message goes with all that waits for it.
+    send_more(&mut bench, 40);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.send(&[1; 2]);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 42, vec![true]));
+    bench.acknowledge(0xffff);
+    // Nothing follows: a timer ends it, and so does the end of the stream.
+    send_more(&mut bench, 40);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.wait();
+    assert_eq!(pushed(&bench.sent()), [true]);
+    bench.acknowledge(0xffff);
+    send_more(&mut bench, 40);
+    bench.close();
+    assert_eq!(pushed(&bench.sent()), [true]);
+}
+
 #[test]
 fn fin_wait_1_cork_does_not_hold_the_end() {
     let mut bench = Bench::open();
