@@ -246,9 +246,7 @@ impl Tcb {
     /// Copies unread text, from its start, and leaves it where it is; returns how many octets.
     pub fn peek(&self, out: &mut [u8], pool: &Pool) -> usize {
         let len = out.len().min(self.unread());
-        if len > 0 {
-            Cursor::default().read((pool, &self.rcv.unread), (0, 0), &mut out[..len]);
-        }
+        Cursor::default().read((pool, &self.rcv.unread), (0, 0), &mut out[..len]);
         len
     }
 
