@@ -3,12 +3,15 @@
 //! Every figure is a [`row::Row`]: what was done, by whom, beside whom, and where. Rows are printed by
 //! [`printer`], and two files of them are compared by [`compare`].
 
+pub mod clock;
 pub mod compare;
 mod cpus;
 pub mod load;
 pub mod machine;
+pub mod micro;
 mod poller;
 pub mod printer;
+pub mod rng;
 pub mod row;
 pub mod serve;
 pub mod spin;

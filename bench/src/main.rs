@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::{compare, load, printer, serve, spin, system};
-use clap::{Parser, Subcommand};
+use bench::micro::{self, pair::Plan};
+use bench::{compare, load, machine, printer, serve, spin, system};
+use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
 #[derive(Parser)]
@@ -17,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Parts of the stack, and the whole of it in memory, beside peers that do the same.
+    Micro(Micro),
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
     /// The load client.
@@ -37,6 +40,18 @@ enum Command {
     },
 }
 
+#[derive(Args)]
+struct Micro {
+    /// Everything once at its smallest size: shows that the bench works, and measures nothing.
+    #[arg(long)]
+    smoke: bool,
+    /// Writes the rows to this file too, as one array of JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only works whose name holds this.
+    filter: Option<String>,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +64,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Micro(Micro { smoke, json, filter }) => {
+            let config = machine::config();
+            let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
+            let rows = micro::run(&plan)?;
+            printer::print(&rows);
+            json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
+        }
         Command::Macro(options) => system::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Serve(options) => serve::run(&options),

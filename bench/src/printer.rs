@@ -42,8 +42,9 @@ pub fn table(rows: &[Row]) -> String {
     for (key, value) in &common {
         out += &format!("{key}: {value}\n");
     }
+    let mut notes = Vec::new();
     let mut cells = vec![HEAD.map(String::from)];
-    cells.extend(rows.iter().map(|row| line(row, &common)));
+    cells.extend(rows.iter().map(|row| line(row, &common, &mut notes)));
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         cells.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
     });
@@ -58,7 +59,10 @@ pub fn table(rows: &[Row]) -> String {
         }
         out = out + text.trim_end() + "\n";
     }
-    out
+    for (at, note) in notes.iter().enumerate() {
+        out += &format!("\n[{}] {note}", at + 1);
+    }
+    out + if notes.is_empty() { "" } else { "\n" }
 }
 
 /// A figure with three digits that count, as people read them.
@@ -82,8 +86,9 @@ fn common(rows: &[Row]) -> Config {
     pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// The cells of a row; its last one holds what is not common.
-fn line(row: &Row, common: &Config) -> [String; COLUMNS] {
+/// The cells of a row. The last one says what is missing, and which of `notes`, to which one may be
+/// added, holds the settings that are not common.
+fn line(row: &Row, common: &Config, notes: &mut Vec<String>) -> [String; COLUMNS] {
     let none = || "-".to_string();
     let median = row.spread().map_or_else(none, |s| format!("{} {}", figure(s.median), row.unit));
     let ratio = match row.ratio_spread() {
@@ -92,8 +97,16 @@ fn line(row: &Row, common: &Config) -> [String; COLUMNS] {
         None => none(),
     };
     let own = row.config.iter().filter(|(key, _)| !common.contains_key(*key));
-    let own = own.map(|(key, value)| format!("{key}={value}"));
-    let notes: Vec<String> = row.absent.iter().cloned().chain(own).collect();
+    let own: Vec<String> = own.map(|(key, value)| format!("{key}: {value}")).collect();
+    let note = (!own.is_empty()).then(|| {
+        let own = own.join("; ");
+        let at = notes.iter().position(|note| *note == own).unwrap_or(notes.len());
+        if at == notes.len() {
+            notes.push(own);
+        }
+        format!("[{}]", at + 1)
+    });
+    let last: Vec<String> = row.absent.iter().cloned().chain(note).collect();
     [
         row.work.clone(),
         row.subject.clone(),
@@ -101,7 +114,7 @@ fn line(row: &Row, common: &Config) -> [String; COLUMNS] {
         median,
         row.spread().map_or_else(none, range),
         ratio,
-        notes.join("; "),
+        last.join(" "),
     ]
 }
 
@@ -149,7 +162,17 @@ mod tests {
         let lookup: Vec<&str> = lines[3].split_whitespace().collect();
         let cells = ["lookup", "ours", "theirs", "11.0", "ns", "10.0..12.0"];
         assert_eq!(lookup[..6], cells);
-        assert_eq!(lookup[6..], ["0.55", "(0.50..0.60)", "entries=1000"]);
+        assert_eq!(lines.last(), Some(&"[1] entries: 1000"));
+        assert_eq!(lookup[6..], ["0.55", "(0.50..0.60)", "[1]"]);
+    }
+
+    #[test]
+    fn settings_that_some_rows_share_are_said_once() {
+        let row = |work: &str, mtu| Row::alone(work, "o", "ns", &[1.0]).with_setting("mtu", mtu);
+        let text = table(&[row("a", 1500), row("b", 3498), row("c", 1500)]);
+        let marks: Vec<&str> =
+            text.lines().filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(marks[1..], ["[1]", "[2]", "[1]", "1500", "3498"]);
     }
 
     #[test]

@@ -72,6 +72,11 @@ pub trait Connection {
     /// closed. After a short count `on_writable` follows when there is room.
     fn send(&mut self, data: &[u8]) -> usize;
 
+    /// As [`Connection::send`], and more follows soon (Linux's MSG_MORE): a short segment at the end
+    /// waits for it, but no longer than until something arrives or a timeout passes, and carries no
+    /// PSH.
+    fn send_more(&mut self, data: &[u8]) -> usize;
+
     /// As [`Connection::send`]; the last byte that was taken is the end of urgent data (RFC 9293,
     /// 3.8.5). New protocols should do without (RFC 6093;
     /// RFC 9293 3.8.5: SHLD-13).

@@ -42,8 +42,6 @@ pub(super) struct Socket {
     pub writes: u64,
     /// The peer's urgent byte, which a read passes over (unless SO_OOBINLINE is set).
     pub urgent: Urgent,
-    /// The last `send` announced more (MSG_MORE).
-    pub has_more: bool,
     /// The last `send` took less than it was given: room has to be announced.
     pub is_short: bool,
 }
@@ -179,7 +177,6 @@ impl Socket {
             reads: 0,
             writes: 0,
             urgent: Urgent::None,
-            has_more: false,
             is_short: false,
         }
     }

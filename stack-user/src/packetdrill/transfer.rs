@@ -4,7 +4,6 @@ use super::clock::Library;
 use super::socket::{Phase, Role, Socket, Urgent};
 use super::world::World;
 use super::{Answer, Errno};
-use crate::tcp::Setting;
 use crate::time::Duration;
 
 /// What a `recv` gave.
@@ -236,20 +235,11 @@ impl World {
         if socket.is_write_shut {
             return Some(socket.broken_pipe(*sent));
         }
-        let is_urgent = flags & libc::MSG_OOB != 0;
-        // What announces more waits for it, as under a cork.
-        let has_more = flags & libc::MSG_MORE != 0 && !socket.set.cork;
-        let had_more = core::mem::replace(&mut socket.has_more, has_more);
         let rest = &data[*sent..];
-        let taken = self.with(id, |conn| {
-            if has_more {
-                conn.configure(Setting::Cork(true)).ok();
-            }
-            let taken = if is_urgent { conn.send_urgent(rest) } else { conn.send(rest) };
-            if had_more && !has_more {
-                conn.configure(Setting::Cork(false)).ok();
-            }
-            taken
+        let taken = self.with(id, |conn| match flags & (libc::MSG_OOB | libc::MSG_MORE) {
+            0 => conn.send(rest),
+            libc::MSG_MORE => conn.send_more(rest),
+            _ => conn.send_urgent(rest),
         });
         let Some(taken) = taken else {
             let socket = self.socket_mut(fd).ok()?;

@@ -41,6 +41,10 @@ impl Connection for Fake {
         if self.closed || self.aborted { 0 } else { self.capacity - self.sent.len() }
     }
 
+    fn send_more(&mut self, data: &[u8]) -> usize {
+        self.send(data)
+    }
+
     fn send_urgent(&mut self, _data: &[u8]) -> usize {
         panic!("no service of ours sends urgent data (RFC 9293 3.8.5: SHLD-13)");
     }

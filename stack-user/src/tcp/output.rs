@@ -6,7 +6,7 @@
 use super::congestion::Usage;
 use super::deadline::Deadline;
 use super::flight::Marks;
-use super::own::{self, Switch};
+use super::own::{self, More, Switch};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Bare, Config, Env, SeqNum, State, Tcb};
@@ -141,7 +141,11 @@ impl Tcb {
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
         // RFC 9293 3.9.1.2 (MUST-60): whatever holds text back, a timer ends it.
-        let is_forced = core::mem::take(&mut self.owed.probe) || self.switches.has(Switch::Pushed);
+        let is_overdue = core::mem::take(&mut self.owed.probe);
+        if is_overdue {
+            self.set_more(More::Unsaid);
+        }
+        let is_forced = is_overdue || self.switches.has(Switch::Pushed);
         if self.has_unsent() {
             if let Some(plan) = self.plan_new(is_forced, env, now) {
                 return Some(plan);
@@ -203,8 +207,8 @@ impl Tcb {
         // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
         // for another short one, not for full ones.
         let is_alone = !self.snd.short.is_after(self.snd.una);
-        let is_held =
-            self.switches.has(Switch::Cork) || !(is_alone || self.switches.has(Switch::NoDelay));
+        let is_corked = self.switches.has(Switch::Cork) || self.more() == More::Held;
+        let is_held = is_corked || !(is_alone || self.switches.has(Switch::NoDelay));
         // Neither the end of the text nor urgent data waits (RFC 9293 3.7.4: MUST-17 is the user's
         // own switch).
         let is_pressing = self.snd.fin == Fin::Queued || self.is_urgent();
@@ -245,8 +249,8 @@ impl Tcb {
         // CM-9.c.
         let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
-        let is_pushed =
-            end == self.text_end() || end == self.snd.pushed || (is_new && is_half_window);
+        let is_last = end == self.text_end() && self.more() == More::Unsaid;
+        let is_pushed = is_last || end == self.snd.pushed || (is_new && is_half_window);
         if text > 0 && is_pushed {
             flags = flags.union(Flags::PSH);
         }

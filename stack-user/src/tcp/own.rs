@@ -70,6 +70,18 @@ impl Switches {
     }
 }
 
+/// What the user said of the text behind its last (Linux's MSG_MORE).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum More {
+    /// Nothing: what is queued is to be delivered.
+    #[default]
+    Unsaid,
+    /// It follows, and nothing has arrived since: the last short segment waits, as behind a cork.
+    Held,
+    /// It follows: the last segment carries no PSH.
+    Announced,
+}
+
 /// Where a connection differs from its configuration, and what few connections ever need.
 #[derive(Debug, Default)]
 pub(super) struct Own {
@@ -88,6 +100,8 @@ pub(super) struct Own {
     pub fin_wait_2: Option<Duration>,
     pub traffic_class: Option<u8>,
     pub hop_limit: Option<u8>,
+    /// Whether the user said that more text follows.
+    pub more: More,
     /// SND.UP, until it is acknowledged.
     pub snd_up: Option<SeqNum>,
     /// RCV.UP, until the user has read past it.
@@ -161,6 +175,17 @@ impl Tcb {
         self.rcv.quick = if on { super::tcb::QUICK_ACKS } else { 0 };
         if on && self.owed.ack == Ack::Delayed {
             self.owed.ack = Ack::Now;
+        }
+    }
+
+    /// What the user said of the text behind its last.
+    pub(super) fn more(&self) -> More {
+        self.own.as_ref().map_or(More::Unsaid, |own| own.more)
+    }
+
+    pub(super) fn set_more(&mut self, more: More) {
+        if more != self.more() {
+            self.own_mut().more = more;
         }
     }
 

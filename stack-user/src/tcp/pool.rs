@@ -392,9 +392,10 @@ mod tests {
         let mut pool = Pool::new(2 << 20);
         let (mut sent, mut received) = (Chain::for_sending(), Chain::default());
         sent.append(&mut pool, &bytes(1 << 20));
-        assert_eq!(pool.room_to_send(), 0);
+        assert_eq!((pool.room_to_send(), sent.chunks(&pool)), (0, 256));
         assert!(pool.has_room_to_receive() && pool.has_room_for_early());
         received.append(&mut pool, &bytes((512 << 10) + 1));
+        assert_eq!((pool.chunks(), received.chunks(&pool)), ((256, 129), 129));
         assert!(pool.has_room_to_receive() && !pool.has_room_for_early());
         received.append(&mut pool, &bytes((512 << 10) - 1));
         assert!(!pool.has_room_to_receive());
@@ -471,5 +472,20 @@ mod tests {
             cursor.read((&pool, &chain), (base, position), &mut out);
             assert_eq!(out, data[place..place + 1448], "round {round}");
         }
+    }
+
+    // Its chunk is free by then, and may hold what is another's.
+    #[test]
+    fn cursor_whose_chunk_was_consumed_begins_anew() {
+        let mut pool = Pool::new(1 << 20);
+        let data = bytes(6 * CHUNK);
+        let (mut chain, mut other) = (Chain::default(), Chain::default());
+        chain.append(&mut pool, &data);
+        let (mut cursor, mut out) = (Cursor::default(), [0; 1000]);
+        cursor.read((&pool, &chain), (0, 5000), &mut out);
+        chain.consume(&mut pool, 3 * CHUNK);
+        other.append(&mut pool, &[0xee; 3 * CHUNK]);
+        cursor.read((&pool, &chain), (3 * CHUNK as u32, 13_000), &mut out);
+        assert_eq!(out, data[13_000..14_000]);
     }
 }

@@ -241,6 +241,7 @@ const MAX_RANGES: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::pool::CHUNK;
 
     #[test]
     fn segments_in_any_order_and_overlap_come_back_as_the_stream() {
@@ -297,5 +298,23 @@ mod tests {
         assert_eq!(held.insert(&mut pool, SeqNum(5000), &[1]), Insert::NoRoom);
         assert_eq!(held.insert(&mut pool, SeqNum(1), &[1]), Insert::Kept);
         held.clear(&mut pool);
+    }
+
+    #[test]
+    fn text_that_finds_no_chunk_is_refused_and_the_rest_stays() {
+        let mut pool = Pool::new(0);
+        let mut held = Reassembly::default();
+        assert_eq!(held.insert(&mut pool, SeqNum(0), &[1; CHUNK]), Insert::Kept);
+        assert_eq!(held.insert(&mut pool, SeqNum(9_000), &[3; CHUNK + 1]), Insert::Kept);
+        assert_eq!(held.chunks(&pool), 3);
+        let mut rest = Chain::default();
+        while rest.append(&mut pool, &[0; CHUNK]) == CHUNK {}
+        assert_eq!(held.insert(&mut pool, SeqNum(CHUNK as u32 - 5), &[2; 10]), Insert::NoRoom);
+        assert_eq!(held.insert(&mut pool, SeqNum(9_000 + CHUNK as u32), &[2; 5]), Insert::Kept);
+        let lens =
+            [0, 9_000].map(|at| held.take_from(&mut pool, SeqNum(at)).into_vec(&mut pool).len());
+        assert_eq!(lens, [CHUNK, CHUNK + 5]);
+        rest.clear(&mut pool);
+        assert_eq!(pool.used(), 0);
     }
 }

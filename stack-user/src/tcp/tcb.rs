@@ -319,8 +319,10 @@ impl Tcb {
         self.rcv.acked = irs;
         // RFC 9293 3.7.1 (MUST-14, MUST-16), CM-4.a: the lesser of what the peer takes and what our
         // link does.
-        // RFC 9293 3.7.1 (MUST-15): without the option the peer takes 536 octets.
-        self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(DEFAULT_MSS).max(MIN_MSS));
+        // RFC 9293 3.7.1 (MUST-15): without the option the peer takes what any host does.
+        let is_v4 = self.tuple.remote.is_v4();
+        let least = if is_v4 { DEFAULT_MSS } else { DEFAULT_MSS_V6 };
+        self.snd.mss = self.snd.mss.min(options.mss.unwrap_or(least).max(MIN_MSS));
         // CM-4.b.
         match options.window_scale {
             // RFC 7323 2.3: a shift above 14 counts as 14.
@@ -483,8 +485,9 @@ impl Tcb {
     }
 }
 
-/// RFC 9293, 3.7.1: what a peer without the option takes over IPv4.
+/// RFC 9293, 3.7.1: what a peer without the option takes over IPv4, and over IPv6.
 const DEFAULT_MSS: u16 = 536;
+const DEFAULT_MSS_V6: u16 = 1220;
 /// Linux's floor: a smaller offer (CVE-2019-11479) would make us send headers with no text.
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.

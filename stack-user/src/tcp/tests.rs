@@ -8,6 +8,7 @@ mod open;
 mod orphan;
 mod push;
 mod recovery;
+mod reduction;
 mod settings;
 mod timeout;
 mod transfer;

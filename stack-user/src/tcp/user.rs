@@ -2,7 +2,7 @@
 
 use super::congestion::Algorithm;
 use super::deadline::Deadline;
-use super::own::Switch;
+use super::own::{More, Switch};
 use super::pool::{Chain, Cursor, Pool};
 use super::tcb::{Ack, Fin};
 use super::timers::NEVER_SILENT;
@@ -13,10 +13,22 @@ use crate::time::{Duration, Instant};
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        self.set_more(More::Unsaid);
         let room = self.send_room(env.pool, env.config).min(data.len());
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
         if taken < data.len() {
             self.switches.set(Switch::Starved, true);
+        }
+        taken
+    }
+
+    /// As [`Tcb::send`], and more follows soon (Linux's MSG_MORE): a short segment at the end waits
+    /// for it, but no longer than until something arrives or a timeout passes, and carries no PSH.
+    pub fn send_more(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        let taken = self.send(data, env);
+        // What did not fit comes when there is room: until then nothing has been announced.
+        if taken == data.len() {
+            self.set_more(More::Held);
         }
         taken
     }
@@ -70,6 +82,7 @@ impl Tcb {
     /// Sends no more: FIN follows what is queued. This is CLOSE of RFC 9293, 3.10.4; reading goes
     /// on. A second call changes nothing.
     pub fn shutdown_write(&mut self, env: &mut Env<'_>) {
+        self.set_more(More::Unsaid);
         match self.state() {
             // RFC 9293 3.10.4, CM-1.d, CM-1.f: what is queued goes first, and reading goes on.
             State::SynSent => self.close_with(CloseReason::Aborted, Cause::Close, env),
@@ -233,9 +246,7 @@ impl Tcb {
     /// Copies unread text, from its start, and leaves it where it is; returns how many octets.
     pub fn peek(&self, out: &mut [u8], pool: &Pool) -> usize {
         let len = out.len().min(self.unread());
-        if len > 0 {
-            Cursor::default().read((pool, &self.rcv.unread), (0, 0), &mut out[..len]);
-        }
+        Cursor::default().read((pool, &self.rcv.unread), (0, 0), &mut out[..len]);
         len
     }
 

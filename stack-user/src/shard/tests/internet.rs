@@ -1,15 +1,14 @@
-//! The interface to IP: addresses, TTL, the Differentiated Services field; and sequence numbers that
-//! nobody outside can foretell.
+//! Addresses that name no host, and sequence numbers that nobody outside can foretell.
 
 use core::net::Ipv4Addr;
 
 use super::addr;
 use super::raw::{ACK, IRS, PORT, RST, Raw, SYN, Says, frame, frame_between, syn};
 use crate::counters::Counter;
-use crate::shard::{ConnId, Open, OpenError, Secrets};
-use crate::tcp::{Setting, State};
-use crate::time::{Duration, Instant};
-use crate::wire::{Addr, FourTuple, ethernet, ipv4};
+use crate::shard::{Open, OpenError, Secrets};
+use crate::tcp::State;
+use crate::time::Instant;
+use crate::wire::{Addr, FourTuple};
 
 fn open_to(remote: Addr) -> Open {
     let (local, local_port) = (None, None);
@@ -57,50 +56,6 @@ fn listen_syn_from_or_to_no_host_is_ignored() {
     }
     assert!(raw.sent().is_empty());
     assert_eq!((raw.shard.flows(), raw.count(Counter::DropNotOurs)), (0, 3));
-}
-
-/// TTL and type of service of the one packet that is sent now.
-fn marks(raw: &mut Raw) -> (u8, u8) {
-    let frames = raw.frames();
-    assert_eq!(frames.len(), 1);
-    let frame = ethernet::Frame::parse(&frames[0], None).expect("what we send parses");
-    let packet = ipv4::Packet::parse(frame.payload).expect("what we send parses");
-    (packet.ttl, packet.tos)
-}
-
-fn send(raw: &mut Raw, id: ConnId) {
-    raw.shard.with(id, raw.now, |conn| conn.send(b"text")).expect("it is open");
-}
-
-// RFC 9293 3.9.1.9 and 3.9.2 (MUST-48, MUST-49, SHLD-21 to SHLD-23): TTL and DSCP as they were set,
-// on every kind of segment; the field changes only when the user changes it.
-#[test]
-fn any_segment_carries_the_ttl_and_dscp_that_were_set() {
-    let (mut raw, id) = Raw::listening(
-        |listener| listener.accepts = crate::tables::listeners::Accepts::OnCall,
-        |config| (config.tcp.hop_limit, config.tcp.traffic_class) = (9, 10 << 2),
-    );
-    let hear = |raw: &mut Raw, says: &Says| {
-        raw.shard.on_frames(&[&frame(says)], &mut |_, _| {}, raw.now);
-    };
-    hear(&mut raw, &Says { flags: ACK, ..syn(999) });
-    assert_eq!(marks(&mut raw), (9, 10 << 2), "RST");
-    let syn_ack = raw.open(1000);
-    let conn = raw.shard.accept(id, raw.now).expect("it is open");
-    send(&mut raw, conn);
-    assert_eq!(marks(&mut raw), (9, 10 << 2));
-    let ack = syn(1000).answer(&syn_ack);
-    raw.shard
-        .with(conn, raw.now, |conn| conn.configure(Setting::TrafficClass(46 << 2)))
-        .expect("it is open")
-        .expect("the upper six bits are the user's");
-    for _ in 0..2 {
-        raw.pass(Duration::from_secs(1));
-        hear(&mut raw, &Says { seq: ack.seq - 1, text: b"x", ..ack });
-        assert_eq!(marks(&mut raw), (9, 46 << 2), "an acknowledgment");
-    }
-    let refused = raw.shard.with(conn, raw.now, |conn| conn.configure(Setting::TrafficClass(3)));
-    assert!(refused.expect("it is open").is_err());
 }
 
 fn tuple(port: u16) -> FourTuple {

@@ -235,4 +235,11 @@ mod tests {
         let after = run(&mut cubic, &mut window, 9_500 + 60_000, 3)[2];
         assert!(after - before < 5, "{before} {after}");
     }
+
+    // RFC 9438 4.3: once W_est is no less than cwnd_prior, alpha is one.
+    #[test]
+    fn estimate_at_the_old_window_grows_as_fast_as_reno() {
+        let epoch = Epoch::new(20, &Window::of(20, 14), at(0));
+        assert_eq!([20, 21].map(|prior| epoch.alpha(prior)), [1.0, ALPHA]);
+    }
 }

@@ -3,7 +3,7 @@
 use super::Step;
 use crate::counters::Counter;
 use crate::tcp::deadline::Deadline;
-use crate::tcp::own::Switch;
+use crate::tcp::own::{More, Switch};
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -40,6 +40,9 @@ impl Tcb {
         self.on_heard(env.config, now);
         let old_window = self.snd.wnd;
         self.ack_at = stamp_clock(now);
+        if self.more() == More::Held {
+            self.set_more(More::Announced);
+        }
         self.update_window(segment);
         self.on_acknowledgment(segment, (old_window, env), now);
         self.after_ack(env, now)

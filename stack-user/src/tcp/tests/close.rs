@@ -185,3 +185,31 @@ fn time_wait_age_counts_from_its_last_renewal() {
     assert!(stamped.may_be_reopened(Duration::from_millis(1_001)));
     assert!(!record.may_be_reopened(whole));
 }
+
+// RFC 9293 3.10.7.4, eighth: a FIN alone ends the peer's text. Text that came early and found no room
+// does not, although the text before it arrives.
+#[test]
+fn established_early_text_that_was_refused_is_no_end() {
+    let mut bench = Bench::open();
+    for n in 1..=65 {
+        bench.arrive(segment(IRS + 1 + 2 * n, ISS + 1, ACK, &[1]));
+    }
+    assert_eq!(bench.counters[Counter::OutOfOrderDropped], 1);
+    bench.arrive(segment(IRS + 1, ISS + 1, ACK, &[1; 130]));
+    assert_eq!((bench.tcb.state(), bench.got.len()), (State::Established, 130));
+}
+
+// RFC 9293 3.10.7.4: of a segment that reaches beyond the window the rest is cut off, and the FIN
+// with it.
+#[test]
+fn established_early_fin_beyond_the_window_is_not_kept() {
+    let mut bench = Bench::open();
+    let edge = bench.tcb.rcv.edge.0;
+    bench.arrive(segment(edge - 5, ISS + 1, FIN.union(ACK), &[1; 10]));
+    while SeqNum(edge + 5).is_after(bench.tcb.rcv.nxt) {
+        let seq = bench.tcb.rcv.nxt.0;
+        bench.sent();
+        bench.arrive(segment(seq, ISS + 1, ACK, &vec![1; 1000.min((edge + 5 - seq) as usize)]));
+    }
+    assert_eq!(bench.tcb.state(), State::Established);
+}

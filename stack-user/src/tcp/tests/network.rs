@@ -108,7 +108,11 @@ fn established_first_segments_too_long_shrink_and_go_again_at_once() {
     too_big(&mut bench, 1000, ISS + 1);
     let lengths: Vec<_> = bench.sent().iter().map(|s| (s.seq - ISS - 1, s.text.len())).collect();
     assert_eq!(lengths, [(0, 960), (960, 500), (1460, 960), (2420, 500)]);
-    assert_eq!(bench.tcb.info(bench.now).cwnd, window, "no sign of congestion");
+    // The first piece arrives, and nothing becomes of the others by that.
+    bench.arrive(segment(IRS + 1, ISS + 1 + 960, ACK, &[]));
+    let told = bench.tcb.info(bench.now);
+    assert_eq!((told.cwnd, told.ssthresh), (window, None), "no sign of congestion");
+    assert_eq!(bench.counters[Counter::FastRetransmits], 0);
     assert_eq!(bench.counters[Counter::PathMtuReductions], 1);
 }
 
@@ -187,4 +191,26 @@ fn closed_rst_without_a_next_hop_is_dropped() {
     bench.env(|tcb, env| tcb.on_no_next_hop(env, now));
     bench.ended();
     assert!(bench.tcb.is_over());
+}
+
+// RFC 5927 7.2: short segments that arrived say nothing against a claim about longer ones; and a
+// claim that has come true by other messages changes nothing when a timeout comes.
+#[test]
+fn established_claim_above_what_arrived_is_believed_at_once_and_once() {
+    let mut bench = Bench::open();
+    bench.send(&[1; 800]);
+    bench.sent();
+    bench.acknowledge(0xffff);
+    let first = ISS + 1 + 800;
+    bench.send(&[1; MSS as usize]);
+    bench.sent();
+    too_big(&mut bench, 600, first);
+    assert_eq!(bench.sent(), [], "800 octets arrived: a timeout has to prove it");
+    too_big(&mut bench, 1000, first);
+    assert_eq!(bench.sent()[0].text.len(), 960);
+    too_big(&mut bench, 600, first);
+    assert_eq!(bench.sent()[0].text.len(), 560);
+    bench.wait();
+    assert_eq!(bench.sent()[0].text.len(), 560);
+    assert_eq!(bench.counters[Counter::PathMtuReductions], 2);
 }

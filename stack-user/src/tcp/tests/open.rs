@@ -1,5 +1,7 @@
 //! Opening: both roles, both at once, and what goes wrong.
 
+use core::net::{IpAddr, Ipv6Addr};
+
 use super::*;
 
 fn offer() -> Options {
@@ -182,6 +184,16 @@ fn syn_received_first_text_moves_ts_recent() {
     bench.arrive(stamped(600, segment(IRS + 1, ISS + 1, ACK, b"hello")));
     bench.arrive(stamped(550, segment(IRS + 6, ISS + 1, ACK, b"old")));
     assert_eq!(bench.got, b"hello");
+}
+
+// RFC 9293 3.7.1 (MUST-15): 1220 without the option over IPv6.
+#[test]
+fn syn_received_peer_of_ipv6_without_mss_option_gets_1220_octets() {
+    let addr = |n| Addr::from(IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n)));
+    let tuple = FourTuple { local: addr(1), remote: addr(2), ..tuple() };
+    let half = HalfOpen { tuple, offer: Offer::default(), ..half_open() };
+    let bench = Bench::with(Config::default(), |env| Tcb::accept(&half, MSS, env, Instant::ZERO));
+    assert_eq!(bench.tcb.info(bench.now).snd_mss, 1220);
 }
 
 // RFC 9293 3.7.1 (MUST-15): 536 without the option.

@@ -128,6 +128,38 @@ fn established_forgotten_cork_holds_data_for_a_timeout_at_most() {
     assert_eq!(texts(&mut bench), [40]);
 }
 
+// As on Linux: what announces more (MSG_MORE) waits for it, until something arrives.
+#[test]
+fn established_text_that_announces_more_waits_and_is_not_pushed() {
+    let send_more =
+        |bench: &mut Bench, len| bench.env(|tcb, env| tcb.send_more(&vec![1; len], env));
+    let mut bench = Bench::open();
+    send_more(&mut bench, 2000);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 1460, vec![false]));
+    // An acknowledgment ends the wait, not the announcement.
+    bench.acknowledge(0xffff);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 540, vec![false]));
+    bench.acknowledge(0xffff);
+    // What ends the message goes with all that waits for it.
+    send_more(&mut bench, 40);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.send(&[1; 2]);
+    let sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].text.len(), pushed(&sent)), (1, 42, vec![true]));
+    bench.acknowledge(0xffff);
+    // Nothing follows: a timer ends it, and so does the end of the stream.
+    send_more(&mut bench, 40);
+    assert_eq!(texts(&mut bench), [0; 0]);
+    bench.wait();
+    assert_eq!(pushed(&bench.sent()), [true]);
+    bench.acknowledge(0xffff);
+    send_more(&mut bench, 40);
+    bench.close();
+    assert_eq!(pushed(&bench.sent()), [true]);
+}
+
 #[test]
 fn fin_wait_1_cork_does_not_hold_the_end() {
     let mut bench = Bench::open();
@@ -151,4 +183,66 @@ fn established_quick_acks_are_turned_on_and_off() {
     assert_eq!(bench.sent_flags(), [ACK]);
     bench.arrive(text(1));
     assert_eq!(bench.sent_flags(), [ACK]);
+}
+
+// As on Linux: beyond half of the largest window, and not with its last octet.
+#[test]
+fn established_stream_carries_psh_behind_half_a_window() {
+    let mut bench = Bench::open();
+    let single = usize::from(MSS);
+    bench.arrive(Segment { window: MSS, ..segment(IRS + 1, ISS + 1, ACK, &[]) });
+    bench.tcb.snd.max_wnd = 4 * u32::from(MSS);
+    bench.send(&[1; MSS as usize]);
+    assert_eq!(pushed(&bench.sent()), [true], "where the count begins");
+    bench.acknowledge(MSS);
+    bench.send(&[1; 60_000]);
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        let sent = bench.sent();
+        assert_eq!((sent.len(), sent[0].text.len()), (1, single));
+        all.extend(pushed(&sent));
+        bench.acknowledge(MSS);
+    }
+    let at: Vec<_> = (0..9).filter(|i| all[*i]).collect();
+    assert_eq!(at, [2, 5, 8]);
+}
+
+/// Acknowledges all, after the 10 ms of the path; which of the segments that this lets out carry
+/// PSH, where the user has more than may go.
+fn next_flight(bench: &mut Bench) -> Vec<usize> {
+    bench.now = bench.now + Duration::from_millis(10);
+    bench.acknowledge(0xffff);
+    let room = bench.env(|tcb, env| tcb.send_room(env.pool, env.config));
+    bench.send(&vec![1; room]);
+    let marks = pushed(&bench.sent());
+    (0..marks.len()).filter(|i| marks[*i]).collect()
+}
+
+// As on Linux: a burst is what the pacing rate lets out in 1.024 ms, at twice the window for each
+// round trip in slow start and at 1.2 times from half of the threshold on.
+#[test]
+fn established_burst_on_a_long_path_is_a_millisecond_of_the_pacing_rate() {
+    let mut bench = Bench::opening();
+    bench.sent();
+    bench.now = bench.now + Duration::from_millis(10);
+    let options = Options { mss: Some(MSS), window_scale: Some(14), ..Options::NONE };
+    let options = Options { sack_permitted: true, ..options };
+    bench.arrive(Segment { options, ..segment(IRS, ISS + 1, SYN.union(ACK), &[]) });
+    bench.acknowledge(0xffff);
+    for _ in 0..3 {
+        next_flight(&mut bench);
+    }
+    // Of 2 * 80 segments for each 10 ms, fifteen whole ones.
+    assert_eq!(next_flight(&mut bench)[..4], [14, 29, 44, 59]);
+    // The first of eighty is lost: the threshold falls to 56, and the window with it.
+    bench.now = bench.now + Duration::from_millis(10);
+    let (una, nxt) = (bench.tcb.snd.una.0, bench.tcb.snd.nxt.0);
+    let sack = [(una + u32::from(MSS), nxt)].into_iter().collect();
+    let options = Options { sack, ..Options::NONE };
+    bench.arrive(Segment { options, ..segment(IRS + 1, una, ACK, &[]) });
+    bench.sent();
+    let marks = next_flight(&mut bench);
+    assert_eq!(bench.tcb.info(bench.now).ssthresh, Some(56));
+    // Of 1.2 * 57 segments for each 10 ms, six whole ones.
+    assert_eq!(marks[..4], [5, 11, 17, 23]);
 }

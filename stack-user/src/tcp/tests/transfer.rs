@@ -15,6 +15,7 @@ fn established_gap_is_reported_by_sack_and_filled_in_order() {
     assert_eq!(sent[1].options.sack.as_slice(), [(IRS + 101, IRS + 301)]);
     bench.arrive(segment(IRS + 1, ISS + 1, ACK, &a));
     assert_eq!(bench.got, [a, b, c].concat());
+    assert_eq!(bench.counters[Counter::DataBytesIn], 300);
     let sent = bench.sent();
     assert_eq!((sent[0].ack, sent[0].options.sack.is_empty()), (IRS + 301, true));
 }
@@ -221,8 +222,9 @@ fn established_old_timestamp_is_acknowledged_and_dropped() {
 fn established_full_send_buffer_tells_when_there_is_room_again() {
     let mut bench = Bench::open();
     let text = vec![1; 1 << 20];
-    let taken = bench.send(&text);
-    assert!(taken < text.len());
+    assert!(bench.send(b"text") == 4 && !bench.tcb.is_starved());
+    let taken = 4 + bench.send(&text);
+    assert!(taken < text.len() && bench.tcb.is_starved());
     let mut una = ISS + 1;
     let mut is_told = false;
     while una < ISS + 1 + taken as u32 {

@@ -141,3 +141,82 @@ fn fin_wait_1_acknowledgment_of_text_alone_is_none_of_the_fin() {
     bench.arrive(segment(IRS + 1, ISS + 1 + 10, ACK, &[]));
     assert_eq!(bench.tcb.state(), State::FinWait2);
 }
+
+// RFC 9293 3.8.6: what is offered is what there is room for, in units of the scale.
+#[test]
+fn established_scaled_window_is_no_larger_than_the_room() {
+    let mut bench =
+        Bench::open_as(Config::default(), Options { window_scale: Some(7), ..Options::NONE });
+    for n in 0..4 {
+        bench.arrive(segment(IRS + 1 + 1000 * n, ISS + 1, ACK, &[1; 1000]));
+        let offered = u32::from(bench.sent()[0].window) << bench.tcb.rcv.scale;
+        assert_eq!(offered, 65_536);
+    }
+}
+
+// The window grows to twice what arrived in a round trip, whatever the segments were.
+#[test]
+fn established_receive_window_grows_to_twice_the_text_of_a_round_trip() {
+    let mut bench = super::recovery::slow(Options { window_scale: Some(7), ..Options::NONE });
+    let arrive = |bench: &mut Bench, millis| {
+        super::recovery::wait(bench, millis);
+        let seq = bench.tcb.rcv.nxt.0;
+        bench.arrive(segment(seq, ISS + 1, ACK, &[1; 1000]));
+        bench.sent();
+        bench.tcb.rcv.limit
+    };
+    // The first ends what began with the handshake.
+    arrive(&mut bench, 100);
+    for _ in 0..99 {
+        assert_eq!(arrive(&mut bench, 1), 65_536, "not before the round trip is over");
+    }
+    assert_eq!(arrive(&mut bench, 1), 200_000);
+}
+
+// RFC 9293 3.8.6.1: a window that opens ends the back-off of its probes, and what goes then is
+// repeated after a timeout as ever.
+#[test]
+fn established_timeout_after_probes_is_that_of_the_path() {
+    let mut bench = Bench::open();
+    window_of(&mut bench, 0, ISS + 1);
+    bench.send(b"hello");
+    let mut last = 0;
+    for _ in 0..6 {
+        bench.sent();
+        last = bench.wait();
+        bench.sent();
+        window_of(&mut bench, 0, ISS + 1);
+    }
+    assert!(last > 5_000);
+    window_of(&mut bench, 0xffff, ISS + 1);
+    assert_eq!(bench.sent()[0].text, b"hello");
+    assert_eq!(bench.wait(), 201);
+}
+
+// RFC 9293 3.8.6 (SHLD-15): a closed window takes no text, pushed or not, nor a segment without any.
+#[test]
+fn established_cork_pulled_before_a_closed_window_sends_nothing() {
+    let mut bench = Bench::open();
+    window_of(&mut bench, 0, ISS + 1);
+    bench.set(Setting::Cork(true));
+    bench.send(&[1; 40]);
+    bench.set(Setting::Cork(false));
+    assert_eq!(bench.sent(), []);
+    window_of(&mut bench, 0xffff, ISS + 1);
+    assert_eq!(bench.sent()[0].text.len(), 40);
+}
+
+// Text is stuck from the first probe that a closed window needs, until it opens.
+#[test]
+fn established_text_is_stuck_while_probes_find_the_window_closed() {
+    let mut bench = Bench::open();
+    window_of(&mut bench, 0, ISS + 1);
+    bench.send(b"hello");
+    bench.sent();
+    assert!(!bench.tcb.is_stuck(), "nobody was asked yet");
+    bench.wait();
+    bench.sent();
+    assert!(bench.tcb.is_stuck());
+    window_of(&mut bench, 0xffff, ISS + 1);
+    assert!(!bench.tcb.is_stuck());
+}
