@@ -13,6 +13,7 @@ mod spinners;
 mod stop;
 mod wrk;
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -59,6 +60,11 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let cases = plan::cases(options.smoke, options.filter.as_deref());
     ensure!(!cases.is_empty(), "no row is called so; without a filter all are measured");
+    if let Some(path) = &options.json {
+        // Before minutes go into measuring.
+        let file = File::options().create(true).append(true).open(path);
+        file.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let room = Room { tools: tools(options)?, places: Places::find()?, stop: Stop::on_signals()? };
     topology::sweep();
     let pace = if options.smoke { Pace::SMOKE } else { Pace::FULL };
