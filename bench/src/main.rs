@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::micro::{self, pair::Plan};
+use bench::micro::pair::Plan;
+use bench::micro::{self, stack::count};
 use bench::{compare, machine, printer};
 use clap::{Args, Parser, Subcommand};
 
@@ -20,6 +21,16 @@ struct Cli {
 enum Command {
     /// Parts of the stack, and the whole of it in memory, beside peers that do the same.
     Micro(Micro),
+    /// One scene of the stack some times, for callgrind: prints how many operations that were.
+    #[command(hide = true)]
+    Scene {
+        /// Which.
+        case: usize,
+        /// On which stack.
+        stack: String,
+        /// How many rounds.
+        rounds: usize,
+    },
     /// Says what moved beyond its spread between two files of rows.
     Compare {
         /// The rows of the earlier run.
@@ -59,6 +70,10 @@ fn run(command: Command) -> Result<()> {
             let rows = micro::run(&plan)?;
             printer::print(&rows);
             json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
+        }
+        Command::Scene { case, stack, rounds } => {
+            println!("{}", count::play(case, &stack, rounds)?);
+            Ok(())
         }
         Command::Compare { old, new } => {
             let (old, new) = (printer::read_json(&old)?, printer::read_json(&new)?);

@@ -3,6 +3,7 @@
 //! Owns the scenes. Both stacks hear the same frames from [`peer`], at the same virtual time, and every
 //! frame they answer with is parsed and its checksums verified outside of the measured parts.
 
+pub mod count;
 mod ours;
 mod outbox;
 mod peer;
@@ -50,6 +51,7 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
             rows.push(with_settings(row, *conns));
         }
     }
+    rows.extend(count::rows(plan)?);
     Ok(rows)
 }
 
