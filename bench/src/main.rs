@@ -65,7 +65,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Micro(Micro { smoke, json, filter }) => {
-            let config = machine::config();
+            let mut config = machine::config();
+            config.extend(machine::in_memory());
             let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
             let rows = micro::run(&plan)?;
             printer::print(&rows);

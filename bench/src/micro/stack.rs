@@ -56,8 +56,7 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 fn with_settings(row: Row, conns: usize) -> Row {
-    row.with(crate::machine::in_memory())
-        .with_setting("congestion control", "sluice cubic, smoltcp none")
+    row.with_setting("congestion control", "sluice cubic, smoltcp none")
         .with_setting("options", "MSS, window scale, SACK, timestamps")
         .with_setting("receive window", format!("{} KiB on both sides", window(conns) >> 10))
         .with_setting("acknowledgments", "at once: sluice QuickAck, smoltcp without ack delay")
