@@ -243,13 +243,10 @@ impl Shard {
 }
 
 impl Core {
-    /// Remembers a connection whose service wants to send and finds the pool without room.
+    /// Remembers a connection whose service wants to send and finds too little room in the pool.
     fn note_starved(&mut self, index: u32) {
-        if self.pool.room_to_send() > 0 {
-            return;
-        }
         if let Some(conn) = self.conns.get_mut(index)
-            && conn.tcb.is_starved()
+            && conn.tcb.waits_for_pool(&self.pool, &self.config.tcp)
             && !conn.marks.has(Mark::Starved)
         {
             conn.marks.set(Mark::Starved, true);

@@ -7,6 +7,7 @@ mod flags;
 mod grid;
 mod internet;
 mod listen;
+mod pool;
 mod raw;
 mod rules;
 mod time_wait;

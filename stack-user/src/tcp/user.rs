@@ -33,9 +33,24 @@ impl Tcb {
         taken
     }
 
-    /// Whether the user waits for room: a [`Tcb::send`] took less than it was given.
-    pub fn is_starved(&self) -> bool {
-        self.switches.has(Switch::Starved)
+    /// Whether the user waits for room that only the pool keeps from it: its own connection has
+    /// made enough, so that no acknowledgment need come that tells it of more.
+    pub fn waits_for_pool(&self, pool: &Pool, config: &Config) -> bool {
+        let enough = self.room_to_tell(pool, config);
+        self.switches.has(Switch::Starved) && self.own_room(pool, config) >= enough
+    }
+
+    /// An acknowledgment made room: tells a user that waits for it, once there is enough.
+    pub(super) fn tell_of_room(&mut self, env: &Env<'_>) {
+        let enough = self.room_to_tell(env.pool, env.config);
+        if self.switches.has(Switch::Starved) && self.send_room(env.pool, env.config) >= enough {
+            self.on_pool_room();
+        }
+    }
+
+    /// The room that is worth a call of the user, in octets: Linux's third.
+    fn room_to_tell(&self, pool: &Pool, config: &Config) -> usize {
+        self.send_limit(pool, config) as usize / 3
     }
 
     /// The pool has room again: tells a user that waits for it.
@@ -47,11 +62,16 @@ impl Tcb {
     /// Octets that [`Tcb::send`] would take now: twice the congestion window, so that the sender
     /// never waits for its user, within the configured bounds.
     pub fn send_room(&self, pool: &Pool, config: &Config) -> usize {
+        self.own_room(pool, config).min(pool.room_to_send())
+    }
+
+    /// As [`Tcb::send_room`], if the pool had room for it.
+    fn own_room(&self, pool: &Pool, config: &Config) -> usize {
         if !self.state().is_sending() || self.snd.fin != Fin::None {
             return 0;
         }
         let limit = self.send_limit(pool, config) as usize;
-        limit.saturating_sub(self.snd.buffer.len()).min(pool.room_to_send())
+        limit.saturating_sub(self.snd.buffer.len())
     }
 
     /// What the send buffer may hold in octets.

@@ -79,6 +79,10 @@ impl Service for Watch {
         data.len()
     }
 
+    fn on_writable(&mut self, conn: &mut dyn Connection) {
+        self.note(conn.tuple().remote_port.into(), "writable");
+    }
+
     fn on_peer_fin(&mut self, conn: &mut dyn Connection) {
         self.note(*conn.user(), "fin");
     }

@@ -3,7 +3,7 @@
 use super::Step;
 use crate::counters::Counter;
 use crate::tcp::deadline::Deadline;
-use crate::tcp::own::{More, Switch};
+use crate::tcp::own::More;
 use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
@@ -128,14 +128,6 @@ impl Tcb {
         } else {
             Deadline::after(self.rtt.timeout(), now)
         };
-    }
-
-    fn tell_of_room(&mut self, env: &mut Env<'_>) {
-        let room = self.send_room(env.pool, env.config) as u32;
-        if self.switches.has(Switch::Starved) && room >= self.send_limit(env.pool, env.config) / 3 {
-            self.switches.set(Switch::Starved, false);
-            self.events.writable = true;
-        }
     }
 
     /// The acknowledgment repeats the last one. Whether it is a duplicate in the sense of RFC 5681,
