@@ -1,6 +1,6 @@
 //! The whole stack, from the bytes of frames that come in to those that go out: ours beside smoltcp.
 //!
-//! Owns the scenes. Both stacks hear the same frames from [`peer`], at the same virtual time, and every
+//! Owns the scenes. Both stacks hear the same frames from `peer`, at the same virtual time, and every
 //! frame they answer with is parsed and its checksums verified outside of the measured parts.
 
 pub mod count;
