@@ -10,7 +10,7 @@ use std::fmt::Write;
 use anyhow::{Result, bail};
 
 use crate::printer::figure;
-use crate::row::{Config, Row};
+use crate::row::{Config, Row, SMOKE};
 use crate::spread::Spread;
 
 /// What became of a row.
@@ -51,6 +51,9 @@ pub fn report(old: &[Row], new: &[Row]) -> Result<String> {
     let mut out = String::new();
     for (key, before, after) in settings_changed(&old, &new) {
         let _ = writeln!(out, "{key}: {before} -> {after}");
+    }
+    if old.values().chain(new.values()).any(|row| row.config.contains_key(SMOKE)) {
+        out += "rows of a smoke run are among these: what moved there has not been measured\n";
     }
     let mut counts = [0; 3];
     for (name, after) in &new {
@@ -234,6 +237,17 @@ mod tests {
         let at = |kernel: &str| [ratios("ns", &[1.0]).with_setting("kernel", kernel)];
         let text = report(&at("6.1"), &at("6.18")).unwrap();
         assert!(text.starts_with("kernel: 6.1 -> 6.18\n"), "{text}");
+    }
+
+    #[test]
+    fn rows_of_a_smoke_run_are_warned_of() {
+        let (real, smoke) = (ratios("ns", &[1.0]), ratios("ns", &[2.0]).with_setting(SMOKE, "yes"));
+        assert!(report(std::slice::from_ref(&real), &[smoke]).unwrap().contains("smoke run"));
+        assert!(
+            !report(std::slice::from_ref(&real), std::slice::from_ref(&real))
+                .unwrap()
+                .contains("smoke run")
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn in_memory() -> Config {
     [
         ("driver mode", "none: in memory"),
         ("offloads", "none: checksums verified and made in software"),
+        ("congestion control", "none: nothing is sent through a network"),
     ]
     .map(|(key, value)| (key.into(), value.into()))
     .into()

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bench::micro::{self, pair::Plan};
+use bench::micro::pair::Plan;
+use bench::micro::{self, stack::count};
 use bench::{compare, load, machine, printer, serve, spin, system};
 use clap::{Args, Parser, Subcommand};
 
@@ -31,6 +32,16 @@ enum Command {
     /// Keeps a CPU awake.
     #[command(hide = true)]
     Spin(spin::Options),
+    /// One scene of the stack some times, for callgrind: prints how many operations that were.
+    #[command(hide = true)]
+    Scene {
+        /// Which.
+        case: usize,
+        /// On which stack.
+        stack: String,
+        /// How many rounds.
+        rounds: usize,
+    },
     /// Says what moved beyond its spread between two files of rows.
     Compare {
         /// The rows of the earlier run.
@@ -65,7 +76,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Micro(Micro { smoke, json, filter }) => {
-            let config = machine::config();
+            let mut config = machine::config();
+            config.extend(machine::in_memory());
             let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
             let rows = micro::run(&plan)?;
             printer::print(&rows);
@@ -75,6 +87,10 @@ fn run(command: Command) -> Result<()> {
         Command::Load(options) => load::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Spin(options) => spin::run(&options),
+        Command::Scene { case, stack, rounds } => {
+            println!("{}", count::play(case, &stack, rounds)?);
+            Ok(())
+        }
         Command::Compare { old, new } => {
             let (old, new) = (printer::read_json(&old)?, printer::read_json(&new)?);
             print!("{}", compare::report(&old, &new)?);

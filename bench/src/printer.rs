@@ -32,7 +32,7 @@ pub fn read_json(path: &Path) -> Result<Vec<Row>> {
     serde_json::from_str(&text).with_context(|| format!("no rows in {}", path.display()))
 }
 
-/// The rows as [`print`] shows them.
+/// The rows as [`print()`] shows them.
 pub fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no rows\n".into();

@@ -13,6 +13,9 @@ use crate::spread::Spread;
 /// commit, and every setting that is not the default.
 pub type Config = BTreeMap<String, String>;
 
+/// The key of [`Config`] that marks rows of a smoke run, whose figures mean nothing.
+pub const SMOKE: &str = "smoke";
+
 /// One line of a measurement.
 ///
 /// Work, subject, peer and unit together are its name, which no other row of a run has: two settings

@@ -6,7 +6,7 @@
 mod checksum;
 mod flow;
 pub mod pair;
-mod stack;
+pub mod stack;
 mod wheel;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::clock::{Clock, Stopwatch};
-use crate::row::{Config, Row};
+use crate::row::{Config, Row, SMOKE};
 
 /// Something that is done over and over.
 pub trait Work {
@@ -42,7 +42,8 @@ impl Plan {
     }
 
     /// Everything once, for tests of the bench itself.
-    pub fn smoke(filter: Option<String>, config: Config) -> Self {
+    pub fn smoke(filter: Option<String>, mut config: Config) -> Self {
+        config.insert(SMOKE.into(), "shows that the bench works, and measures nothing".into());
         let sample = Duration::from_micros(200);
         Self { filter, is_smoke: true, alternations: 2, sample, config }
     }

@@ -1,8 +1,9 @@
 //! The whole stack, from the bytes of frames that come in to those that go out: ours beside smoltcp.
 //!
-//! Owns the scenes. Both stacks hear the same frames from [`peer`], at the same virtual time, and every
+//! Owns the scenes. Both stacks hear the same frames from `peer`, at the same virtual time, and every
 //! frame they answer with is parsed and its checksums verified outside of the measured parts.
 
+pub mod count;
 mod ours;
 mod outbox;
 mod peer;
@@ -50,12 +51,12 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
             rows.push(with_settings(row, *conns));
         }
     }
+    rows.extend(count::rows(plan)?);
     Ok(rows)
 }
 
 fn with_settings(row: Row, conns: usize) -> Row {
-    row.with(crate::machine::in_memory())
-        .with_setting("congestion control", "sluice cubic, smoltcp none")
+    row.with_setting("congestion control", "sluice cubic, smoltcp none")
         .with_setting("options", "MSS, window scale, SACK, timestamps")
         .with_setting("receive window", format!("{} KiB on both sides", window(conns) >> 10))
         .with_setting("acknowledgments", "at once: sluice QuickAck, smoltcp without ack delay")

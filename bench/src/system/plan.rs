@@ -52,6 +52,11 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) const FULL: Self = Self { alternations: 5, seconds: 2.0, repeats: 3 };
     pub(super) const SMOKE: Self = Self { alternations: 3, seconds: 0.5, repeats: 1 };
+
+    /// Whether the samples are too short to mean anything.
+    pub(super) fn is_smoke(self) -> bool {
+        self.seconds < Self::FULL.seconds
+    }
 }
 
 /// One figure of a work.

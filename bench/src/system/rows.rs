@@ -4,7 +4,7 @@ use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Metric};
 use super::series::{Found, Series};
 use crate::machine;
-use crate::row::{Config, Row};
+use crate::row::{Config, Row, SMOKE};
 use crate::spread::Spread;
 use crate::topology::{CONGESTION, QUEUE};
 
@@ -54,6 +54,9 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     say("placement", format!("server on CPU {}, client on CPU {}", places.server, places.client));
     let pace = series.pace;
     say("samples", format!("{} alternations of {} s", pace.alternations, pace.seconds));
+    if pace.is_smoke() {
+        say(SMOKE, "short samples that measure nothing".into());
+    }
     if case.has_spinners {
         say("spinners", "idle priority, on both CPUs".into());
     }

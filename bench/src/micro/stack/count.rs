@@ -1,0 +1,136 @@
+//! Instructions of the stack's scenes, counted by callgrind: they are the same in every run, where time
+//! is not.
+//!
+//! The bench runs itself under valgrind, once for few rounds and once for more; the difference is free
+//! of what only happens at the start.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::ours::Ours;
+use super::scene::{MEASURED, Op, Scene, World};
+use super::smol::Smol;
+use super::{OURS, Stack, with_settings};
+use crate::clock::Stopwatch;
+use crate::micro::pair::{Plan, Work};
+use crate::row::Row;
+
+/// The rows of this file, all of them of one connection.
+pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
+    let has_valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
+    let has_valgrind = has_valgrind.is_ok_and(|status| status.success());
+    let mut rows = Vec::new();
+    for (case, (op, batch)) in plan.sizes(&CASES).iter().enumerate() {
+        let work = format!("instructions, {}, 1 connection, batch of {batch}", op.name());
+        if !plan.wants(&work) {
+            continue;
+        }
+        if !has_valgrind {
+            let why = "valgrind is missing (package valgrind)";
+            let row = Row::absent(&work, OURS, Smol::NAME, UNIT, why);
+            rows.push(with_settings(row.with(plan.config.clone()), 1));
+            continue;
+        }
+        eprintln!("{work}: {OURS} beside {}", Smol::NAME);
+        let pair = (instructions(case, OURS)?, instructions(case, Smol::NAME)?);
+        let row = Row::measured(&work, OURS, Smol::NAME, UNIT, &[pair]).with(plan.config.clone());
+        rows.push(with_settings(row, 1).with_setting("alternations", 1));
+    }
+    Ok(rows)
+}
+
+/// Plays a case on the stack of that name; how many operations that were.
+///
+/// # Errors
+/// When there is no such case or stack, or the stack did something else.
+pub fn play(case: usize, stack: &str, rounds: usize) -> Result<u64> {
+    let (op, batch) = *CASES.get(case).context("there is no such case")?;
+    match stack {
+        OURS => play_on::<Ours>(op, batch, rounds),
+        Smol::NAME => play_on::<Smol>(op, batch, rounds),
+        _ => bail!("there is no stack {stack}"),
+    }
+}
+
+fn play_on<S: Stack>(op: Op, batch: usize, rounds: usize) -> Result<u64> {
+    let mut world = World::<S>::new(1)?;
+    world.settle()?;
+    let mut scene = Scene { world: &mut world, op, batch };
+    (0..rounds).map(|_| scene.round(&mut Stopwatch::new())).sum()
+}
+
+/// Instructions of one operation.
+fn instructions(case: usize, stack: &str) -> Result<f64> {
+    let (few, more) = (counted(case, stack, ROUNDS)?, counted(case, stack, 3 * ROUNDS)?);
+    let (instructions, operations) = (more.0 - few.0, more.1 - few.1);
+    ensure!(instructions > 0.0 && operations > 0.0, "callgrind counted nothing of {stack}");
+    Ok(instructions / operations)
+}
+
+/// Instructions and operations of so many rounds.
+fn counted(case: usize, stack: &str, rounds: usize) -> Result<(f64, f64)> {
+    let bench = std::env::current_exe().context("this program does not know where it lies")?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--collect-atstart=no", &format!("--toggle-collect={MEASURED}")])
+        .arg(bench)
+        .args(["scene", &case.to_string(), stack, &rounds.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start valgrind")?;
+    let (said, noted) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let error = noted.lines().find(|line| line.starts_with("error:"));
+    let last = error.or(noted.lines().last()).unwrap_or("nothing");
+    ensure!(output.status.success(), "valgrind failed ({}): {last}", output.status);
+    let operations = said.trim().parse().context("the scene said no number")?;
+    let instructions = collected(&noted).with_context(|| format!("callgrind said {last}"))?;
+    Ok((instructions, operations))
+}
+
+/// What callgrind says it has collected.
+fn collected(noted: &str) -> Option<f64> {
+    let line = noted.lines().find_map(|line| line.split_once("Collected :"))?;
+    line.1.trim().parse().ok()
+}
+
+/// What is counted; the first also where all has to be quick.
+const CASES: [(Op, usize); 8] = [
+    (Op::Data(64), 1),
+    (Op::Data(64), 64),
+    (Op::Data(1_448), 1),
+    (Op::Data(1_448), 64),
+    (Op::Ack, 1),
+    (Op::Ack, 64),
+    (Op::Open, 1),
+    (Op::Open, 64),
+];
+const UNIT: &str = "instructions";
+const ROUNDS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collected_is_read_from_what_callgrind_notes() {
+        let noted = "==7== Events    : Ir\n==7== Collected : 1234567\n==7== \n";
+        assert_eq!(collected(noted), Some(1_234_567.0));
+        assert_eq!(collected("==7== Events : Ir\n"), None);
+    }
+
+    #[test]
+    fn every_case_plays_on_both_stacks() {
+        for case in 0..CASES.len() {
+            let (ours, theirs) = (play(case, OURS, 2).unwrap(), play(case, Smol::NAME, 2).unwrap());
+            assert!(ours == theirs && ours > 0, "{case}");
+        }
+    }
+
+    #[test]
+    fn case_or_stack_that_is_not_there_is_refused() {
+        assert!(play(CASES.len(), OURS, 1).is_err());
+        assert!(play(0, "linux", 1).is_err());
+    }
+}
