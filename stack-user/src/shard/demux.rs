@@ -31,12 +31,27 @@ impl Shard {
     pub(super) fn take_frames(
         &mut self,
         frames: &[&[u8]],
-        mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
+        elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
         debug_assert!(frames.len() <= BATCH);
+        // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
+        match frames.len() {
+            0..=1 => self.take_batch::<1>(frames, elsewhere, now),
+            2..=8 => self.take_batch::<8>(frames, elsewhere, now),
+            _ => self.take_batch::<BATCH>(frames, elsewhere, now),
+        }
+    }
+
+    /// Takes at most `SLOTS` frames.
+    fn take_batch<const SLOTS: usize>(
+        &mut self,
+        frames: &[&[u8]],
+        mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
+        now: Instant,
+    ) {
         // First pass: parse, hash, and load the flow table's bucket.
-        let mut parsed = [const { None }; BATCH];
+        let mut parsed = [const { None }; SLOTS];
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
@@ -51,17 +66,17 @@ impl Shard {
             }
         }
         // Second pass: match the name, and so load the first line of the record.
-        let mut found = [None; BATCH];
-        for (flow, slot) in found.iter_mut().zip(&parsed) {
+        let mut found = [None; SLOTS];
+        for (flow, slot) in found.iter_mut().zip(&parsed[..frames.len()]) {
             if let Some(Parsed::Segment(arrival)) = slot {
                 *flow = self.core.find(arrival.hash, &arrival.tuple);
             }
         }
         // Third pass: each in its turn. A frame before may have changed what was found.
-        for (index, slot) in parsed.into_iter().enumerate() {
+        for (index, slot) in parsed[..frames.len()].iter().enumerate() {
             match slot {
                 Some(Parsed::Segment(arrival)) => {
-                    let flow = self.core.confirm(found[index], &arrival);
+                    let flow = self.core.confirm(found[index], arrival);
                     if flow.is_none()
                         && let Some(elsewhere) = &mut elsewhere
                         && let Some(owner) = self.core.owner(arrival.hash)
@@ -69,15 +84,15 @@ impl Shard {
                         elsewhere(index, Elsewhere::Owner(owner));
                         continue;
                     }
-                    self.on_arrival(flow, &arrival, now);
+                    self.on_arrival(flow, arrival, now);
                 }
                 Some(Parsed::Arp(mac, payload)) => {
-                    self.core.on_arp((mac, payload), elsewhere.is_some(), now);
+                    self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
                     if let Some(elsewhere) = &mut elsewhere {
                         elsewhere(index, Elsewhere::Every);
                     }
                 }
-                Some(Parsed::Icmp(mac, packet)) => self.on_icmp(mac, &packet, now),
+                Some(Parsed::Icmp(mac, packet)) => self.on_icmp(*mac, packet, now),
                 None => {}
             }
         }
