@@ -12,7 +12,7 @@ use crate::relay::{Fate, Way};
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
-use crate::transfer::{assert_pattern, pattern};
+use crate::transfer::{assert_pattern, pattern, read};
 use crate::watch::{Seen, relayed};
 
 /// The kernel's connections in the client's namespace that are in `state`, as `ss` names it.
@@ -88,7 +88,7 @@ fn served_both_close_at_once_and_their_fins_cross() {
     // Sluice closes everything at its end.
     sluice.ask_to_end();
     assert_fins_cross(&topology, &held, 7);
-    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0);
     sluice.assert_ends_well();
 }
 
@@ -98,11 +98,11 @@ fn opened_both_close_at_once_and_their_fins_cross() {
     let topology = relayed();
     let listener = topology.client.listen((CLIENT, PEER_PORT));
     let opener = Opener::start(&topology, "--hold 0.3");
-    let (mut stream, _) = accept(&listener);
+    let (stream, _) = accept(&listener);
     let held = hold_fins(&topology, PEER_PORT);
     stream.shutdown(Shutdown::Write).unwrap();
     assert_fins_cross(&topology, &held, PEER_PORT);
-    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
 
@@ -192,7 +192,7 @@ fn opened_each_close_order_ends_in_order() {
         if kernel_first {
             stream.shutdown(Shutdown::Write).unwrap();
         }
-        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0);
         drop(stream);
         opener.finish(PATIENCE).assert_all("done", 1);
         // The end that closed first is in TIME-WAIT.
@@ -238,7 +238,7 @@ fn opened_reset_by_sluice_is_told_to_the_kernel() {
     let (mut stream, _) = accept(&listener);
     stream.read_exact(&mut [0; 10]).unwrap();
     stream.write_all(&pattern(10)).unwrap();
-    let error = stream.read(&mut [0]).unwrap_err();
+    let error = read(&stream, &mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
@@ -270,14 +270,14 @@ fn linger_of_no_time_closes_with_a_reset_at_either_end() {
     stream.read_exact(&mut [0]).unwrap();
     // The service closes when we do.
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     sluice.stop();
 
     let listener = topology.client.listen((CLIENT, PEER_PORT));
     let opener = Opener::start(&topology, "--linger 0 --receive 10");
     let (mut stream, _) = accept(&listener);
     stream.write_all(&pattern(10)).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     opener.finish(PATIENCE).assert_all("aborted", 1);
 }
 

@@ -14,6 +14,7 @@ use crate::relay::Link;
 use crate::topology::{
     CLIENT, CLIENT_MAC, Middle, Options, SERVER, SERVER_MAC, Topology, accept, pass,
 };
+use crate::transfer::read;
 
 /// A topology without anything of Sluice.
 fn bare() -> Topology {
@@ -73,7 +74,7 @@ fn carry(topology: &Topology, bytes: usize) -> std::time::Duration {
     let clock = Clock::start();
     let listener = topology.server.listen((SERVER, 80));
     let mut stream = topology.client.connect((SERVER, 80));
-    let (mut accepted, _) = accept(&listener);
+    let (accepted, _) = accept(&listener);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let chunk = vec![7; 1 << 16];
@@ -84,7 +85,7 @@ fn carry(topology: &Topology, bytes: usize) -> std::time::Duration {
         let mut count = 0;
         let mut buffer = vec![0; 1 << 18];
         loop {
-            match accepted.read(&mut buffer).unwrap() {
+            match read(&accepted, &mut buffer).unwrap() {
                 0 => break assert_eq!(count, bytes),
                 len => count += len,
             }

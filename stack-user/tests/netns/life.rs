@@ -11,7 +11,7 @@ use crate::server::Sluice;
 use crate::topology::{
     CLIENT, CLIENT_MAC, FREE, PATIENCE, RESERVED_PORTS, SERVER, SERVER_MAC, Topology, accept,
 };
-use crate::transfer::{assert_echoes, fetch};
+use crate::transfer::{assert_echoes, fetch, read};
 
 #[test]
 #[ignore = "needs root"]
@@ -117,7 +117,7 @@ fn stopped_server_closes_open_connections_with_fin() {
     open.write_all(b"x").unwrap();
     open.read_exact(&mut [0]).unwrap();
     let closing = std::thread::spawn(move || {
-        let len = open.read(&mut [0; 8]);
+        let len = read(&open, &mut [0; 8]);
         let _ = open.shutdown(Shutdown::Both);
         len
     });

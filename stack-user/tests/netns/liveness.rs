@@ -11,7 +11,7 @@ use crate::relay::{Fate, Way};
 use crate::segment::{RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
-use crate::transfer::{assert_pattern, pattern};
+use crate::transfer::{assert_pattern, pattern, read};
 use crate::watch::{Seen, relayed};
 
 /// Makes the kernel probe an idle peer every second, and give up after two probes.
@@ -63,7 +63,7 @@ fn keepalive_of_the_kernel_is_answered_by_either_end() {
     keep_alive(&stream);
     await_probes(&seen, Way::ToServer, 4);
     stream.write_all(&pattern(100)).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
     drop(stream);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
@@ -130,7 +130,7 @@ fn opened_zero_window_of_ours_is_probed_by_the_kernel_until_it_opens() {
         await_closed_window(&seen, Way::ToClient);
         writing.join().unwrap().unwrap();
     });
-    assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
     drop(stream);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
@@ -161,7 +161,7 @@ fn keepalive_of_ours_is_answered_by_the_kernel() {
     let (mut stream, _) = accept(&listener);
     await_probes(&seen, Way::ToClient, 4);
     stream.write_all(&pattern(100)).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
     drop(stream);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
@@ -187,7 +187,7 @@ fn served_idle_peer_that_fell_silent_is_given_up_by_keepalive() {
     // Back again, the kernel learns that the connection is gone.
     topology.relay().clear();
     stream.write_all(b"y").unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     sluice.stop();
 }
 
@@ -236,6 +236,6 @@ fn silence_is_noticed_by_the_kernel_alike() {
     stream.write_all(b"x").unwrap();
     stream.read_exact(&mut [0]).unwrap();
     let _seen = cut(&topology, 7);
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(read(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
     sluice.stop();
 }

@@ -15,7 +15,7 @@ use crate::relay::{Fate, Way};
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, FREE, PATIENCE, SERVER, Topology, accept};
-use crate::transfer::{assert_echoes, pattern};
+use crate::transfer::{assert_echoes, pattern, read};
 use crate::watch::{Seen, drop_first, relayed};
 
 fn is_syn(segment: &Segment) -> bool {
@@ -32,7 +32,7 @@ fn echo_one(listener: &std::net::TcpListener, len: usize) {
     let mut text = vec![0; len];
     stream.read_exact(&mut text).unwrap();
     stream.write_all(&text).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn opened_third_ack_lost_is_made_good() {
         stream.read_exact(&mut vec![0; send]).unwrap();
         stream.write_all(&pattern(receive)).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
         opener.finish(PATIENCE).assert_all("done", 1);
     }
 }
@@ -186,7 +186,7 @@ fn syns_that_cross_open_one_connection() {
     let mut text = [0; 100];
     stream.read_exact(&mut text).unwrap();
     stream.write_all(&text).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0]).unwrap(), 0);
     drop(stream);
     opener.finish(PATIENCE).assert_all("done", 1);
 }
@@ -223,7 +223,7 @@ fn served_handshake_that_is_never_completed_goes_and_what_follows_is_reset() {
     assert_eq!(seen.all(Way::ToClient, is_syn_ack).len(), 2);
     let seen = Seen::on(topology.relay(), 7);
     stream.write_all(b"is anybody there?").unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(seen.any(|segment| segment.has(RST)) && !seen.any(|segment| segment.has(FIN)));
     sluice.stop();
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::process::{Process, wait_until};
 use crate::server::{Sluice, command};
 use crate::topology::{CLIENT, CLIENT_MAC, FREE, PATIENCE, SERVER, Topology, accept};
-use crate::transfer::{assert_echoes, fetch};
+use crate::transfer::{assert_echoes, fetch, read};
 
 fn assert_refused(topology: &Topology, to: (Ipv4Addr, u16)) {
     let error = topology.client.try_connect(to).expect_err("nobody listens there");
@@ -111,7 +111,7 @@ fn assert_connects(options: &str, ports: std::ops::RangeInclusive<u16>, from: Ip
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"who connects?");
     sluice.stop();
-    assert_eq!(stream.read(&mut back).unwrap(), 0, "the connection is closed with FIN");
+    assert_eq!(read(&stream, &mut back).unwrap(), 0, "the connection is closed with FIN");
 }
 
 #[test]

@@ -19,17 +19,23 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(expected).collect()
 }
 
+/// One read. A machine that was suspended interrupts calls with a time limit (signal(7)): they go on.
+pub(crate) fn read(mut source: impl Read, into: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match source.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Reads `source` to its end and compares each byte with the pattern; gives the count.
 pub(crate) fn assert_pattern(source: &mut dyn Read) -> usize {
     let period: Vec<u8> = pattern(PERIOD);
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = 0;
     loop {
-        let len = match source.read(&mut buffer) {
-            // A machine that was suspended interrupts calls with a time limit.
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            len => len.expect("the bytes keep coming"),
-        };
+        let len = read(&mut *source, &mut buffer).expect("the bytes keep coming");
         if len == 0 {
             return offset;
         }
@@ -147,9 +153,9 @@ fn thousand_connections_at_once_all_echo() {
         stream.read_exact(&mut back).unwrap_or_else(|error| panic!("{number}: {error}"));
         assert_eq!(usize::from_le_bytes(back), number);
     }
-    for mut stream in streams {
+    for stream in streams {
         stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "the end follows the end");
+        assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0, "the end follows the end");
     }
     sluice.stop();
 }
@@ -191,7 +197,7 @@ fn discard_takes_all_and_sends_nothing() {
         stream.write_all(&chunk).unwrap();
     }
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0);
     sluice.stop();
 }
 
