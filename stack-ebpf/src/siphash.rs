@@ -1,5 +1,5 @@
-//! SipHash-2-4 over a fixed number of words (Aumasson, Bernstein: "SipHash: a fast short-input PRF",
-//! 2012).
+//! SipHash over a fixed number of words (Aumasson, Bernstein: "SipHash: a fast short-input PRF",
+//! 2012): SipHash-2-4 for what an outsider sees the result of, SipHash-1-3 for tables.
 //!
 //! The length is known to the compiler and every loop has a constant bound, so that the XDP program
 //! can use it as it is; the host's crates read slices of any length. The same words give the same
@@ -26,13 +26,7 @@ impl Key {
     /// The hash of `words`, each of which stands for eight octets, the lowest first.
     #[inline(always)]
     pub const fn hash<const N: usize>(&self, words: &[u64; N]) -> u64 {
-        let Self([k0, k1]) = *self;
-        let mut state = [
-            k0 ^ 0x736f_6d65_7073_6575,
-            k1 ^ 0x646f_7261_6e64_6f6d,
-            k0 ^ 0x6c79_6765_6e65_7261,
-            k1 ^ 0x7465_6462_7974_6573,
-        ];
+        let mut state = self.start();
         let mut at = 0;
         while at < N {
             state = absorb(state, words[at]);
@@ -43,6 +37,38 @@ impl Key {
         state[2] ^= 0xff;
         state = round(round(round(round(state))));
         state[0] ^ state[1] ^ state[2] ^ state[3]
+    }
+
+    /// SipHash-1-3 of `words` and of a tail of four octets, the lowest first: what a hash table needs,
+    /// whose hashes nobody outside ever sees.
+    #[inline(always)]
+    pub const fn hash_for_table<const N: usize>(&self, words: &[u64; N], tail: u32) -> u64 {
+        let mut state = self.start();
+        let mut at = 0;
+        while at < N {
+            state[3] ^= words[at];
+            state = round(state);
+            state[0] ^= words[at];
+            at += 1;
+        }
+        let last = ((N as u64 * 8 + 4) & 0xff) << 56 | tail as u64;
+        state[3] ^= last;
+        state = round(state);
+        state[0] ^= last;
+        state[2] ^= 0xff;
+        state = round(round(round(state)));
+        state[0] ^ state[1] ^ state[2] ^ state[3]
+    }
+
+    #[inline(always)]
+    const fn start(&self) -> [u64; 4] {
+        let Self([k0, k1]) = *self;
+        [
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ]
     }
 
     /// Another key, for the purpose that `words` name.

@@ -59,7 +59,7 @@ fn with_settings(row: Row, conns: usize) -> Row {
     row.with_setting("congestion control", "sluice cubic, smoltcp none")
         .with_setting("options", "MSS, window scale, SACK, timestamps")
         .with_setting("receive window", format!("{} KiB on both sides", window(conns) >> 10))
-        .with_setting("acknowledgments", "at once: sluice QuickAck, smoltcp without ack delay")
+        .with_setting("acknowledgments", "at once: without delay on both sides")
         .with_setting("Nagle", "off on both sides")
         .with_setting("smoltcp's application", "is told which sockets have something")
 }

@@ -18,22 +18,21 @@ impl Shard {
         if !conn.is_admitted() {
             return self.core.keep(index, text, follows);
         }
-        let events = conn.tcb.poll_event();
-        if events.fin {
-            conn.marks.set(Mark::FinPending, true);
-        }
-        if events.closed == Some(CloseReason::Closed) {
-            self.core.detach(index);
-        }
         let held = text.len() + follows.len();
-        self.announce(index, (events, held), now);
+        let events = conn.tcb.poll_event();
+        if events != Events::default() {
+            self.announce(index, (events, held), now);
+        }
         if !text.is_empty() {
             self.offer(index, (text, held), now);
         }
-        if let Some((conn, mut env)) = self.core.conn_env(index)
-            && !follows.is_empty()
+        if !follows.is_empty()
+            && let Some((conn, mut env)) = self.core.conn_env(index)
         {
             conn.tcb.keep_chain(follows, &mut env);
+        }
+        if events == Events::default() && self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
+            return;
         }
         self.offer_unread(index, now);
         if let Some((conn, mut env)) = self.core.conn_env(index) {
@@ -48,6 +47,14 @@ impl Shard {
 
     /// What happened besides text; `held` octets of it are still to be offered.
     fn announce(&mut self, index: u32, (events, held): (Events, usize), now: Instant) {
+        if events.fin
+            && let Some(conn) = self.core.conns.get_mut(index)
+        {
+            conn.marks.set(Mark::FinPending, true);
+        }
+        if events.closed == Some(CloseReason::Closed) {
+            self.core.detach(index);
+        }
         if events.opened {
             let Some(conn) = self.core.conns.get_mut(index) else { return };
             conn.marks.set(Mark::Known, true);
@@ -108,10 +115,11 @@ impl Shard {
                 .call_holding(index, held, now, |service, conn| service.on_data(conn, text))
                 .unwrap_or(0),
         };
-        if let Some((conn, mut env)) = self.core.conn_env(index)
+        if consumed < text.len()
+            && let Some((conn, mut env)) = self.core.conn_env(index)
             && !conn.tcb.is_text_lost()
         {
-            conn.tcb.keep_unread(&text[consumed.min(text.len())..], &mut env);
+            conn.tcb.keep_unread(&text[consumed..], &mut env);
         }
     }
 
@@ -180,35 +188,36 @@ impl Shard {
     /// After anything was done to a connection: tells its service what that led to, forgets it when
     /// it is over, else sees that output and the wheel look at it.
     pub(super) fn settle(&mut self, index: u32, now: Instant) {
-        let wants_call = |conn: &Conn| {
-            let has_read = conn.marks.has(Mark::FinPending) && !conn.tcb.has_unread();
-            conn.is_admitted()
-                && (conn.tcb.has_events() || conn.marks.has(Mark::Resumed) || has_read)
-        };
-        while self.core.conns.get(index).is_some_and(wants_call) {
+        while self.core.conns.get(index).is_some_and(Conn::wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
-        self.core.note_changed(index, now);
-        let Some(conn) = self.core.conns.get(index) else { return };
+        let Some(conn) = self.core.conns.get_mut(index) else { return };
+        self.core.publisher.note(index, conn, now);
+        if conn.tcb.is_silent() || conn.marks.has(Mark::Detached) {
+            if self.settle_end(index, now) {
+                return;
+            }
+        }
+        if self.core.watch(index, now) {
+            self.reset_for_memory(index, now);
+        }
+    }
+
+    /// A connection has nothing left to send, or no name any more; whether that was all.
+    fn settle_end(&mut self, index: u32, now: Instant) -> bool {
+        let Some(conn) = self.core.conns.get(index) else { return true };
         if !conn.is_admitted() && conn.tcb.is_silent() {
-            return self.core.settle_unaccepted(index);
-        }
-        if conn.marks.has(Mark::Detached) {
+            self.core.settle_unaccepted(index);
+        } else if conn.marks.has(Mark::Detached) {
             self.settle_detached(index, now);
-            return;
-        }
-        if conn.tcb.is_over() {
+        } else if conn.tcb.is_over() {
             let hash = self.core.hasher.hash(conn.tcb.tuple());
             self.core.flows.remove(hash, FlowRef::new(FlowKind::Tcb, index));
             self.core.forget(index);
-            return;
+        } else {
+            return false;
         }
-        self.core.mark_dirty(index);
-        self.core.arm(index, now);
-        self.core.note_starved(index);
-        if self.core.note_orphan(index) {
-            self.reset_for_memory(index, now);
-        }
+        true
     }
 
     /// The pool has room again: services that waited for it may send. An acknowledgment tells a
@@ -243,15 +252,25 @@ impl Shard {
 }
 
 impl Core {
-    /// Remembers a connection whose service wants to send and finds too little room in the pool.
-    fn note_starved(&mut self, index: u32) {
-        if let Some(conn) = self.conns.get_mut(index)
-            && conn.tcb.waits_for_pool(&self.pool, &self.config.tcp)
-            && !conn.marks.has(Mark::Starved)
-        {
+    /// A connection goes on: output looks at it in this turn, the wheel by its deadline, and it is
+    /// remembered where it waits for room in the pool. Whether it is an orphan too many.
+    #[inline]
+    fn watch(&mut self, index: u32, now: Instant) -> bool {
+        let Some(conn) = self.conns.get_mut(index) else { return false };
+        if !conn.marks.has(Mark::Dirty) && !conn.marks.has(Mark::Waiting) {
+            conn.marks.set(Mark::Dirty, true);
+            self.dirty.push_back(index);
+        }
+        if conn.tcb.waits_for_pool(&self.pool, &self.config.tcp) && !conn.marks.has(Mark::Starved) {
             conn.marks.set(Mark::Starved, true);
             self.starved.push_back(index);
         }
+        let is_too_many = self.orphans.note(index, conn, self.config.limits.orphans);
+        if self.orphans.wants_compacting() {
+            self.compact_stuck();
+        }
+        self.arm(index, now);
+        is_too_many
     }
 
     /// Keeps what came for a connection that its service does not have yet. Its events stay where they

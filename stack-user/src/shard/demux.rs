@@ -55,12 +55,11 @@ impl Shard {
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
-            match self.core.parse(frame) {
-                Ok(frame) => {
-                    if let Parsed::Segment(arrival) = &frame {
+            match self.core.parse(frame, slot) {
+                Ok(()) => {
+                    if let Some(Parsed::Segment(arrival)) = slot {
                         self.core.flows.touch(arrival.hash);
                     }
-                    *slot = Some(frame);
                 }
                 Err(reason) => self.core.counters.count(reason),
             }
@@ -100,10 +99,14 @@ impl Shard {
 }
 
 impl Core {
-    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Parsed<'a>, DropReason> {
+    /// Parses a frame into its slot.
+    fn parse<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> Result<(), DropReason> {
         let frame = Frame::parse(bytes, self.config.vlan)?;
         match frame.ethertype {
-            ETHERTYPE_ARP => return Ok(Parsed::Arp(frame.src, frame.payload)),
+            ETHERTYPE_ARP => {
+                *slot = Some(Parsed::Arp(frame.src, frame.payload));
+                return Ok(());
+            }
             ETHERTYPE_IPV4 => {}
             _ => return Err(DropReason::DropEthernet),
         }
@@ -124,17 +127,19 @@ impl Core {
             return Err(DropReason::DropMartian);
         }
         match packet.protocol {
-            PROTOCOL_TCP => self.parse_segment(frame.src, &packet),
-            PROTOCOL_ICMP => Ok(Parsed::Icmp(frame.src, packet)),
-            _ => Err(DropReason::DropProtocol),
+            PROTOCOL_TCP => *slot = Some(Parsed::Segment(self.parse_segment(frame.src, &packet)?)),
+            PROTOCOL_ICMP => *slot = Some(Parsed::Icmp(frame.src, packet)),
+            _ => return Err(DropReason::DropProtocol),
         }
+        Ok(())
     }
 
+    #[inline(always)]
     fn parse_segment<'a>(
         &self,
         mac: MacAddr,
         packet: &ipv4::Packet<'a>,
-    ) -> Result<Parsed<'a>, DropReason> {
+    ) -> Result<Arrival<'a>, DropReason> {
         let bytes = packet.payload;
         let header = Packet::parse(bytes)?;
         // RFC 9293 3.1 (MUST-3).
@@ -148,7 +153,7 @@ impl Core {
             remote_port: header.src_port,
         };
         let hash = self.hasher.hash(&tuple);
-        Ok(Parsed::Segment(Arrival { mac, tuple, hash, segment: header.into() }))
+        Ok(Arrival { mac, tuple, hash, segment: header.into() })
     }
 
     /// The record of a flow.

@@ -127,12 +127,13 @@ impl Core {
     /// and the connection waits.
     pub(super) fn resolve(&mut self, index: u32, now: Instant) -> Option<MacAddr> {
         let hop = self.hop_of(index)?;
-        let local = self.conns.get(index)?.tcb.tuple().local;
-        let mac = self.neighbours.at(hop).mac;
+        let entry = self.neighbours.at(hop);
+        let (mac, is_doubtful) = (entry.mac, entry.ask_at <= now);
         if mac.is_none() {
             self.wait_for(hop, index);
         }
-        if self.neighbours.at(hop).ask_at <= now {
+        if is_doubtful {
+            let local = self.conns.get(index)?.tcb.tuple().local;
             self.ask(hop, local, now);
         }
         mac

@@ -4,7 +4,6 @@ use core::num::NonZeroU32;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use siphasher::sip::SipHasher13;
 use stack_ebpf::flow::{FlowName, sequence_clock};
 use stack_ebpf::siphash::Key;
 
@@ -114,6 +113,22 @@ impl Conn {
     /// Whether the connection is its service's.
     pub(super) fn is_admitted(&self) -> bool {
         self.admission == Admission::Admitted
+    }
+
+    /// Whether its service is to hear of something.
+    #[inline]
+    pub(super) fn wants_call(&self) -> bool {
+        let has_read = self.marks.has(Mark::FinPending) && !self.tcb.has_unread();
+        self.is_admitted() && (self.tcb.has_events() || self.marks.has(Mark::Resumed) || has_read)
+    }
+
+    /// Whether its service has everything, and neither side has closed.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_marked = [Mark::Resumed, Mark::FinPending, Mark::Detached];
+        !(is_marked.into_iter().any(|mark| self.marks.has(mark))
+            || self.tcb.has_unread()
+            || self.tcb.is_forsaken())
     }
 
     /// Whether something other than output has to be done for it.
@@ -280,6 +295,7 @@ impl Core {
     }
 
     /// Puts a connection on the dirty list, once.
+    #[inline]
     pub(super) fn mark_dirty(&mut self, index: u32) {
         if let Some(conn) = self.conns.get_mut(index)
             && !conn.marks.has(Mark::Dirty)
@@ -291,8 +307,9 @@ impl Core {
     }
 
     /// Sees that the wheel looks at a connection by its deadline.
+    #[inline]
     pub(super) fn arm(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.conns.get(index) else { return };
+        let Some(conn) = self.conns.get(index).filter(|conn| conn.tcb.has_timer()) else { return };
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
         self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
     }
@@ -382,10 +399,5 @@ pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {
 
 /// A keyed hash of a connection's name.
 pub(super) fn keyed_hash(key: &[u8; 16], tuple: &FourTuple) -> u64 {
-    let mut bytes = [0; 36];
-    bytes[..16].copy_from_slice(&tuple.local.0);
-    bytes[16..32].copy_from_slice(&tuple.remote.0);
-    bytes[32..34].copy_from_slice(&tuple.local_port.to_be_bytes());
-    bytes[34..].copy_from_slice(&tuple.remote_port.to_be_bytes());
-    SipHasher13::new_with_key(key).hash(&bytes)
+    FlowHasher::new(*key).hash(tuple)
 }

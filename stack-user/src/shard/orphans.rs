@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
-use super::inner::{Core, Mark};
+use super::inner::{Conn, Core, Mark};
 use crate::counters::Counter;
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -22,34 +22,43 @@ pub(super) struct Orphans {
     serial: u32,
 }
 
-impl Core {
-    /// Sees what a connection has become. One orphan too many is reset: `true`.
-    pub(super) fn note_orphan(&mut self, index: u32) -> bool {
-        let Some(conn) = self.conns.get_mut(index) else { return false };
+impl Orphans {
+    /// Sees what a connection has become. Whether it is an orphan too many: more than `limit`.
+    #[inline]
+    pub(super) fn note(&mut self, index: u32, conn: &mut Conn, limit: usize) -> bool {
         let is_stuck = conn.tcb.is_stuck();
         if is_stuck && conn.stuck == 0 {
-            self.orphans.serial = self.orphans.serial.wrapping_add(1).max(1);
-            conn.stuck = self.orphans.serial;
-            self.orphans.stuck.push_back((index, conn.stuck));
+            self.serial = self.serial.wrapping_add(1).max(1);
+            conn.stuck = self.serial;
+            self.stuck.push_back((index, conn.stuck));
         } else if !is_stuck && conn.stuck != 0 {
             conn.stuck = 0;
-            self.orphans.stale += 1;
+            self.stale += 1;
         }
-        if !conn.marks.has(Mark::Orphan) && conn.tcb.is_orphan() {
+        let is_new = !conn.marks.has(Mark::Orphan) && conn.tcb.is_orphan();
+        if is_new {
             conn.marks.set(Mark::Orphan, true);
-            self.orphans.count += 1;
-            // CM-5.h.
-            return self.orphans.count > self.config.limits.orphans;
+            self.count += 1;
         }
-        self.compact_stuck();
-        false
+        // CM-5.h.
+        is_new && self.count > limit
     }
 
+    /// Whether entries of the past outnumber the others by much.
+    #[inline]
+    pub(super) fn wants_compacting(&self) -> bool {
+        self.stale > STALE + self.stuck.len() / 2
+    }
+}
+
+impl Core {
     /// A connection leaves its table.
     pub(super) fn forget_orphan(&mut self, (is_orphan, stuck): (bool, u32)) {
         self.orphans.count -= usize::from(is_orphan);
         self.orphans.stale += usize::from(stuck != 0);
-        self.compact_stuck();
+        if self.orphans.wants_compacting() {
+            self.compact_stuck();
+        }
     }
 
     /// How many connections their users have closed for good.
@@ -57,16 +66,15 @@ impl Core {
         self.orphans.count
     }
 
-    /// Entries of the past never outnumber the others by much.
-    fn compact_stuck(&mut self) {
-        if self.orphans.stale > STALE + self.orphans.stuck.len() / 2 {
-            let conns = &self.conns;
-            let is_current = |(index, serial): &(u32, u32)| {
-                conns.get(*index).is_some_and(|c| c.stuck == *serial)
-            };
-            self.orphans.stuck.retain(is_current);
-            self.orphans.stale = 0;
-        }
+    /// Forgets entries of the past.
+    #[cold]
+    pub(super) fn compact_stuck(&mut self) {
+        let conns = &self.conns;
+        let is_current = |(index, serial): &(u32, u32)| {
+            conns.get(*index).is_some_and(|conn| conn.stuck == *serial)
+        };
+        self.orphans.stuck.retain(is_current);
+        self.orphans.stale = 0;
     }
 
     /// The next connection to reset for the sake of memory: the first that got stuck, unless its user

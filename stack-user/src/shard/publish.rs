@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
-use super::inner::{Core, Mark};
+use super::inner::{Conn, Core, Mark};
 use crate::tables::published::{Record, Records};
 use crate::tables::region::Region;
 use crate::time::{Duration, Instant};
@@ -38,8 +38,22 @@ impl Publisher {
         &self.region
     }
 
-    fn put(&mut self, index: u32, record: &Record, now: Instant) {
-        self.records.put(index, record);
+    /// Something happened to a connection: a change of its state is published at once.
+    #[inline]
+    pub(super) fn note(&mut self, index: u32, conn: &mut Conn, now: Instant) {
+        if conn.tcb.state() != conn.published {
+            self.publish(index, conn, now);
+        } else if !conn.marks.has(Mark::Stale) {
+            conn.marks.set(Mark::Stale, true);
+            self.push(index, now);
+        }
+    }
+
+    fn publish(&mut self, index: u32, conn: &mut Conn, now: Instant) {
+        let summary = conn.tcb.summary();
+        conn.published = summary.state;
+        let record = Record { tuple: *conn.tcb.tuple(), service: conn.service, summary };
+        self.records.put(index, &record);
         self.region.note_record(index);
         self.region.note_written(now);
     }
@@ -72,12 +86,8 @@ impl Core {
     /// Sees that what happened to a connection is published.
     #[inline]
     pub(super) fn note_changed(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        if conn.tcb.state() != conn.published {
-            self.publish(index, now);
-        } else if !conn.marks.has(Mark::Stale) {
-            conn.marks.set(Mark::Stale, true);
-            self.publisher.push(index, now);
+        if let Some(conn) = self.conns.get_mut(index) {
+            self.publisher.note(index, conn, now);
         }
     }
 
@@ -87,17 +97,9 @@ impl Core {
             let Some(index) = self.publisher.pop(now) else { return };
             if let Some(conn) = self.conns.get_mut(index) {
                 conn.marks.set(Mark::Stale, false);
-                self.publish(index, now);
+                self.publisher.publish(index, conn, now);
             }
         }
-    }
-
-    fn publish(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let summary = conn.tcb.summary();
-        conn.published = summary.state;
-        let record = Record { tuple: *conn.tcb.tuple(), service: conn.service, summary };
-        self.publisher.put(index, &record, now);
     }
 
     /// The connection at `index` is gone.

@@ -42,7 +42,7 @@ impl Shard {
 
     /// Sends segments of one connection, at most its share of a turn.
     fn send_share(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> Sent {
-        if self.core.conns.get(index).is_none() {
+        if self.core.conns.get(index).is_none_or(|conn| conn.tcb.is_quiet()) {
             return Sent::All;
         }
         let Some(mac) = self.core.resolve(index, now) else {
@@ -59,18 +59,22 @@ impl Shard {
             let longest = HEADROOM + MAX_HEADER + usize::from(self.core.config.mtu);
             let end = longest.min(frame.len());
             let Some((conn, mut env)) = self.core.conn_env(index) else { return Sent::All };
-            let tuple = *conn.tcb.tuple();
             let Some(len) = conn.tcb.poll_transmit(&mut frame[HEADROOM..end], &mut env, now) else {
                 return Sent::All;
             };
             // RFC 9293 3.9.1.9 (SHLD-22): what the user chose goes to IP as it is.
             let delivery = conn.tcb.delivery(env.config);
+            let tuple = conn.tcb.tuple();
             let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
+            let is_last = conn.tcb.is_quiet();
             let before = &mut frame[..HEADROOM];
             let start = self.core.write_headers(mac, (addrs, delivery), before, len);
             let whole = HEADROOM - start + len;
             self.core.count_out(whole);
             tx.commit(start, whole);
+            if is_last {
+                return Sent::All;
+            }
         }
         Sent::Share
     }

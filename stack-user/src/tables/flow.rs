@@ -10,14 +10,13 @@
 //! itself looks up without the sequence count. Whether a reference is the right one of several with
 //! the same fingerprint only the caller can say.
 
-use core::hash::Hasher;
 use core::hint::black_box;
 
-use siphasher::sip::SipHasher13;
+use stack_ebpf::siphash::Key;
 
 use super::sync::{Ordering, fence};
 use super::words::Words;
-use crate::wire::FourTuple;
+use crate::wire::{Addr, FourTuple};
 
 mod bucket;
 mod reader;
@@ -79,26 +78,28 @@ impl core::fmt::Debug for FlowRef {
 
 /// The keyed hash of flows.
 #[derive(Clone)]
-pub struct FlowHasher(SipHasher13);
+pub struct FlowHasher(Key);
 
 impl FlowHasher {
     /// A hash under a secret key: without it nobody can aim at one bucket.
     pub fn new(key: [u8; 16]) -> Self {
-        Self(SipHasher13::new_with_key(&key))
+        Self(Key::new(key))
     }
 
     /// SipHash-1-3 of the tuple: local and remote address, then local and remote port.
     #[inline]
     pub fn hash(&self, flow: &FourTuple) -> u64 {
-        let mut bytes = [0; 36];
-        bytes[..16].copy_from_slice(&flow.local.0);
-        bytes[16..32].copy_from_slice(&flow.remote.0);
-        bytes[32..34].copy_from_slice(&flow.local_port.to_be_bytes());
-        bytes[34..].copy_from_slice(&flow.remote_port.to_be_bytes());
-        let mut hasher = self.0;
-        hasher.write(&bytes);
-        hasher.finish()
+        let ([a, b], [c, d]) = (words(&flow.local), words(&flow.remote));
+        let ports = u32::from(flow.local_port) << 16 | u32::from(flow.remote_port);
+        self.0.hash_for_table(&[a, b, c, d], ports.swap_bytes())
     }
+}
+
+/// An address in two words, its first octets the lowest.
+#[inline]
+fn words(addr: &Addr) -> [u64; 2] {
+    let (words, _) = addr.0.as_chunks::<8>();
+    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
 }
 
 /// The table has as many flows as it takes.

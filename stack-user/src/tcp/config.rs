@@ -17,7 +17,8 @@ pub struct Config {
     pub max_receive_window: u32,
     /// The most octets that a connection may have queued for sending.
     pub max_send_buffer: u32,
-    /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms).
+    /// How long an acknowledgment may wait for company (RFC 9293, 3.8.6.3: at most 500 ms); zero
+    /// acknowledges each segment at once.
     pub delayed_ack: Duration,
     /// How often a SYN is sent again before the open fails (RFC 9293 3.8.3: MUST-23, CM-2.c,
     /// CM-2.e).

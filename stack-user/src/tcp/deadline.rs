@@ -24,6 +24,21 @@ impl Deadline {
         }
     }
 
+    /// The earliest of several, seen from `now`.
+    pub fn earliest<const N: usize>(all: [Self; N], now: Instant) -> Self {
+        // Counted from `FURTHEST` before now those that are overdue come first, and NEVER last.
+        let from = (now.as_millis() as u32).wrapping_sub(FURTHEST.as_millis() as u32);
+        let key = |deadline: Self| match deadline.is_armed() {
+            true => deadline.0.wrapping_sub(from),
+            false => u32::MAX,
+        };
+        let first = all.into_iter().map(key).min().unwrap_or(u32::MAX);
+        match first {
+            u32::MAX => Self::NEVER,
+            first => Self(first.wrapping_add(from)),
+        }
+    }
+
     /// Whether the timer is armed.
     pub fn is_armed(self) -> bool {
         self != Self::NEVER

@@ -6,7 +6,7 @@
 use super::congestion::Usage;
 use super::deadline::Deadline;
 use super::flight::Marks;
-use super::own::{self, More, Switch};
+use super::own::{self, More, Switch, Switches};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Bare, Config, Env, SeqNum, State, Tcb};
@@ -60,7 +60,10 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Option<usize> {
-        let plan = self.plan(env, now)?;
+        let plan = match self.owes_ack_alone() {
+            true => Plan::bare(self.acceptable_seq(), Flags::ACK),
+            false => self.plan(env, now)?,
+        };
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
         let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
@@ -84,6 +87,28 @@ impl Tcb {
         fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
         self.on_sent(&plan, env, now);
         Some(len)
+    }
+
+    /// Whether [`Tcb::poll_transmit`] has nothing to say, as far as a short look can tell.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        let is_acknowledged = self.owed.ack != Ack::Now && self.owed.extra_acks == 0;
+        is_acknowledged && self.owes_at_most_an_ack()
+    }
+
+    /// Whether an acknowledgment is all that is owed.
+    #[inline]
+    fn owes_ack_alone(&self) -> bool {
+        self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
+    }
+
+    /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
+    #[inline]
+    fn owes_at_most_an_ack(&self) -> bool {
+        !(self.owed.syn || self.owed.rst || self.owed.probe)
+            && !self.switches.has_any_of(ASKS)
+            && self.recovery.is_none()
+            && !self.has_unsent()
     }
 
     /// Chooses what goes next: resets and SYNs, then repetitions, then new text, then bare
@@ -266,6 +291,7 @@ impl Tcb {
         self.max_text() - self.sack_blocks().1 as u32 - timeout
     }
 
+    #[inline]
     fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
@@ -429,3 +455,6 @@ impl Tcb {
         self.rcv.duplicate = Default::default();
     }
 }
+
+/// Switches that are a question to output.
+const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);

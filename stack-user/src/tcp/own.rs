@@ -51,6 +51,19 @@ pub(super) enum Switch {
 pub(super) struct Switches(u16);
 
 impl Switches {
+    /// No switch.
+    pub const NONE: Self = Self(0);
+
+    /// These, and one more.
+    pub const fn with(self, switch: Switch) -> Self {
+        Self(self.0 | switch as u16)
+    }
+
+    /// Whether any of `others` is on.
+    pub const fn has_any_of(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     pub fn has(self, switch: Switch) -> bool {
         self.0 & switch as u16 != 0
     }

@@ -24,13 +24,12 @@ impl Tcb {
     /// window has room. One outside of the peer's window waits, unless it is the first of all, which
     /// then probes the window.
     pub(super) fn next_lost(&mut self, env: &Env<'_>) -> Option<Again> {
-        let left = self.window_left();
+        if self.recovery.as_ref()?.waiting == 0 || self.window_left() == 0 {
+            return None;
+        }
         let edge = self.snd.una + self.snd.wnd;
         let records = &env.pool.records;
         let recovery = self.recovery.as_deref_mut()?;
-        if recovery.waiting == 0 || left == 0 {
-            return None;
-        }
         let mut at = recovery.hint.or(self.flight.first());
         while let Some(index) = at {
             let sent = records.at(index);
@@ -51,15 +50,14 @@ impl Tcb {
     /// first hole below what was SACKed, and once in a recovery the last hole of all. The rescue is
     /// for a tail that was lost: one whose acknowledgment is not due yet needs none.
     pub(super) fn next_doubtful(&mut self, env: &Env<'_>, now: Instant) -> Option<Again> {
-        if self.window_left() == 0 || !self.switches.has(Switch::Sack) {
+        let phase = self.recovery.as_ref()?.phase;
+        if phase != CaState::Recovery || self.window_left() == 0 || !self.switches.has(Switch::Sack)
+        {
             return None;
         }
         let edge = self.snd.una + self.snd.wnd;
         let records = &env.pool.records;
         let recovery = self.recovery.as_deref_mut()?;
-        if recovery.phase != CaState::Recovery {
-            return None;
-        }
         let is_hole = |sent: &Sent| {
             !sent.marks.has_any(Marks::SACKED | Marks::RESENT) && sent.seq.is_before(edge)
         };

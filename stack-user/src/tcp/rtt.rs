@@ -37,7 +37,12 @@ pub struct Rtt {
 impl Rtt {
     /// Smoothed round-trip time; `None` before the first sample.
     pub fn smoothed(&self) -> Option<Duration> {
-        (self.srtt8 > 0).then(|| Duration::from_micros((self.srtt8 / 8).into()))
+        self.smoothed_micros().map(|micros| Duration::from_micros(micros.into()))
+    }
+
+    /// As [`Rtt::smoothed`], in microseconds.
+    pub fn smoothed_micros(&self) -> Option<u32> {
+        (self.srtt8 > 0).then_some(self.srtt8 / 8)
     }
 
     /// The smoothed mean deviation, as TCP_INFO has it.

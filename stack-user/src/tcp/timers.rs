@@ -38,8 +38,7 @@ impl Tcb {
     /// The earliest deadline, to the millisecond; [`Instant::NEVER`] when there is none.
     pub fn next_deadline(&self, now: Instant) -> Instant {
         let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
-        let all = [retransmit, delayed_ack, idle, user].map(|deadline| deadline.instant(now));
-        all.into_iter().min().unwrap_or(Instant::NEVER)
+        Deadline::earliest([retransmit, delayed_ack, idle, user], now).instant(now)
     }
 
     /// Whether there is a deadline.

@@ -36,14 +36,15 @@ impl Tcb {
     /// Whether the user waits for room that only the pool keeps from it: its own connection has
     /// made enough, so that no acknowledgment need come that tells it of more.
     pub fn waits_for_pool(&self, pool: &Pool, config: &Config) -> bool {
-        let enough = self.room_to_tell(pool, config);
-        self.switches.has(Switch::Starved) && self.own_room(pool, config) >= enough
+        self.switches.has(Switch::Starved)
+            && self.own_room(pool, config) >= self.room_to_tell(pool, config)
     }
 
     /// An acknowledgment made room: tells a user that waits for it, once there is enough.
     pub(super) fn tell_of_room(&mut self, env: &Env<'_>) {
-        let enough = self.room_to_tell(env.pool, env.config);
-        if self.switches.has(Switch::Starved) && self.send_room(env.pool, env.config) >= enough {
+        if self.switches.has(Switch::Starved)
+            && self.send_room(env.pool, env.config) >= self.room_to_tell(env.pool, env.config)
+        {
             self.on_pool_room();
         }
     }

@@ -57,12 +57,16 @@ impl AddAssign for Partial {
 /// The sum of `bytes`; an odd length counts as if a zero byte followed.
 #[inline]
 pub fn sum(bytes: &[u8]) -> Partial {
+    // The lanes have to be gathered at the end, which short pieces need not pay for.
+    if bytes.len() < 2 * BLOCK {
+        return Partial(sum_rest(bytes));
+    }
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut lanes = [0u64; LANES];
     for block in blocks {
         add_block(&mut lanes, block);
     }
-    Partial(total(&lanes) + sum_rest(rest))
+    Partial(total(&lanes) + half_fold(sum_rest(rest)))
 }
 
 /// Copies `src` to `dst` and sums it on the way.
@@ -81,7 +85,7 @@ pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Partial {
         *to = *from;
     }
     to_rest.copy_from_slice(from_rest);
-    Partial(total(&lanes) + sum_rest(from_rest))
+    Partial(total(&lanes) + half_fold(sum_rest(from_rest)))
 }
 
 /// The pseudo-header's sum for an upper-layer packet of `len` bytes: RFC 9293 section 3.1 for IPv4,
@@ -113,8 +117,7 @@ pub const fn finish(partial: Partial) -> u16 {
 fn add_block(lanes: &mut [u64; LANES], block: &[u8; BLOCK]) {
     let (words, _) = block.as_chunks::<8>();
     for (lane, word) in lanes.iter_mut().zip(words) {
-        let word = u64::from_ne_bytes(*word);
-        *lane += (word & 0xffff_ffff) + (word >> 32);
+        *lane += half_fold(u64::from_ne_bytes(*word));
     }
 }
 
@@ -124,21 +127,30 @@ fn total(lanes: &[u64; LANES]) -> u64 {
     lanes.iter().map(|lane| half_fold(*lane)).sum::<u64>()
 }
 
-/// The sum of fewer bytes than a block.
+/// The sum of few bytes, word by word with the carry brought round.
 #[inline]
 fn sum_rest(rest: &[u8]) -> u64 {
-    let (words, tail) = rest.as_chunks::<4>();
+    let (words, tail) = rest.as_chunks::<8>();
+    let (pairs, tail) = tail.as_chunks::<2>();
     let mut sum = 0;
     for word in words {
-        sum += u64::from(u32::from_ne_bytes(*word));
+        sum = add(sum, u64::from_ne_bytes(*word));
     }
-    let last = match *tail {
-        [a, b, c] => [a, b, c, 0],
-        [a, b] => [a, b, 0, 0],
-        [a] => [a, 0, 0, 0],
-        _ => [0; 4],
-    };
-    sum + u64::from(u32::from_ne_bytes(last))
+    let mut last = 0;
+    for pair in pairs {
+        last += u64::from(u16::from_ne_bytes(*pair));
+    }
+    if let [odd] = *tail {
+        last += u64::from(u16::from_ne_bytes([odd, 0]));
+    }
+    add(sum, last)
+}
+
+/// One's complement addition.
+#[inline]
+const fn add(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
 }
 
 /// Folds the upper half into the lower: at most 33 bits remain.

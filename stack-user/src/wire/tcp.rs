@@ -133,7 +133,14 @@ impl Header {
             "options are whole words and fit the data offset"
         );
         let len = HEADER_LEN + options_len;
-        let fixed = Fixed {
+        buf[..HEADER_LEN].copy_from_slice(self.fixed(len).as_bytes());
+        len
+    }
+
+    /// The fixed part of a header of so many bytes.
+    #[inline]
+    fn fixed(&self, len: usize) -> Fixed {
+        Fixed {
             src_port: self.src_port.into(),
             dst_port: self.dst_port.into(),
             seq: self.seq.into(),
@@ -143,9 +150,7 @@ impl Header {
             window: self.window.into(),
             checksum: self.checksum.into(),
             urgent: self.urgent.into(),
-        };
-        buf[..HEADER_LEN].copy_from_slice(fixed.as_bytes());
-        len
+        }
     }
 }
 
@@ -184,7 +189,15 @@ pub fn split(bytes: &[u8]) -> Result<(Header, &[u8], &[u8]), DropReason> {
 /// If `buf` is too short.
 #[inline]
 pub fn emit(header: &Header, options: &Options, buf: &mut [u8]) -> usize {
-    let len = Header { checksum: 0, ..*header }.emit_fixed(options.len(), buf);
+    let header = Header { checksum: 0, ..*header };
+    // RFC 7323 appendix A: what nearly every segment carries, in one piece.
+    if let Some(stamps) = options.stamps_alone() {
+        let fixed = header.fixed(STAMPED_LEN);
+        let whole = Stamped { fixed, stamps: stamps.in_words() };
+        buf[..STAMPED_LEN].copy_from_slice(whole.as_bytes());
+        return STAMPED_LEN;
+    }
+    let len = header.emit_fixed(options.len(), buf);
     options.emit(&mut buf[HEADER_LEN..len]);
     len
 }
@@ -200,10 +213,14 @@ pub fn emit(header: &Header, options: &Options, buf: &mut [u8]) -> usize {
 #[inline]
 pub fn fill_checksum(segment: &mut [u8], src: &Addr, dst: &Addr, payload: Partial) {
     let header_len = usize::from(segment[DATA_OFFSET_AT] >> 4) * 4;
+    let header = match segment.first_chunk::<STAMPED_LEN>() {
+        // Nearly every header; of known length, it is summed three times as fast.
+        Some(header) if header_len == STAMPED_LEN => checksum::sum(header),
+        _ => checksum::sum(&segment[..header_len]),
+    };
     // CM-9.d: there is no way around it.
-    let sum = checksum::pseudo_header(src, dst, super::PROTOCOL_TCP, segment.len())
-        + checksum::sum(&segment[..header_len])
-        + payload;
+    let sum =
+        checksum::pseudo_header(src, dst, super::PROTOCOL_TCP, segment.len()) + header + payload;
     segment[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&checksum::finish(sum).to_be_bytes());
 }
 
@@ -310,6 +327,15 @@ struct Fixed {
     urgent: U16,
 }
 
+/// A header with timestamps and no other option.
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Stamped {
+    fixed: Fixed,
+    stamps: [u8; 12],
+}
+
+const STAMPED_LEN: usize = size_of::<Stamped>();
 /// The fixed header's length in bytes.
 pub const HEADER_LEN: usize = size_of::<Fixed>();
 /// The most bytes of options that the data offset can express.

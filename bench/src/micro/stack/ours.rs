@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use sluice::service::{Connection, Service};
 use sluice::shard::{Limits, LocalAddr, Route, Secrets, Shard, ShardConfig, Transmit};
 use sluice::tables::listeners::Listener;
-use sluice::tcp::{self, Setting};
-use sluice::time::Instant;
+use sluice::tcp;
+use sluice::time::{Duration, Instant};
 use sluice::wire::Addr;
 use sluice::wire::tcp::Flags;
 
@@ -36,9 +36,6 @@ struct App;
 
 impl Service for App {
     fn on_data(&mut self, conn: &mut dyn Connection, data: &[u8]) -> usize {
-        // As on Linux this lasts for some segments alone.
-        let quick = conn.configure(Setting::QuickAck(true));
-        debug_assert!(quick.is_ok());
         if data.first() == Some(&REQUEST) {
             conn.send(&REPLY);
         }
@@ -120,6 +117,7 @@ fn config(conns: usize) -> ShardConfig {
         limits: Limits { connections: conns + 1_024, ..Limits::default() },
         tcp: tcp::Config {
             nodelay: true,
+            delayed_ack: Duration::ZERO,
             receive_window: window(conns) as u32,
             ..tcp::Config::default()
         },

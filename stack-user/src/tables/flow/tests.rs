@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;

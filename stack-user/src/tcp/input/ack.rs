@@ -37,6 +37,19 @@ impl Tcb {
             self.owe_challenge(env, now);
             return Step::Drop;
         }
+        let old_window = self.note_acknowledgment(segment, env, now);
+        self.on_acknowledgment(segment, (old_window, env), now);
+        self.after_ack(env, now)
+    }
+
+    /// The peer lives, and offers a window; returns the one before.
+    #[inline]
+    pub(super) fn note_acknowledgment(
+        &mut self,
+        segment: &Segment<'_>,
+        env: &Env<'_>,
+        now: Instant,
+    ) -> u32 {
         self.on_heard(env.config, now);
         let old_window = self.snd.wnd;
         self.ack_at = stamp_clock(now);
@@ -44,8 +57,7 @@ impl Tcb {
             self.set_more(More::Announced);
         }
         self.update_window(segment);
-        self.on_acknowledgment(segment, (old_window, env), now);
-        self.after_ack(env, now)
+        old_window
     }
 
     fn scaled(&self, window: u16) -> u32 {
@@ -70,7 +82,7 @@ impl Tcb {
 
     /// What the acknowledgment says of the flight. One that is older than another may still bring
     /// SACK blocks that no other has.
-    fn on_acknowledgment(
+    pub(super) fn on_acknowledgment(
         &mut self,
         segment: &Segment<'_>,
         (old_window, env): (u32, &mut Env<'_>),

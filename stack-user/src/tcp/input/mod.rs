@@ -14,13 +14,14 @@
 //! | other: seventh | 3.10.7.4 | `text` |
 //! | other: eighth | 3.10.7.4 | `fin` |
 //!
-//! The third check, security and compartment, has nothing to do: those options are not used
+//! `predicted` spares the checks to a segment in which they could find nothing. The third check, security and compartment, has nothing to do: those options are not used
 //! (RFC 9293, 3.10.7.4 and A.1).
 
 mod ack;
 mod closed;
 mod fin;
 mod listen;
+mod predicted;
 mod reset;
 mod sequence;
 mod syn;
@@ -69,6 +70,7 @@ impl Tcb {
         match self.state() {
             State::Closed | State::Listen => Accepted { is_refused: true, ..Accepted::default() },
             State::SynSent => self.on_syn_sent(segment, env, now),
+            _ if self.is_predicted(segment, env) => self.on_predicted(segment, env, now),
             _ => self.on_other_states(segment, env, now),
         }
     }

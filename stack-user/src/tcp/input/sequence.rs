@@ -54,7 +54,7 @@ impl Tcb {
     }
 
     /// RFC 7323 4.3: TS.Recent follows the segment that spans the last acknowledgment sent.
-    fn update_recent(&mut self, segment: &Segment<'_>, now: Instant) {
+    pub(super) fn update_recent(&mut self, segment: &Segment<'_>, now: Instant) {
         if let Some(stamps) = segment.options.timestamps
             && self.switches.has(Switch::Stamps)
             && !segment.seq.is_after(self.rcv.acked)

@@ -111,7 +111,7 @@ impl Tcb {
     /// RFC 9293 3.8.6.3 (MUST-58, MUST-59, SHLD-18, SHLD-19): every second full-sized segment at
     /// the latest, at once while a gap is open or was just filled, and at once at the start, where
     /// the peer's window opens with each acknowledgment.
-    fn owe_ack_of_text(
+    pub(super) fn owe_ack_of_text(
         &mut self,
         text: &Range<usize>,
         filled: bool,
@@ -120,7 +120,8 @@ impl Tcb {
         self.rcv.text_at = stamp_clock(now);
         self.rcv.full = self.rcv.full.max(text.len().min(usize::from(u16::MAX)) as u16);
         let waiting = self.rcv.nxt.since(self.rcv.acked);
-        if filled || !self.rcv.early.is_empty() || waiting > u32::from(self.rcv.full) {
+        let is_due = waiting > u32::from(self.rcv.full) || env.config.delayed_ack.is_zero();
+        if is_due || filled || !self.rcv.early.is_empty() {
             self.owed.ack = Ack::Now;
         } else if self.rcv.quick > 0 {
             self.rcv.quick -= 1;
@@ -133,11 +134,10 @@ impl Tcb {
 
     /// The window grows to twice what arrives in a round trip, so that it never is what limits a
     /// peer whose data is consumed.
-    fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
+    pub(super) fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
         self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
-        let round = self.rtt.smoothed().unwrap_or(DEFAULT_ROUND);
-        let elapsed = self.rcv.measured_at.age(now);
-        if crate::time::Duration::from_micros(elapsed.into()) < round {
+        let round = self.rtt.smoothed_micros().unwrap_or(DEFAULT_ROUND);
+        if self.rcv.measured_at.age(now) < round {
             return;
         }
         let wanted = self.rcv.measured.saturating_mul(2);
@@ -150,5 +150,5 @@ impl Tcb {
     }
 }
 
-/// Where no round trip was measured yet.
-const DEFAULT_ROUND: crate::time::Duration = crate::time::Duration::from_millis(10);
+/// Where no round trip was measured yet, in microseconds.
+const DEFAULT_ROUND: u32 = 10_000;

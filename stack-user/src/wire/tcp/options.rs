@@ -193,6 +193,17 @@ impl Options {
         stamps + 4 * words
     }
 
+    /// The timestamps, where there is nothing else.
+    #[inline]
+    pub(super) fn stamps_alone(&self) -> Option<Timestamps> {
+        let is_alone = self.sack.is_empty()
+            && self.mss.is_none()
+            && self.window_scale.is_none()
+            && !self.sack_permitted
+            && self.user_timeout.is_none();
+        self.timestamps.filter(|_| is_alone)
+    }
+
     /// Writes the options into the front of `buf` and returns their length, [`Options::len`]. The
     /// order is Linux's: MSS, SACK permitted with timestamps, window scale, SACK, user timeout.
     /// SACK blocks that find no room in 40 bytes are left out, the last ones first.
@@ -243,6 +254,14 @@ impl Timestamps {
     fn parse(bytes: &[u8; 8]) -> Self {
         let (value, echo) = split_words(bytes);
         Self { value, echo }
+    }
+
+    /// The option behind two no-operations, so that its values lie at whole words.
+    #[inline]
+    pub(super) const fn in_words(self) -> [u8; 12] {
+        let [a, b, c, d] = self.value.to_be_bytes();
+        let [e, f, g, h] = self.echo.to_be_bytes();
+        [NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
     }
 }
 
