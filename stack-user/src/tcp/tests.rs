@@ -6,6 +6,7 @@ mod keepalive;
 mod network;
 mod open;
 mod orphan;
+mod predicted;
 mod push;
 mod recovery;
 mod reduction;

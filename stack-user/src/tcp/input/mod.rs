@@ -76,7 +76,7 @@ impl Tcb {
     }
 
     /// RFC 9293, 3.10.7.4.
-    fn on_other_states(
+    pub(super) fn on_other_states(
         &mut self,
         segment: &Segment<'_>,
         env: &mut Env<'_>,

@@ -14,7 +14,7 @@ use crate::wire::tcp::{Flags, Options};
 impl Tcb {
     /// Whether the checks can find nothing in this segment.
     #[inline]
-    pub(super) fn is_predicted(&self, segment: &Segment<'_>, env: &Env<'_>) -> bool {
+    pub(in crate::tcp) fn is_predicted(&self, segment: &Segment<'_>, env: &Env<'_>) -> bool {
         self.state() == State::Established
             && segment.flags.without(Flags::PSH) == Flags::ACK
             // First: it begins where the last ended, and ends in the window.
@@ -23,7 +23,8 @@ impl Tcb {
             && self.are_options_predicted(&segment.options)
             // Fifth: it acknowledges something new, or nothing beside its text; the window is open
             // and stays it.
-            && segment.ack.since(self.snd.una) <= self.snd.nxt.since(self.snd.una)
+            && !segment.ack.is_before(self.snd.una)
+            && !segment.ack.is_after(self.snd.nxt)
             && (segment.ack != self.snd.una || !segment.text.is_empty())
             && self.snd.wnd > 0
             && segment.window > 0
