@@ -1,7 +1,10 @@
-//! Frames to flows: three passes over a batch, so that the cache misses of different frames
-//! overlap.
+//! Frames to flows: passes over a batch, so that the cache misses of different frames overlap. What
+//! loads memory has a loop of its own: among the work on frames the processor would look only a few
+//! frames ahead.
 
-use super::inner::{Core, Mark};
+use core::hint::black_box;
+
+use super::inner::{Conn, Core, Mark};
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
@@ -50,32 +53,23 @@ impl Shard {
         mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
-        // First pass: parse, hash, and load the flow table's bucket.
+        // First pass: parse and hash.
         let mut parsed = [const { None }; SLOTS];
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
-            match self.core.parse(frame, slot) {
-                Ok(()) => {
-                    if let Some(Parsed::Segment(arrival)) = slot {
-                        self.core.flows.touch(arrival.hash);
-                    }
-                }
-                Err(reason) => self.core.counters.count(reason),
+            if let Err(reason) = self.core.parse(frame, slot) {
+                self.core.counters.count(reason);
             }
         }
-        // Second pass: match the name, and so load the first line of the record.
-        let mut found = [None; SLOTS];
-        for (flow, slot) in found.iter_mut().zip(&parsed[..frames.len()]) {
-            if let Some(Parsed::Segment(arrival)) = slot {
-                *flow = self.core.find(arrival.hash, &arrival.tuple);
-            }
-        }
-        // Third pass: each in its turn. A frame before may have changed what was found.
+        // Second pass: find the records, and load their first lines.
+        let mut likely = [None; SLOTS];
+        self.core.load_ahead(&parsed[..frames.len()], &mut likely);
+        // Third pass: each in its turn, names compared. A frame before may have changed what was found.
         for (index, slot) in parsed[..frames.len()].iter().enumerate() {
             match slot {
                 Some(Parsed::Segment(arrival)) => {
-                    let flow = self.core.confirm(found[index], arrival);
+                    let flow = self.core.confirm(likely[index], arrival);
                     if flow.is_none()
                         && let Some(elsewhere) = &mut elsewhere
                         && let Some(owner) = self.core.owner(arrival.hash)
@@ -170,16 +164,41 @@ impl Core {
         }
     }
 
-    /// What the second pass found, if it still holds: a connection keeps its place while it lives,
-    /// everything else is looked up again.
-    fn confirm(&self, found: Option<FlowRef>, arrival: &Arrival<'_>) -> Option<FlowRef> {
-        if let Some(flow) = found
+    /// Finds what the table is likely to have for each segment, and loads the names in those records.
+    /// For a single one there is nothing to overlap with.
+    fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
+        fn hash(slot: &Option<Parsed<'_>>) -> Option<u64> {
+            match slot {
+                Some(Parsed::Segment(arrival)) => Some(arrival.hash),
+                _ => None,
+            }
+        }
+        if parsed.len() > 1 {
+            parsed.iter().filter_map(hash).for_each(|hash| self.flows.touch(hash));
+        }
+        for (flow, slot) in likely.iter_mut().zip(parsed) {
+            *flow = hash(slot).and_then(|hash| self.flows.likely(hash));
+        }
+        if parsed.len() > 1 {
+            for flow in likely.iter().flatten() {
+                black_box(match flow.kind() {
+                    FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
+                    _ => self.name_of(*flow).map(|name| name.remote_port.into()),
+                });
+            }
+        }
+    }
+
+    /// The segment's flow. What the second pass found is right if it is a connection with this name,
+    /// which keeps its place while it lives; everything else is looked up again.
+    fn confirm(&self, likely: Option<FlowRef>, arrival: &Arrival<'_>) -> Option<FlowRef> {
+        if let Some(flow) = likely
             && flow.kind() == FlowKind::Tcb
             && let Some(conn) = self.conns.get(flow.index())
             && *conn.tcb.tuple() == arrival.tuple
             && !conn.marks.has(Mark::Detached)
         {
-            return found;
+            return likely;
         }
         self.find(arrival.hash, &arrival.tuple)
     }

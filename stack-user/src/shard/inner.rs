@@ -115,6 +115,13 @@ impl Conn {
         self.admission == Admission::Admitted
     }
 
+    /// Reads a word of each cache line that a segment needs, so that they are there when it comes to
+    /// that; what comes back is of no use.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        self.tcb.touch() + u64::from(self.stuck)
+    }
+
     /// Whether its service is to hear of something.
     #[inline]
     pub(super) fn wants_call(&self) -> bool {

@@ -349,6 +349,20 @@ impl Tcb {
         self.switches.set(Switch::FinSeen, true);
     }
 
+    /// Reads a word of each of its cache lines.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let lines = [
+            self.tuple.local_port.into(),
+            self.rcv.nxt.0,
+            self.snd.una.0,
+            self.timers.silent_since,
+            self.cc.window().cwnd(),
+            self.ack_at,
+        ];
+        lines.into_iter().map(u64::from).sum()
+    }
+
     /// The connection's name.
     pub fn tuple(&self) -> &FourTuple {
         &self.tuple

@@ -3,10 +3,9 @@
 //! Ours and hashbrown's `HashTable` hold an index and compare the name in the record; the maps hold
 //! the name themselves, as their users would have it.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::hint::black_box;
 
-use siphasher::sip::SipHasher13;
 use sluice::tables::flow::{FlowHasher, FlowKind, FlowRef, FlowTable, words_for};
 use sluice::tables::words::Words;
 use sluice::wire::FourTuple;
@@ -70,17 +69,25 @@ impl Table for Ours {
         self.find_hashed(self.hasher.hash(tuple), tuple)
     }
 
-    /// As the shard does it: hash and touch first, then find.
+    /// As the shard does it: all are hashed, then all buckets loaded, then what is likely found, then
+    /// those records loaded, and only then names compared.
     #[inline]
     fn find_batch(&self, tuples: &[FourTuple; BATCH]) -> [Option<u32>; BATCH] {
-        let mut hashes = [0; BATCH];
-        for (hash, tuple) in hashes.iter_mut().zip(tuples) {
-            *hash = self.hasher.hash(tuple);
-            self.table.touch(*hash);
+        let hashes = tuples.each_ref().map(|tuple| self.hasher.hash(tuple));
+        hashes.iter().for_each(|hash| self.table.touch(*hash));
+        let likely = hashes.map(|hash| self.table.likely(hash));
+        for flow in likely.iter().flatten() {
+            black_box(self.names[flow.index() as usize].local_port);
         }
         let mut found = [None; BATCH];
-        for ((found, hash), tuple) in found.iter_mut().zip(hashes).zip(tuples) {
-            *found = self.find_hashed(hash, tuple);
+        for ((found, flow), (hash, tuple)) in
+            found.iter_mut().zip(likely).zip(hashes.iter().zip(tuples))
+        {
+            let is = |flow: &FlowRef| self.names[flow.index() as usize] == *tuple;
+            *found = match flow.filter(is) {
+                Some(flow) => Some(flow.index()),
+                None => self.find_hashed(*hash, tuple),
+            };
         }
         found
     }
@@ -143,7 +150,7 @@ impl Table for BrownMap {
     const NAME: &'static str = "hashbrown map";
 
     fn with_room_for(entries: usize) -> Self {
-        Self(hashbrown::HashMap::with_capacity_and_hasher(entries, Keyed::new()))
+        Self(hashbrown::HashMap::with_capacity_and_hasher(entries, Keyed::default()))
     }
 
     fn insert(&mut self, tuple: FourTuple, index: u32) {
@@ -163,7 +170,7 @@ impl Table for Papaya {
     const NAME: &'static str = "papaya";
 
     fn with_room_for(entries: usize) -> Self {
-        Self(papaya::HashMap::with_capacity_and_hasher(entries, Keyed::new()))
+        Self(papaya::HashMap::with_capacity_and_hasher(entries, Keyed::default()))
     }
 
     fn insert(&mut self, tuple: FourTuple, index: u32) {
@@ -194,7 +201,7 @@ impl Table for Scc {
     const NAME: &'static str = "scc";
 
     fn with_room_for(entries: usize) -> Self {
-        Self(scc::HashMap::with_capacity_and_hasher(entries, Keyed::new()))
+        Self(scc::HashMap::with_capacity_and_hasher(entries, Keyed::default()))
     }
 
     fn insert(&mut self, tuple: FourTuple, index: u32) {
@@ -208,52 +215,52 @@ impl Table for Scc {
     }
 }
 
-/// A tuple that hashes as [`FlowHasher`] hashes it: 36 bytes at once.
+/// A tuple that is hashed by [`FlowHasher`] itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Name(FourTuple);
 
 impl Hash for Name {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut bytes = [0; 36];
-        bytes[..16].copy_from_slice(&self.0.local.0);
-        bytes[16..32].copy_from_slice(&self.0.remote.0);
-        bytes[32..34].copy_from_slice(&self.0.local_port.to_be_bytes());
-        bytes[34..].copy_from_slice(&self.0.remote_port.to_be_bytes());
-        state.write(&bytes);
+        state.write_u64(FlowHasher::new(KEY).hash(&self.0));
     }
 }
 
-/// SipHash-1-3, its key already in place.
-#[derive(Clone)]
-struct Keyed(SipHasher13);
+/// Hands the hash of a [`Name`] on as it is.
+#[derive(Clone, Default)]
+struct Handed(u64);
 
-impl Keyed {
-    fn new() -> Self {
-        Self(SipHasher13::new_with_key(&KEY))
+impl Hasher for Handed {
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
-}
 
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("a name writes one word")
+    }
 
     #[inline]
-    fn build_hasher(&self) -> SipHasher13 {
+    fn finish(&self) -> u64 {
         self.0
     }
 }
+
+type Keyed = BuildHasherDefault<Handed>;
 
 const KEY: [u8; 16] = [7; 16];
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
     use crate::micro::flow::tuple;
 
     #[test]
     fn every_table_has_the_same_hash() {
         let ours = FlowHasher::new(KEY).hash(&tuple(5));
-        assert_eq!(Keyed::new().hash_one(Name(tuple(5))), ours);
-        assert_ne!(Keyed::new().hash_one(Name(tuple(6))), ours);
+        assert_eq!(Keyed::default().hash_one(Name(tuple(5))), ours);
+        assert_ne!(Keyed::default().hash_one(Name(tuple(6))), ours);
     }
 }

@@ -40,7 +40,13 @@ impl Header {
     /// Where flows lie whose home this is: 0, then the others upwards.
     #[inline]
     pub(super) fn distances(self) -> impl Iterator<Item = u32> {
-        let mut left = (self.0 >> 32) as u32 | 1;
+        core::iter::once(0).chain(self.distances_away())
+    }
+
+    /// Where flows lie whose home this is, but 0, upwards.
+    #[inline]
+    pub(super) fn distances_away(self) -> impl Iterator<Item = u32> {
+        let mut left = (self.0 >> 32) as u32;
         core::iter::from_fn(move || {
             let distance = left.trailing_zeros();
             left &= left.wrapping_sub(1);
@@ -186,10 +192,31 @@ impl<'a> Buckets<'a> {
         distance: u32,
         hash: u64,
         is_match: &mut impl FnMut(FlowRef) -> bool,
-    ) -> Option<Place> {
-        let tag = tag(hash, distance);
-        let mut slots = self.slots(home, distance);
-        slots.find(|(_, slot)| slot.has(tag) && is_match(slot.flow())).map(|(place, _)| place)
+    ) -> Option<(Place, FlowRef)> {
+        let (bucket, tag) = (self.at(home, distance), tag(hash, distance));
+        let mut left = self.tagged(bucket, tag);
+        while left != 0 {
+            let place = Place { bucket, word: left.trailing_zeros() as usize % WORDS, distance };
+            let slot = self.slot(place);
+            // Looked at again for what is empty, and for a reader, whose first look may be old.
+            if slot.has(tag) && is_match(slot.flow()) {
+                return Some((place, slot.flow()));
+            }
+            left &= left - 1;
+        }
+        None
+    }
+
+    /// A bit for each word of the bucket whose slot has this tag, or is empty where the tag is zero. All
+    /// are compared without a branch: which of the seven it is nobody can predict, and a branch
+    /// guessed wrong would throw away what the processor has begun of the next look-ups.
+    #[inline]
+    fn tagged(self, bucket: usize, tag: u64) -> u32 {
+        let mut bits = 0;
+        for (word, slot) in self.0[bucket].iter().enumerate().skip(HEADER + 1) {
+            bits |= u32::from(slot.load(Ordering::Relaxed) >> 32 == tag) << word;
+        }
+        bits
     }
 
     /// An empty slot of the bucket at a distance from `home`.
