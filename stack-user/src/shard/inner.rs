@@ -297,6 +297,18 @@ impl Core {
         self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
     }
 
+    /// Hears an entry of the wheel that fired for a connection: whether it is due.
+    pub(super) fn heed(&mut self, index: u32, generation: u32) -> bool {
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
+        self.wheel.heed(key, self.alarms.at(index), generation)
+    }
+
+    /// The same for a half-open entry.
+    pub(super) fn heed_half_open(&mut self, index: u32, generation: u32) -> bool {
+        let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index)).pack();
+        self.wheel.heed(key, self.half_open_alarms.at(index), generation)
+    }
+
     /// Sees that the wheel looks at a half-open entry when it is due.
     pub(super) fn arm_half_open(&mut self, index: u32) {
         let Some(entry) = self.half_open.get(index) else { return };
@@ -370,7 +382,7 @@ impl Core {
     }
 }
 
-// With 4 bytes of generation, 12 of its alarm, 64 of its published record, 11 of the flow table, and 12
+// With 4 bytes of generation, 16 of its alarm, 64 of its published record, 11 of the flow table, and 12
 // for an entry of the wheel, an idle connection stays below 480 bytes.
 const _: () = assert!(size_of::<Conn>() <= 368);
 
