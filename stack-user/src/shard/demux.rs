@@ -159,7 +159,8 @@ impl Core {
         }
     }
 
-    /// Finds what the table is likely to have for each segment, and loads the names in those records.
+    /// Finds what the table is likely to have for each segment, and loads the names in those records and
+    /// the alarms of connections, which almost every segment moves.
     /// For a single one there is nothing to overlap with.
     fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
         fn hash(slot: &Option<Parsed<'_>>) -> Option<u64> {
@@ -177,6 +178,9 @@ impl Core {
         if parsed.len() > 1 {
             for flow in likely.iter().flatten() {
                 black_box(self.name_of(*flow).map(|name| name.remote_port));
+                if flow.kind() == FlowKind::Tcb {
+                    self.alarms.touch(flow.index());
+                }
             }
         }
     }

@@ -130,10 +130,15 @@ impl Wheel {
     fn cover(&mut self, key: u32, alarm: &mut Alarm, ahead: u64) {
         let first = alarm.marks[0];
         if first == 0 || self.ahead(first) > ahead {
-            let mark = (self.elapsed + ahead) as u32 | PRESENT;
-            alarm.add(mark);
-            self.insert(self.elapsed + ahead, key, mark);
+            self.enter(key, alarm, self.elapsed + ahead);
         }
+    }
+
+    /// Makes an entry of the alarm at this tick, which is not before the wheel's.
+    fn enter(&mut self, key: u32, alarm: &mut Alarm, tick: u64) {
+        let mark = tick as u32 | PRESENT;
+        alarm.add(mark);
+        self.insert(tick, key, mark);
     }
 
     /// When an alarm's key is due.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::future::poll_fn;
+use std::hint::black_box;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub trait Timers {
 
     /// When a timer will fire; [`NEVER`] while it is not armed.
     fn deadline(&self, key: u32) -> u64;
+
+    /// Reads what belongs to a key, so that it is on the way.
+    fn touch(&self, key: u32);
 }
 
 /// Sluice's wheel. A timer's deadline lies in its alarm; the wheel gets an entry only where there is none
@@ -116,6 +120,11 @@ impl Timers for Ours {
     fn deadline(&self, key: u32) -> u64 {
         self.wheel.due_of(&self.alarms.get(key)).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
     }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        self.alarms.touch(key);
+    }
 }
 
 /// A binary heap. What is moved or cancelled stays in it and is passed over.
@@ -180,6 +189,11 @@ impl Timers for Heap {
     fn deadline(&self, key: u32) -> u64 {
         self.timers[key as usize].0
     }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.timers[key as usize].1);
+    }
 }
 
 /// A B-tree in the order of deadlines.
@@ -243,6 +257,11 @@ impl Timers for Tree {
 
     fn deadline(&self, key: u32) -> u64 {
         self.deadlines[key as usize]
+    }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.deadlines[key as usize]);
     }
 }
 
@@ -340,6 +359,11 @@ impl Timers for Queue {
 
     fn deadline(&self, key: u32) -> u64 {
         self.timers[key as usize].map_or(NEVER, |(_, deadline)| deadline)
+    }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.timers[key as usize].is_some());
     }
 }
 
