@@ -13,7 +13,7 @@ mod alarm;
 mod pool;
 
 pub use alarm::{Alarm, Alarms};
-use pool::{Chain, Entry, Pool};
+use pool::{Chain, Entry, Pool, Taken};
 
 /// A timer wheel.
 pub struct Wheel {
@@ -120,7 +120,7 @@ impl Wheel {
         &mut self,
         now: Instant,
         budget: usize,
-        fired: &mut dyn FnMut(u32, u32),
+        fired: &mut impl FnMut(u32, u32),
     ) -> usize {
         let due = now.as_nanos().saturating_sub(self.origin) / self.tick;
         let mut left = budget;
@@ -198,19 +198,21 @@ impl Wheel {
     }
 
     /// Fires at most `budget` entries of a slot of the lowest level.
-    fn fire(&mut self, slot: usize, budget: usize, fired: &mut dyn FnMut(u32, u32)) -> usize {
-        for n in 0..budget {
-            let Some(entry) = self.pool.pop(&mut self.slots[0][slot]) else {
-                self.occupied[0] &= !(1 << slot);
-                return n;
-            };
-            self.len -= 1;
-            fired(entry.key, entry.generation);
+    fn fire(&mut self, slot: usize, budget: usize, fired: &mut impl FnMut(u32, u32)) -> usize {
+        let (mut count, mut taken) = (0, Taken::default());
+        while count < budget {
+            let n = self.pool.take(&mut self.slots[0][slot], budget - count, &mut taken);
+            taken[..n].iter().for_each(|entry| fired(entry.key, entry.generation));
+            count += n;
+            if n == 0 {
+                break;
+            }
         }
         if self.slots[0][slot].is_empty() {
             self.occupied[0] &= !(1 << slot);
         }
-        budget
+        self.len -= count;
+        count
     }
 
     /// Spreads at most `budget` entries of a slot over the levels below; its start is the wheel's
@@ -218,13 +220,17 @@ impl Wheel {
     fn cascade(&mut self, level: usize, slot: usize, budget: usize) -> usize {
         self.cascading = Some((level, slot));
         let start = self.elapsed;
-        let mut moved = 0;
-        while moved < budget
-            && let Some(entry) = self.pool.pop(&mut self.slots[level][slot])
-        {
-            let Entry { key, generation, offset } = entry;
-            self.place(Far { tick: start + u64::from(offset), key, generation });
-            moved += 1;
+        let (mut moved, mut taken) = (0, Taken::default());
+        while moved < budget {
+            let n = self.pool.take(&mut self.slots[level][slot], budget - moved, &mut taken);
+            for Entry { key, generation, offset } in &taken[..n] {
+                let tick = start + u64::from(*offset);
+                self.place(Far { tick, key: *key, generation: *generation });
+            }
+            moved += n;
+            if n == 0 {
+                break;
+            }
         }
         if self.slots[level][slot].is_empty() {
             self.occupied[level] &= !(1 << slot);

@@ -43,6 +43,8 @@ fn beside<T: Timers>(plan: &Plan, (works, ours): Works<'_>, rows: &mut Vec<Row>)
         let mut peer = Timed { crowd: &mut theirs, op: *op };
         let row = plan.pair(work, (OURS, &mut subject), (T::NAME, &mut peer))?;
         let row = row.with_setting("deadlines", format!("uniform over {SPAN} ms"));
+        let row =
+            row.with_setting("batches", "64, what belongs to their keys is read first by all");
         rows.push(match op {
             Op::Cancel => {
                 row.with_setting("cancelled by", format!("{}; {}", Ours::CANCEL, T::CANCEL))
@@ -148,9 +150,9 @@ impl<T: Timers> Crowd<T> {
         }
         let timers = &mut self.timers;
         watch.time(|| match op {
-            Op::Later => moves.iter().for_each(|(key, at)| timers.later(*key, *at)),
-            Op::Earlier => moves.iter().for_each(|(key, at)| timers.earlier(*key, *at)),
-            _ => moves.iter().for_each(|(key, _)| timers.cancel(*key)),
+            Op::Later => in_batches(timers, &moves, T::later),
+            Op::Earlier => in_batches(timers, &moves, T::earlier),
+            _ => in_batches(timers, &moves, |timers, key, _| timers.cancel(key)),
         });
         for (key, at) in &moves {
             ensure!(timers.deadline(*key) == *at, "timer {key} is not at {at} ms");
@@ -185,7 +187,7 @@ impl<T: Timers> Crowd<T> {
             moves.push((key, at));
         }
         let timers = &mut self.timers;
-        let mut arm = || moves.iter().for_each(|(key, at)| timers.arm(*key, *at));
+        let mut arm = || in_batches(timers, &moves, T::arm);
         match op {
             Op::Arm => watch.time(arm),
             _ => arm(),
@@ -194,6 +196,16 @@ impl<T: Timers> Crowd<T> {
             ensure!(timers.deadline(*key) == *at, "timer {key} is not at {at} ms");
         }
         Ok(moves.len() as u64)
+    }
+}
+
+/// Does something to timers, 64 at a time as a shard does for its frames: what belongs to their keys is
+/// read first.
+#[inline]
+fn in_batches<T: Timers>(timers: &mut T, moves: &[(u32, u64)], each: impl Fn(&mut T, u32, u64)) {
+    for batch in moves.chunks(BATCH) {
+        batch.iter().for_each(|(key, _)| timers.touch(*key));
+        batch.iter().for_each(|(key, at)| each(timers, *key, *at));
     }
 }
 
@@ -219,6 +231,8 @@ const SPAN: u64 = 16 * STEP;
 /// How far time goes at once, in milliseconds: a whole slot of the wheel's third level, so that what it
 /// costs to spread one is shared by all that lay in it.
 const STEP: u64 = 64 * 64;
+/// As many as a shard has to do with at once.
+const BATCH: usize = 64;
 /// How many timers a round changes at most.
 const ROUND: usize = 8_192;
 

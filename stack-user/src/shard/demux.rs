@@ -164,7 +164,8 @@ impl Core {
         }
     }
 
-    /// Finds what the table is likely to have for each segment, and loads the names in those records.
+    /// Finds what the table is likely to have for each segment, and loads the names in those records and
+    /// the alarms of connections, which almost every segment moves.
     /// For a single one there is nothing to overlap with.
     fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
         fn hash(slot: &Option<Parsed<'_>>) -> Option<u64> {
@@ -185,6 +186,9 @@ impl Core {
                     FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
                     _ => self.name_of(*flow).map(|name| name.remote_port.into()),
                 });
+                if flow.kind() == FlowKind::Tcb {
+                    self.alarms.touch(flow.index());
+                }
             }
         }
     }

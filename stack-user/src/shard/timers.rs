@@ -21,7 +21,16 @@ impl Shard {
             fired[count] = (key, generation);
             count += 1;
         });
-        for (key, generation) in &fired[..count] {
+        let fired = &fired[..count];
+        // Many lie far apart: loaded here, they are not waited for one after the other.
+        for (key, _) in fired {
+            if let TimerKey::Flow(flow) = TimerKey::unpack(*key)
+                && flow.kind() == FlowKind::Tcb
+            {
+                self.core.alarms.touch(flow.index());
+            }
+        }
+        for (key, generation) in fired {
             match TimerKey::unpack(*key) {
                 TimerKey::Neighbour(hop) => self.on_neighbour_timer(hop, now),
                 TimerKey::Flow(flow) => match flow.kind() {
@@ -47,7 +56,7 @@ impl Shard {
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {
-        if !self.core.alarms.at(index).take(generation) {
+        if !self.core.heed(index, generation) {
             return;
         }
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
@@ -90,7 +99,7 @@ impl Shard {
 impl Core {
     fn on_half_open_timer(&mut self, index: u32, generation: u32, now: Instant) {
         let retries = self.config.tcp.syn_ack_retries;
-        if !self.half_open_alarms.at(index).take(generation) {
+        if !self.heed_half_open(index, generation) {
             return;
         }
         let Some(entry) = self.half_open.get_mut(index) else { return };

@@ -86,12 +86,17 @@ impl FlowHasher {
         Self(Key::new(key))
     }
 
-    /// SipHash-1-3 of the tuple: local and remote address, then local and remote port.
+    /// SipHash-1-3 of the tuple: local and remote address, then local and remote port; of IPv4 only
+    /// the four octets of each address, which takes three rounds less.
     #[inline]
     pub fn hash(&self, flow: &FourTuple) -> u64 {
         let ([a, b], [c, d]) = (words(&flow.local), words(&flow.remote));
         let ports = u32::from(flow.local_port) << 16 | u32::from(flow.remote_port);
-        self.0.hash_for_table(&[a, b, c, d], ports.swap_bytes())
+        let ports = ports.swap_bytes();
+        if flow.local.is_v4() && flow.remote.is_v4() {
+            return self.0.hash_for_table(&[(b >> 32) | (d >> 32 << 32)], ports);
+        }
+        self.0.hash_for_table(&[a, b, c, d], ports)
     }
 }
 

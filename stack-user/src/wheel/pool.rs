@@ -3,8 +3,12 @@
 //! The pool grows by blocks that never move and keeps what was freed, so that arming allocates
 //! nothing once the wheel has held as many entries before.
 
+use core::hint::black_box;
+
+use zerocopy::FromZeros;
+
 /// What is kept of a timer: 12 bytes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, FromZeros)]
 pub(super) struct Entry {
     pub(super) key: u32,
     pub(super) generation: u32,
@@ -17,12 +21,12 @@ pub(super) struct Entry {
 pub(super) struct Chain {
     /// The first chunk, or [`NONE`].
     head: u32,
-    /// Entries in the first chunk.
+    /// Entries in the first chunk; of none as many as in one that is full: there is no room either.
     len: u32,
 }
 
 impl Chain {
-    pub(super) const EMPTY: Self = Self { head: NONE, len: 0 };
+    pub(super) const EMPTY: Self = Self { head: NONE, len: CHUNK_LEN as u32 };
 
     pub(super) const fn is_empty(&self) -> bool {
         self.head == NONE
@@ -30,7 +34,7 @@ impl Chain {
 }
 
 /// Four cache lines of entries.
-#[derive(Clone, Copy)]
+#[derive(FromZeros)]
 #[repr(align(64))]
 struct Chunk {
     /// The next chunk of its chain or of the free list, or [`NONE`].
@@ -40,7 +44,7 @@ struct Chunk {
 
 /// All chunks of a wheel.
 pub(super) struct Pool {
-    blocks: Vec<Box<[Chunk]>>,
+    blocks: Vec<Box<[Chunk; BLOCK_LEN]>>,
     /// The first free chunk, or [`NONE`].
     free: u32,
 }
@@ -55,7 +59,7 @@ impl Pool {
     /// Adds an entry to a chain.
     #[inline]
     pub(super) fn push(&mut self, chain: &mut Chain, entry: Entry) {
-        if chain.head == NONE || chain.len as usize == CHUNK_LEN {
+        if chain.len as usize >= CHUNK_LEN {
             let index = self.allocate();
             self.chunk(index).next = chain.head;
             *chain = Chain { head: index, len: 0 };
@@ -64,26 +68,36 @@ impl Pool {
         chain.len += 1;
     }
 
-    /// Takes the entry that was added last.
+    /// Takes at most `most` entries, the last first: all of the first chunk at once if it may. Returns
+    /// how many lie in `taken` then, none only where there are none.
     #[inline]
-    pub(super) fn pop(&mut self, chain: &mut Chain) -> Option<Entry> {
+    pub(super) fn take(&mut self, chain: &mut Chain, most: usize, taken: &mut Taken) -> usize {
         if chain.head == NONE {
-            return None;
+            return 0;
         }
-        let head = chain.head;
+        let (head, len) = (chain.head, (chain.len as usize).min(CHUNK_LEN));
+        let count = len.min(most);
         let free = self.free;
         let chunk = self.chunk(head);
-        chain.len -= 1;
-        let entry = chunk.entries[chain.len as usize];
-        if chain.len == 0 {
-            *chain = match chunk.next {
-                NONE => Chain::EMPTY,
-                next => Chain { head: next, len: CHUNK_LEN as u32 },
-            };
+        taken[..count].copy_from_slice(&chunk.entries[len - count..len]);
+        chain.len = (len - count) as u32;
+        if count == len {
+            let next = chunk.next;
             chunk.next = free;
             self.free = head;
+            *chain = Chain { head: next, len: CHUNK_LEN as u32 };
+            if next != NONE {
+                self.touch(next);
+            }
         }
-        Some(entry)
+        count
+    }
+
+    /// Reads every line of a chunk, so that they are on the way while the one before is worked on.
+    #[inline]
+    fn touch(&mut self, index: u32) {
+        let chunk = self.chunk(index);
+        black_box((chunk.next, [6, 11, 16].map(|at: usize| chunk.entries[at].key)));
     }
 
     #[inline]
@@ -104,8 +118,8 @@ impl Pool {
     #[cold]
     fn grow(&mut self) {
         let first = (self.blocks.len() * BLOCK_LEN) as u32;
-        let empty = Chunk { next: NONE, entries: [Entry::default(); CHUNK_LEN] };
-        let mut block = vec![empty; BLOCK_LEN].into_boxed_slice();
+        let block = <[Chunk; BLOCK_LEN]>::new_box_zeroed();
+        let mut block = block.expect("the address space has room for the timers");
         for (next, chunk) in (first + 1..).zip(block.iter_mut()) {
             chunk.next = next;
         }
@@ -120,6 +134,9 @@ impl Pool {
         self.blocks.len() * BLOCK_LEN * size_of::<Chunk>()
     }
 }
+
+/// Room for the entries of a chunk.
+pub(super) type Taken = [Entry; CHUNK_LEN];
 
 /// No chunk.
 const NONE: u32 = u32::MAX;

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::future::poll_fn;
+use std::hint::black_box;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,20 +42,21 @@ pub trait Timers {
 
     /// When a timer will fire; [`NEVER`] while it is not armed.
     fn deadline(&self, key: u32) -> u64;
+
+    /// Reads what belongs to a key, so that it is on the way.
+    fn touch(&self, key: u32);
 }
 
-/// Sluice's wheel. The deadline lies with its owner, as in a TCB; the wheel is only told of earlier
-/// ones.
+/// Sluice's wheel. A timer's deadline lies in its alarm; the wheel gets an entry only where there is none
+/// that is early enough.
 pub struct Ours {
     wheel: Wheel,
     alarms: Alarms,
-    deadlines: Vec<u64>,
 }
 
 impl Ours {
     #[inline]
     fn set(&mut self, key: u32, at: u64) {
-        self.deadlines[key as usize] = at;
         self.wheel.ensure(key, self.alarms.at(key), Instant::from_millis(at));
     }
 }
@@ -62,13 +64,11 @@ impl Ours {
 impl Timers for Ours {
     const NAME: &'static str = super::OURS;
     const CANCEL: &'static str =
-        "sluice: the owner's deadline, the wheel's entry goes when it fires";
+        "sluice: the alarm's deadline, the wheel's entry goes when it fires";
 
     fn armed(now: u64, deadlines: &[u64]) -> Self {
         let wheel = Wheel::new(Duration::from_millis(1), Instant::ZERO);
-        let deadlines_len = deadlines.len();
-        let mut all =
-            Self { wheel, alarms: Alarms::default(), deadlines: vec![NEVER; deadlines_len] };
+        let mut all = Self { wheel, alarms: Alarms::default() };
         all.wheel.expire(Instant::from_millis(now), usize::MAX, &mut |_, _| {});
         for (key, at) in deadlines.iter().enumerate() {
             all.set(key as u32, *at);
@@ -93,7 +93,7 @@ impl Timers for Ours {
 
     #[inline]
     fn cancel(&mut self, key: u32) {
-        self.deadlines[key as usize] = NEVER;
+        self.wheel.ensure(key, self.alarms.at(key), Instant::NEVER);
     }
 
     /// As the shard does it: a bounded number at a time, and what fired too early is armed again.
@@ -106,17 +106,10 @@ impl Timers for Ours {
                 due[count] = (key, mark);
                 count += 1;
             });
+            due[..count].iter().for_each(|(key, _)| self.alarms.touch(*key));
             for (key, mark) in &due[..count] {
-                let alarm = self.alarms.at(*key);
-                if !alarm.take(*mark) {
-                    continue;
-                }
-                let deadline = &mut self.deadlines[*key as usize];
-                if *deadline <= now {
-                    *deadline = NEVER;
+                if self.wheel.heed(*key, self.alarms.at(*key), *mark) {
                     fired.push(*key);
-                } else if *deadline != NEVER {
-                    self.wheel.ensure(*key, alarm, Instant::from_millis(*deadline));
                 }
             }
         }
@@ -125,7 +118,12 @@ impl Timers for Ours {
     }
 
     fn deadline(&self, key: u32) -> u64 {
-        self.deadlines[key as usize]
+        self.wheel.due_of(&self.alarms.get(key)).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
+    }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        self.alarms.touch(key);
     }
 }
 
@@ -191,6 +189,11 @@ impl Timers for Heap {
     fn deadline(&self, key: u32) -> u64 {
         self.timers[key as usize].0
     }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.timers[key as usize].1);
+    }
 }
 
 /// A B-tree in the order of deadlines.
@@ -254,6 +257,11 @@ impl Timers for Tree {
 
     fn deadline(&self, key: u32) -> u64 {
         self.deadlines[key as usize]
+    }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.deadlines[key as usize]);
     }
 }
 
@@ -351,6 +359,11 @@ impl Timers for Queue {
 
     fn deadline(&self, key: u32) -> u64 {
         self.timers[key as usize].map_or(NEVER, |(_, deadline)| deadline)
+    }
+
+    #[inline]
+    fn touch(&self, key: u32) {
+        black_box(self.timers[key as usize].is_some());
     }
 }
 

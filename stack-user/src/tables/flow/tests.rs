@@ -33,18 +33,23 @@ fn flow_ref_keeps_kind_and_index_and_is_never_zero() {
 
 #[test]
 fn hasher_is_siphash_of_the_tuple_under_the_key() {
-    let flow = FourTuple {
+    let v4 = FourTuple {
         local: Ipv4Addr::new(10, 0, 0, 1).into(),
         remote: Ipv4Addr::new(10, 0, 0, 2).into(),
         local_port: 80,
         remote_port: 5000,
     };
-    let bytes = [&flow.local.0[..], &flow.remote.0, &[0, 80, 0x13, 0x88]].concat();
-    let want = SipHasher13::new_with_key(&[7; 16]).hash(&bytes);
-    assert_eq!(FlowHasher::new([7; 16]).hash(&flow), want);
-    assert_ne!(FlowHasher::new([8; 16]).hash(&flow), want);
-    let swapped = FourTuple { local_port: 5000, remote_port: 80, ..flow };
-    assert_ne!(FlowHasher::new([7; 16]).hash(&swapped), want);
+    let v6 = FourTuple { remote: Addr([0x20; 16]), ..v4 };
+    for flow in [v4, v6] {
+        let octets = if flow == v4 { 12.. } else { 0.. };
+        let (local, remote) = (&flow.local.0[octets.clone()], &flow.remote.0[octets]);
+        let bytes = [local, remote, &[0, 80, 0x13, 0x88]].concat();
+        let want = SipHasher13::new_with_key(&[7; 16]).hash(&bytes);
+        assert_eq!(FlowHasher::new([7; 16]).hash(&flow), want);
+        assert_ne!(FlowHasher::new([8; 16]).hash(&flow), want);
+        let swapped = FourTuple { local_port: 5000, remote_port: 80, ..flow };
+        assert_ne!(FlowHasher::new([7; 16]).hash(&swapped), want);
+    }
 }
 
 #[test]
