@@ -313,11 +313,10 @@ impl Core {
         }
     }
 
-    /// Sees that the wheel looks at a connection by its deadline. Where there is none the entry that
-    /// may be left fires once for nothing, which costs less than to look for it with each segment.
+    /// Sees that the wheel looks at a connection by its deadline.
     #[inline]
     pub(super) fn arm(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.conns.get(index).filter(|conn| conn.tcb.has_timer()) else { return };
+        let Some(conn) = self.conns.get(index) else { return };
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
         self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
     }

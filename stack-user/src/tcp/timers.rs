@@ -37,6 +37,9 @@ impl Default for Timers {
 impl Tcb {
     /// The earliest deadline, to the millisecond; [`Instant::NEVER`] when there is none.
     pub fn next_deadline(&self, now: Instant) -> Instant {
+        if !self.has_timer() {
+            return Instant::NEVER;
+        }
         let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
         Deadline::earliest([retransmit, delayed_ack, idle, user], now).instant(now)
     }
