@@ -90,6 +90,16 @@ impl Wheel {
         self.insert(self.tick_of(deadline), key, generation);
     }
 
+    /// Follows the time while there is no entry: what is then entered is not further ahead than it
+    /// seems.
+    #[inline]
+    pub fn keep_up(&mut self, now: Instant) {
+        if self.len == 0 {
+            let tick = now.as_nanos().saturating_sub(self.origin) / self.tick;
+            self.elapsed = self.elapsed.max(tick);
+        }
+    }
+
     /// The first tick that is not before `deadline`.
     #[inline]
     fn tick_of(&self, deadline: Instant) -> u64 {

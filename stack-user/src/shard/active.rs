@@ -95,6 +95,7 @@ impl Shard {
     /// # Errors
     /// [`OpenError`], and nothing was opened.
     pub fn open(&mut self, open: &Open, now: Instant) -> Result<ConnId, OpenError> {
+        self.core.wheel.keep_up(now);
         let opened = match usize::from(open.service) < self.services.len() {
             true => self.core.open_active(open, now),
             false => Err(OpenError::UnknownService(open.service)),

@@ -38,6 +38,7 @@ impl Shard {
         now: Instant,
     ) {
         debug_assert!(frames.len() <= BATCH);
+        self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
         match frames.len() {
             0..=1 => self.take_batch::<1>(frames, elsewhere, now),

@@ -117,6 +117,7 @@ impl Shard {
 
     /// Carries out a command.
     pub fn on_command(&mut self, command: Command, now: Instant) {
+        self.core.wheel.keep_up(now);
         match command {
             Command::Shutdown { deadline } => self.shut_down(deadline, now),
             Command::Routes(routes) => self.core.set_routes(routes),

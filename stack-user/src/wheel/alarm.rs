@@ -116,8 +116,9 @@ impl Wheel {
             return false;
         }
         let ahead = self.ahead(alarm.wanted);
-        // Beyond what any deadline is ahead lie those that have passed.
-        if ahead == 0 || ahead > FURTHEST {
+        // An entry comes before its deadline, which was no further than this from where it was made; so
+        // what seems to be further has passed.
+        if ahead == 0 || ahead >= FURTHEST {
             alarm.wanted = 0;
             return true;
         }
