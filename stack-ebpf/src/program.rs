@@ -28,14 +28,20 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::ALL.l
 /// Steers: what is Sluice's goes to the socket of its queue.
 #[xdp]
 pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
+    steer(&ctx)
+}
+
+/// Takes the decision for a frame and does what it says.
+#[inline(always)]
+pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
     let verdict = classify(&packet, &Maps);
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(&ctx, "{}", verdict.name());
+    aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
-        Action::Redirect => redirect(&ctx, verdict),
+        Action::Redirect => redirect(ctx, verdict),
     }
 }
 
