@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod compare;
 mod cpus;
+pub mod generator;
 pub mod load;
 pub mod machine;
 pub mod micro;

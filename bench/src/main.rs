@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bench::micro::pair::Plan;
 use bench::micro::{self, stack::count};
-use bench::{compare, load, machine, printer, serve, spin, system};
+use bench::{compare, generator, load, machine, printer, serve, spin, system};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -23,6 +23,8 @@ enum Command {
     Micro(Micro),
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
+    /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
+    Generate(generator::Options),
     /// The load client.
     #[command(hide = true)]
     Load(load::Options),
@@ -84,6 +86,7 @@ fn run(command: Command) -> Result<()> {
             json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
         }
         Command::Macro(options) => system::run(&options),
+        Command::Generate(options) => generator::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Spin(options) => spin::run(&options),
