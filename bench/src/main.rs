@@ -23,11 +23,16 @@ enum Command {
     Micro(Micro),
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
+    /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root.
+    Flood(system::Options),
     /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
     Generate(generator::Options),
     /// The load client.
     #[command(hide = true)]
     Load(load::Options),
+    /// Short visits at a steady pace.
+    #[command(hide = true)]
+    Visit(load::visits::Options),
     /// The kernel's server.
     #[command(hide = true)]
     Serve(serve::Options),
@@ -86,8 +91,10 @@ fn run(command: Command) -> Result<()> {
             json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
         }
         Command::Macro(options) => system::run(&options),
+        Command::Flood(options) => system::run_floods(&options),
         Command::Generate(options) => generator::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Visit(options) => load::visits::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Spin(options) => spin::run(&options),
         Command::Scene { case, stack, rounds } => {

@@ -204,7 +204,8 @@ const DIR: &str = "/run/netns";
 const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
-const SERVER_MAC: &str = "02:00:00:00:00:01";
+/// The link-layer address of the server's end.
+pub(crate) const SERVER_MAC: &str = "02:00:00:00:00:01";
 const CLIENT_MAC: &str = "02:00:00:00:00:02";
 /// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.
 pub(crate) const QUEUE: u32 = 1_000;

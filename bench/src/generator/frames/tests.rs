@@ -64,7 +64,7 @@ fn frames_of_every_kind_and_size_hold_under_the_parsers() {
                 assert_eq!(frame[34..36], draw.port.to_be_bytes());
                 if is_tcp && *kind != Kind::Bad {
                     let packet = tcp::Packet::parse(ip.payload).unwrap();
-                    assert_eq!(packet.seq.0, draw.sequence);
+                    assert_eq!(packet.seq, draw.sequence);
                     assert!(tcp::verify(ip.payload, &ip.src, &ip.dst));
                 }
             }
