@@ -36,6 +36,7 @@ use crate::rng::Rng;
 use crate::time::now;
 pub use frames::{Kind, Mac, Prefix};
 use frames::{Spec, most_length};
+pub(crate) use target::check_interface;
 
 /// The options of the generator.
 #[derive(Clone, Debug, Args)]
@@ -321,7 +322,13 @@ fn has_errno(error: &ProgramError, errno: Errno) -> bool {
     false
 }
 
-fn set<const N: usize>(ebpf: &mut Ebpf, name: &str, at: u32, value: [u8; N]) -> Result<()> {
+/// Sets an element of an array.
+pub(crate) fn set<const N: usize>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    at: u32,
+    value: [u8; N],
+) -> Result<()> {
     let map = ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
     let mut map: Array<_, [u8; N]> = map.try_into().with_context(|| format!("map {name}"))?;
     map.set(at, value, 0).with_context(|| format!("map {name}"))

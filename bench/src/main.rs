@@ -25,6 +25,9 @@ enum Command {
     Macro(system::Options),
     /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root.
     Flood(system::Options),
+    /// How many frames in a second the worker, a drop and a redirect take, by size and queues; needs
+    /// root.
+    Pktgen(system::pktgen::Options),
     /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
     Generate(generator::Options),
     /// The load client.
@@ -92,6 +95,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Macro(options) => system::run(&options),
         Command::Flood(options) => system::run_floods(&options),
+        Command::Pktgen(options) => system::pktgen::run(&options),
         Command::Generate(options) => generator::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Visit(options) => load::visits::run(&options),

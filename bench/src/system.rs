@@ -6,6 +6,7 @@ mod bed;
 mod busy;
 mod flood;
 mod nginx;
+pub mod pktgen;
 mod plan;
 mod process;
 mod rows;

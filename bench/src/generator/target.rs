@@ -23,6 +23,19 @@ pub(super) fn check(iface: &str, owned: Option<&str>) -> Result<Link> {
     read(&text, iface, owned)
 }
 
+/// The same check where `ip` is run by the caller, in another namespace.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_interface(
+    iface: &str,
+    owned: Option<&str>,
+    ip: impl FnOnce(&str) -> Result<String>,
+) -> Result<()> {
+    let text = ip(&format!("ip -json -details link show dev {iface}"))?;
+    read(&text, iface, owned).map(|_| ())
+}
+
 /// What `ip` says of a link.
 #[derive(Deserialize)]
 struct Shown {

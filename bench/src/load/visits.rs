@@ -133,8 +133,9 @@ impl Visitor<'_> {
                 break;
             }
             let next = if is_last { TURN } else { self.options.due(self.report.opened) - time };
-            // epoll waits whole milliseconds: rounded up it would be late for each.
-            let next = next.saturating_sub(Duration::from_millis(1)).min(TURN);
+            // epoll waits whole milliseconds, and a look without a wait would take the CPU from whoever
+            // sends the flood: a visit may begin a millisecond late.
+            let next = next.clamp(Duration::from_millis(1), TURN);
             for (token, flags) in self.poller.wait(Some(next))? {
                 self.on_event(token as usize, flags);
             }
