@@ -13,6 +13,7 @@ use nix::unistd::geteuid;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketType, socket};
 use stack_ebpf::contract::{self, Address, Config, ListenerKey, PRESENT, Restored, mapped};
+use stack_ebpf::hints::Hints;
 use zerocopy::transmute;
 
 use crate::micro::OURS;
@@ -72,6 +73,12 @@ impl Bed {
         let mut map: HashMap<_, [u8; size_of::<ListenerKey>()], u32> =
             self::map(&mut ebpf, contract::LISTENERS)?;
         map.insert(key, PRESENT, 0)?;
+        let mut hints = Hints::EMPTY;
+        hints.add_address(&mapped(SHARED), Address::Shared);
+        hints.add_port(80);
+        let hints: [u8; size_of::<Hints>()] = transmute!(hints);
+        let mut map: Array<_, [u8; size_of::<Hints>()]> = self::map(&mut ebpf, contract::HINTS)?;
+        map.set(0, hints, 0)?;
         let socket = socket(AddressFamily::XDP, SocketType::RAW, None).context("AF_XDP")?;
         let mut map: XskMap<_> = self::map(&mut ebpf, contract::SOCKETS)?;
         map.set(0, socket.as_raw_fd(), 0)?;

@@ -29,6 +29,8 @@ pub const CONFIG: &str = "SLUICE_CONFIG";
 pub const ADDRESSES: &str = "SLUICE_ADDRS";
 /// Hash: [`ListenerKey`] to a `u32` that is [`PRESENT`].
 pub const LISTENERS: &str = "SLUICE_LISTEN";
+/// Array of one [`crate::hints::Hints`], which follows from the two maps above.
+pub const HINTS: &str = "SLUICE_HINTS";
 /// XSKMAP: receive queue to AF_XDP socket.
 pub const SOCKETS: &str = "SLUICE_XSKS";
 /// Per-CPU array: [`crate::Verdict`] to a `u64` count of frames.

@@ -16,6 +16,7 @@ pub mod cookie;
 pub mod flow;
 pub mod frame;
 pub mod generate;
+pub mod hints;
 pub mod impair;
 pub mod siphash;
 pub mod steer;

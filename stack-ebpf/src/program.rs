@@ -9,6 +9,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
 use stack_ebpf::frame::Frame;
+use stack_ebpf::hints::{Hints, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
 use zerocopy::FromBytes;
@@ -20,6 +21,8 @@ static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 static ADDRESSES: HashMap<AddressKey, u32> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
 #[map(name = "SLUICE_LISTEN")]
 static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+#[map(name = "SLUICE_HINTS")]
+static HINTS: Array<Hints> = Array::with_max_entries(1, 0);
 #[map(name = "SLUICE_XSKS")]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map(name = "SLUICE_COUNTS")]
@@ -106,12 +109,18 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, addr: &AddressKey) -> Option<Address> {
+        if let Told::Exactly(kind) = HINTS.get(0)?.address(addr) {
+            return kind;
+        }
         // SAFETY: the value is copied at once; user space replaces elements, never writes within.
         unsafe { ADDRESSES.get(addr) }.copied().and_then(Address::from_value)
     }
 
     #[inline(always)]
     fn is_listener(&self, key: &ListenerKey) -> bool {
+        if !HINTS.get(0).is_some_and(|hints| hints.may_listen(key.port.get())) {
+            return false;
+        }
         // SAFETY: only the presence of the element is looked at.
         unsafe { LISTENERS.get(key) }.is_some()
     }
