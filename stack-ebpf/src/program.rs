@@ -1,6 +1,6 @@
 //! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
 
-use core::mem::size_of;
+use core::mem::{MaybeUninit, size_of};
 use core::ptr;
 
 use aya_ebpf::bindings::xdp_action;
@@ -87,9 +87,27 @@ impl Frame for Packet {
         if at + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
-        // the verifier checks again; `T: FromBytes` is valid for any bytes.
-        Some(unsafe { ptr::read_unaligned(at as *const T) })
+        let mut read = MaybeUninit::<T>::uninit();
+        // By halfwords: a frame begins at an even address, and so does every header in it. A plain read
+        // of a T, whose alignment is one, would be made byte by byte.
+        for half in 0..size_of::<T>() / 2 {
+            // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
+            // the verifier checks again; this half lies within both the packet's T and ours.
+            unsafe {
+                let word = ptr::read((at as *const u16).add(half));
+                ptr::write_unaligned(read.as_mut_ptr().cast::<u16>().add(half), word);
+            }
+        }
+        if size_of::<T>() % 2 == 1 {
+            let last = size_of::<T>() - 1;
+            // SAFETY: as above, for the byte that is left.
+            unsafe {
+                let byte = ptr::read((at + last) as *const u8);
+                ptr::write(read.as_mut_ptr().cast::<u8>().add(last), byte);
+            }
+        }
+        // SAFETY: all its bytes are written, and `T: FromBytes` is valid for any.
+        Some(unsafe { read.assume_init() })
     }
 
     #[inline(always)]
