@@ -142,7 +142,7 @@ fn inside(room: &Room, options: &Options) -> Result<Vec<Row>> {
 /// To a Sluice that somebody else has started.
 fn outside(room: &Room, options: &Options, iface: &str) -> Result<Vec<Row>> {
     let (to, mac) = (options.to.context("--to")?, options.mac.context("--mac")?);
-    let ground = Ground::outside(to);
+    let ground = Ground::outside(to, mac);
     let mut rows = Vec::new();
     for size in sizes(options) {
         let stream = Stream {

@@ -30,6 +30,7 @@ pub(super) struct Ground {
     /// How Sluice works, as it says.
     mode: String,
     cpus: Vec<usize>,
+    mac: Mac,
     topology: Option<Topology>,
 }
 
@@ -53,26 +54,25 @@ impl Ground {
             Fate::Receive | Fate::Drop => sluice(room, &topology, queues)?,
             Fate::Forward => (programs(&topology.server, queues)?, "native".into()),
         };
-        let cpus = match queues {
+        let mut cpus = match queues {
             1 => vec![room.places.client],
-            _ => [room.places.server, room.places.client][..queues.min(2) as usize].to_vec(),
+            _ => vec![room.places.server, room.places.client],
         };
-        let mut cpus = cpus;
         cpus.dedup();
-        Ok(Self { receiver, kind, to, queues, mode, cpus, topology: Some(topology) })
+        let mac = SERVER_MAC.parse()?;
+        Ok(Self { receiver, kind, to, queues, mode, cpus, mac, topology: Some(topology) })
     }
 
     /// Behind an interface of this namespace.
-    pub(super) fn outside(to: SocketAddrV4) -> Self {
-        let mode = "unknown: not ours".into();
-        let receiver = Receiver::Sluice { _process: None };
+    pub(super) fn outside(to: SocketAddrV4, mac: Mac) -> Self {
         Self {
-            receiver,
+            receiver: Receiver::Sluice { _process: None },
             kind: Fate::Receive,
             to,
             queues: 1,
-            mode,
+            mode: "unknown: not ours".into(),
             cpus: Vec::new(),
+            mac,
             topology: None,
         }
     }
@@ -83,7 +83,7 @@ impl Ground {
             kind: self.kind.kind(),
             iface: CLIENT_END.into(),
             to: self.to,
-            mac: Mac(MAC),
+            mac: self.mac,
             size,
             seconds,
             cpus: self.cpus.clone(),
@@ -100,7 +100,10 @@ impl Ground {
     }
 
     pub(super) fn mode(&self) -> String {
-        format!("veth, {}", self.mode)
+        match self.topology {
+            Some(_) => format!("veth, {}", self.mode),
+            None => self.mode.clone(),
+        }
     }
 
     /// How many frames met `fate` until now.
@@ -183,8 +186,6 @@ fn stats(at: SocketAddrV4) -> Result<serde_json::Value> {
 
 /// An address that the kernel does not have.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
-/// [`SERVER_MAC`] in bytes.
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Seconds after which a server ends though nobody ended it.
 const LIFETIME: &str = "1800";
 const PATIENCE: Duration = Duration::from_secs(20);
