@@ -121,7 +121,10 @@ pub trait Room {
 impl Order {
     /// The interval of a number of frames in a second; 0 is without a pause.
     pub const fn interval_of(rate: u64) -> u64 {
-        if rate == 0 { 0 } else { 1_000_000_000 * PARTS / rate }
+        match (1_000_000_000 * PARTS).checked_div(rate) {
+            Some(interval) => interval,
+            None => 0,
+        }
     }
 }
 
@@ -165,7 +168,7 @@ impl State {
     fn draw(&mut self, order: &Order) -> Draw {
         let (one, two) = (self.next(), self.next());
         Draw {
-            template: ((two >> 16) as u32 & 0xffff) * order.templates >> 16,
+            template: (((two >> 16) as u32 & 0xffff) * order.templates) >> 16,
             source: (one >> 32) as u32 & order.mask,
             port: two as u16 | 1024,
             sequence: one as u32 ^ (two >> 32) as u32,
