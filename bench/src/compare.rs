@@ -103,7 +103,7 @@ fn judged(row: &Row) -> Option<Spread> {
 
 /// Whether more is better.
 fn is_rate(unit: &str) -> bool {
-    unit.ends_with("/s") || unit.ends_with("pps")
+    unit.ends_with("/s") || unit.ends_with("pps") || unit == "% completed"
 }
 
 fn by_name(rows: &[Row]) -> Result<BTreeMap<[&str; 4], &Row>> {

@@ -6,9 +6,11 @@
 pub mod clock;
 pub mod compare;
 mod cpus;
+pub mod generator;
 pub mod load;
 pub mod machine;
 pub mod micro;
+mod object;
 mod poller;
 pub mod printer;
 pub mod rng;
@@ -19,3 +21,4 @@ pub mod spread;
 pub mod system;
 mod time;
 mod topology;
+mod verdict;

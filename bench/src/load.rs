@@ -10,6 +10,7 @@ mod processes;
 mod report;
 mod requests;
 mod sources;
+pub mod visits;
 mod window;
 
 use std::net::SocketAddrV4;

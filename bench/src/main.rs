@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bench::micro::pair::Plan;
 use bench::micro::{self, stack::count};
-use bench::{compare, load, machine, printer, serve, spin, system};
+use bench::{compare, generator, load, machine, printer, serve, spin, system};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -23,9 +23,19 @@ enum Command {
     Micro(Micro),
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
+    /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root.
+    Flood(system::Options),
+    /// How many frames in a second the worker, a drop and a redirect take, by size and queues; needs
+    /// root.
+    Pktgen(system::pktgen::Options),
+    /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
+    Generate(generator::Options),
     /// The load client.
     #[command(hide = true)]
     Load(load::Options),
+    /// Short visits at a steady pace.
+    #[command(hide = true)]
+    Visit(load::visits::Options),
     /// The kernel's server.
     #[command(hide = true)]
     Serve(serve::Options),
@@ -84,7 +94,11 @@ fn run(command: Command) -> Result<()> {
             json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
         }
         Command::Macro(options) => system::run(&options),
+        Command::Flood(options) => system::run_floods(&options),
+        Command::Pktgen(options) => system::pktgen::run(&options),
+        Command::Generate(options) => generator::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Visit(options) => load::visits::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Spin(options) => spin::run(&options),
         Command::Scene { case, stack, rounds } => {

@@ -4,7 +4,9 @@
 
 mod bed;
 mod busy;
+mod flood;
 mod nginx;
+pub mod pktgen;
 mod plan;
 mod process;
 mod rows;
@@ -54,12 +56,28 @@ pub struct Options {
 /// Where the machine lacks what every row needs, where a connection failed that should not, and on
 /// Ctrl-C. Namespaces and processes of the run are gone in any case.
 pub fn run(options: &Options) -> Result<()> {
+    let cases = plan::cases(options.smoke, options.filter.as_deref());
+    measure(options, cases)
+}
+
+/// Measures the floods alone.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_floods(options: &Options) -> Result<()> {
+    measure(options, Vec::new())
+}
+
+fn measure(options: &Options, cases: Vec<Case>) -> Result<()> {
     ensure!(geteuid().is_root(), "the macro bench makes network namespaces, which needs root");
     for (program, package) in [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool")] {
         ensure!(process::exists(program), "{program} is missing (package {package})");
     }
-    let cases = plan::cases(options.smoke, options.filter.as_deref());
-    ensure!(!cases.is_empty(), "no row is called so; without a filter all are measured");
+    let floods = flood::cases(options.smoke, options.filter.as_deref());
+    ensure!(
+        !cases.is_empty() || !floods.is_empty(),
+        "no row is called so; without a filter all are measured"
+    );
     if let Some(path) = &options.json {
         // Before minutes go into measuring.
         let file = File::options().create(true).append(true).open(path);
@@ -85,6 +103,7 @@ pub fn run(options: &Options) -> Result<()> {
         rows.extend(rows::of(&room, &beds, case, &series));
     }
     drop(beds);
+    rows.extend(flood::measure(&room, &floods, pace)?);
     printer::print(&rows);
     if let Some(path) = &options.json {
         printer::write_json(path, &rows)?;

@@ -69,6 +69,14 @@ impl Topology {
     /// # Errors
     /// Where `ip` or `ethtool` fail; what was made until then is removed.
     pub(crate) fn make(link: Link) -> Result<Self> {
+        Self::with_queues(link, 1)
+    }
+
+    /// The same, with so many queues each way on both ends.
+    ///
+    /// # Errors
+    /// As [`Topology::make`].
+    pub(crate) fn with_queues(link: Link, queues: u32) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{PREFIX}{}-{number}", std::process::id());
@@ -78,7 +86,7 @@ impl Topology {
         let Link { mtu, offloads } = link;
         let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
         let [a, b] = ends.map(|(namespace, end, mac)| {
-            let queues = "numrxqueues 1 numtxqueues 1";
+            let queues = format!("numrxqueues {queues} numtxqueues {queues}");
             format!("{end} netns {} address {mac} mtu {mtu} {queues}", namespace.name)
         });
         quiet(&format!("ip link add {a} type veth peer name {b}"))?;
@@ -154,15 +162,23 @@ impl Namespace {
     /// Sets a sysctl of this namespace; `path` is below `/proc/sys`.
     pub(crate) fn write_sysctl(&self, path: &str, value: &str) -> Result<()> {
         let file = format!("/proc/sys/{path}");
-        // On a thread that has entered the namespace, since /proc/sys/net shows that of who opens.
-        let write = || -> Result<()> {
-            setns(File::open(Path::new(DIR).join(&self.name))?, CloneFlags::CLONE_NEWNET)?;
+        // /proc/sys/net shows the namespace of who opens.
+        self.inside(|| {
             // A kernel without IPv6 has none of its settings.
             if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) }
+        })
+        .with_context(|| path.to_string())
+    }
+
+    /// Does `work` on a thread that has entered this namespace.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let enter = || -> Result<T> {
+            setns(File::open(Path::new(DIR).join(&self.name))?, CloneFlags::CLONE_NEWNET)?;
+            work()
         };
-        let done = std::thread::scope(|scope| scope.spawn(write).join());
+        let done = std::thread::scope(|scope| scope.spawn(enter).join());
         let done = done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?;
-        done.with_context(|| format!("{path} in {}", self.name))
+        done.with_context(|| format!("in {}", self.name))
     }
 }
 
@@ -204,7 +220,8 @@ const DIR: &str = "/run/netns";
 const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
-const SERVER_MAC: &str = "02:00:00:00:00:01";
+/// The link-layer address of the server's end.
+pub(crate) const SERVER_MAC: &str = "02:00:00:00:00:01";
 const CLIENT_MAC: &str = "02:00:00:00:00:02";
 /// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.
 pub(crate) const QUEUE: u32 = 1_000;

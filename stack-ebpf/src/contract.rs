@@ -13,12 +13,24 @@ pub const PROGRAM: &str = "sluice_xdp";
 /// The program that passes every frame, for the peer end of a veth pair.
 pub const PASS_PROGRAM: &str = "sluice_pass";
 
+/// In the bench's build: restores the frame, then steers.
+pub const BENCH_STEER: &str = "bench_steer";
+/// In the bench's build: restores the frame, then passes it.
+pub const BENCH_PASS: &str = "bench_pass";
+/// In the bench's build: array of one [`Restored`].
+pub const BENCH_FRAME: &str = "BENCH_FRAME";
+/// The beginning of a frame, in words as they lie in memory: all that the program may change of it. A
+/// frame that is measured has at least so many bytes.
+pub type Restored = [u64; 16];
+
 /// Array of one [`Config`].
 pub const CONFIG: &str = "SLUICE_CONFIG";
 /// Hash: [`AddressKey`] to a `u32` that is an [`Address`].
 pub const ADDRESSES: &str = "SLUICE_ADDRS";
 /// Hash: [`ListenerKey`] to a `u32` that is [`PRESENT`].
 pub const LISTENERS: &str = "SLUICE_LISTEN";
+/// Array of one [`crate::hints::Hints`], which follows from the two maps above.
+pub const HINTS: &str = "SLUICE_HINTS";
 /// XSKMAP: receive queue to AF_XDP socket.
 pub const SOCKETS: &str = "SLUICE_XSKS";
 /// Per-CPU array: [`crate::Verdict`] to a `u64` count of frames.

@@ -234,6 +234,18 @@ impl Tcp {
     pub const fn header_length(&self) -> usize {
         (self.offset_reserved >> 4) as usize * 4
     }
+
+    /// Whether SYN and ACK are set.
+    #[inline(always)]
+    pub const fn is_syn_ack(&self) -> bool {
+        self.flags & 0x12 == 0x12
+    }
+
+    /// Whether RST is set.
+    #[inline(always)]
+    pub const fn is_reset(&self) -> bool {
+        self.flags & 0x04 != 0
+    }
 }
 
 /// The fixed part of an ICMP or ICMPv6 message; in an error the quoted packet follows.

@@ -15,6 +15,8 @@ pub mod contract;
 pub mod cookie;
 pub mod flow;
 pub mod frame;
+pub mod generate;
+pub mod hints;
 pub mod impair;
 pub mod siphash;
 pub mod steer;

@@ -1,6 +1,6 @@
 //! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
 
-use core::mem::size_of;
+use core::mem::{MaybeUninit, size_of};
 use core::ptr;
 
 use aya_ebpf::bindings::xdp_action;
@@ -9,6 +9,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
 use stack_ebpf::frame::Frame;
+use stack_ebpf::hints::{Hints, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
 use zerocopy::FromBytes;
@@ -20,6 +21,8 @@ static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 static ADDRESSES: HashMap<AddressKey, u32> = HashMap::with_max_entries(MAX_ADDRESSES, 0);
 #[map(name = "SLUICE_LISTEN")]
 static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+#[map(name = "SLUICE_HINTS")]
+static HINTS: Array<Hints> = Array::with_max_entries(1, 0);
 #[map(name = "SLUICE_XSKS")]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 #[map(name = "SLUICE_COUNTS")]
@@ -28,14 +31,20 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::ALL.l
 /// Steers: what is Sluice's goes to the socket of its queue.
 #[xdp]
 pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
+    steer(&ctx)
+}
+
+/// Takes the decision for a frame and does what it says.
+#[inline(always)]
+pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
     let verdict = classify(&packet, &Maps);
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(&ctx, "{}", verdict.name());
+    aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
-        Action::Redirect => redirect(&ctx, verdict),
+        Action::Redirect => redirect(ctx, verdict),
     }
 }
 
@@ -78,9 +87,27 @@ impl Frame for Packet {
         if at + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
-        // the verifier checks again; `T: FromBytes` is valid for any bytes.
-        Some(unsafe { ptr::read_unaligned(at as *const T) })
+        let mut read = MaybeUninit::<T>::uninit();
+        // By halfwords: a frame begins at an even address, and so does every header in it. A plain read
+        // of a T, whose alignment is one, would be made byte by byte.
+        for half in 0..size_of::<T>() / 2 {
+            // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
+            // the verifier checks again; this half lies within both the packet's T and ours.
+            unsafe {
+                let word = ptr::read((at as *const u16).add(half));
+                ptr::write_unaligned(read.as_mut_ptr().cast::<u16>().add(half), word);
+            }
+        }
+        if size_of::<T>() % 2 == 1 {
+            let last = size_of::<T>() - 1;
+            // SAFETY: as above, for the byte that is left.
+            unsafe {
+                let byte = ptr::read((at + last) as *const u8);
+                ptr::write(read.as_mut_ptr().cast::<u8>().add(last), byte);
+            }
+        }
+        // SAFETY: all its bytes are written, and `T: FromBytes` is valid for any.
+        Some(unsafe { read.assume_init() })
     }
 
     #[inline(always)]
@@ -100,12 +127,18 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, addr: &AddressKey) -> Option<Address> {
+        if let Told::Exactly(kind) = HINTS.get(0)?.address(addr) {
+            return kind;
+        }
         // SAFETY: the value is copied at once; user space replaces elements, never writes within.
         unsafe { ADDRESSES.get(addr) }.copied().and_then(Address::from_value)
     }
 
     #[inline(always)]
     fn is_listener(&self, key: &ListenerKey) -> bool {
+        if !HINTS.get(0).is_some_and(|hints| hints.may_listen(key.port.get())) {
+            return false;
+        }
         // SAFETY: only the presence of the element is looked at.
         unsafe { LISTENERS.get(key) }.is_some()
     }

@@ -14,6 +14,7 @@ use anyhow::{Result, ensure};
 
 use self::pair::Plan;
 use crate::row::Row;
+use crate::verdict;
 
 /// Measures everything that the plan wants.
 ///
@@ -21,7 +22,8 @@ use crate::row::Row;
 /// When a scene did something else than it is for, or the filter leaves nothing.
 pub fn run(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for scenes in [wire::rows, checksum::rows, flow::rows, wheel::rows, stack::rows] {
+    let all = [wire::rows, checksum::rows, flow::rows, wheel::rows, stack::rows, verdict::rows];
+    for scenes in all {
         rows.extend(scenes(plan)?);
     }
     ensure!(!rows.is_empty(), "no work's name holds {:?}", plan.filter.as_deref().unwrap_or(""));
@@ -29,7 +31,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 /// How the subject is called in every row.
-const OURS: &str = "sluice";
+pub(crate) const OURS: &str = "sluice";
 
 /// A count as the names of works have it: 1 k, 100 k, 1 M.
 fn count(n: usize) -> String {

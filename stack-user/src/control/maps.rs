@@ -2,14 +2,16 @@
 //!
 //! Owns the maps' descriptors. The layout of keys and values is `stack_ebpf::contract`'s.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::AsRawFd;
 
 use aya::Ebpf;
 use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, XskMap};
 use stack_ebpf::contract::{self, Address, Config, ListenerKey};
+use stack_ebpf::hints::Hints;
 use stack_ebpf::verdict::Verdict;
-use zerocopy::transmute;
+use zerocopy::{IntoBytes, transmute};
 
 use crate::wire::Addr;
 
@@ -21,8 +23,27 @@ pub struct Maps {
     config: Array<MapData, [u8; size_of::<Config>()]>,
     addresses: HashMap<MapData, [u8; 16], u32>,
     listeners: HashMap<MapData, [u8; size_of::<ListenerKey>()], u32>,
+    hints: Array<MapData, [u8; size_of::<Hints>()]>,
     sockets: XskMap<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// What the hash maps hold, from which the hints follow.
+    known: Known,
+}
+
+#[derive(Default)]
+struct Known {
+    addresses: BTreeMap<[u8; 16], Address>,
+    /// Address, or zeros for any, and port.
+    listeners: BTreeSet<([u8; 16], u16)>,
+}
+
+impl Known {
+    fn hints(&self) -> Hints {
+        let mut hints = Hints::EMPTY;
+        self.addresses.iter().for_each(|(addr, kind)| hints.add_address(addr, *kind));
+        self.listeners.iter().for_each(|(_, port)| hints.add_port(*port));
+        hints
+    }
 }
 
 impl Maps {
@@ -31,8 +52,10 @@ impl Maps {
             config: take(ebpf, contract::CONFIG)?,
             addresses: take(ebpf, contract::ADDRESSES)?,
             listeners: take(ebpf, contract::LISTENERS)?,
+            hints: take(ebpf, contract::HINTS)?,
             sockets: take(ebpf, contract::SOCKETS)?,
             counters: take(ebpf, contract::COUNTERS)?,
+            known: Known::default(),
         })
     }
 
@@ -52,7 +75,9 @@ impl Maps {
     /// When the map is full ([`contract::MAX_ADDRESSES`]) or the kernel refuses it.
     pub fn set_address(&mut self, addr: Addr, kind: Address) -> Result<(), MapError> {
         let inserted = self.addresses.insert(addr.0, kind as u32, 0);
-        inserted.map_err(|e| MapError::new(contract::ADDRESSES, e))
+        inserted.map_err(|e| MapError::new(contract::ADDRESSES, e))?;
+        self.known.addresses.insert(addr.0, kind);
+        self.hint()
     }
 
     /// Gives an address back to the kernel.
@@ -60,7 +85,9 @@ impl Maps {
     /// # Errors
     /// When it was not set, or the kernel refuses it.
     pub fn remove_address(&mut self, addr: Addr) -> Result<(), MapError> {
-        self.addresses.remove(&addr.0).map_err(|e| MapError::new(contract::ADDRESSES, e))
+        self.addresses.remove(&addr.0).map_err(|e| MapError::new(contract::ADDRESSES, e))?;
+        self.known.addresses.remove(&addr.0);
+        self.hint()
     }
 
     /// Steers TCP for `port` of `addr`, or of every shared address where `addr` is `None`.
@@ -69,7 +96,9 @@ impl Maps {
     /// When the map is full ([`contract::MAX_LISTENERS`]) or the kernel refuses it.
     pub fn set_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
         let inserted = self.listeners.insert(key(addr, port), contract::PRESENT, 0);
-        inserted.map_err(|e| MapError::new(contract::LISTENERS, e))
+        inserted.map_err(|e| MapError::new(contract::LISTENERS, e))?;
+        self.known.listeners.insert((addr.map_or([0; 16], |addr| addr.0), port));
+        self.hint()
     }
 
     /// Steers it no longer.
@@ -78,7 +107,17 @@ impl Maps {
     /// When it was not set, or the kernel refuses it.
     pub fn remove_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
         let removed = self.listeners.remove(&key(addr, port));
-        removed.map_err(|e| MapError::new(contract::LISTENERS, e))
+        removed.map_err(|e| MapError::new(contract::LISTENERS, e))?;
+        self.known.listeners.remove(&(addr.map_or([0; 16], |addr| addr.0), port));
+        self.hint()
+    }
+
+    /// Tells the program what follows from the maps. After them when something is added: what is not
+    /// told yet passes, as before.
+    fn hint(&mut self) -> Result<(), MapError> {
+        let mut bytes = [0; size_of::<Hints>()];
+        bytes.copy_from_slice(self.known.hints().as_bytes());
+        self.hints.set(0, bytes, 0).map_err(|e| MapError::new(contract::HINTS, e))
     }
 
     /// Gives the frames of receive queue `queue` to an AF_XDP socket; the entry goes with the

@@ -1,0 +1,306 @@
+//! The bench's generator: which frame is sent next, when, and what is written where.
+//!
+//! Owns the pace, the draw and the arithmetic of checksums, and how orders lie in maps. The frames'
+//! templates are made by user space; maps and packets are the program's.
+
+use core::mem::size_of;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::frame::{self, Ethernet, Frame, Ipv4, Tcp};
+
+/// The program that writes frames and sends them.
+pub const PROGRAM: &str = "sluice_generate";
+/// The program that counts what answers spoofed frames and drops it, and passes the rest.
+pub const SINK_PROGRAM: &str = "sluice_sink";
+/// Array of one [`Order`].
+pub const ORDER: &str = "GENERATE_ORDER";
+/// Array of [`MAX_TEMPLATES`] [`Template`]s.
+pub const TEMPLATES: &str = "GENERATE_FRAMES";
+/// Array of one [`State`].
+pub const STATE: &str = "GENERATE_STATE";
+/// Array of one [`Sink`].
+pub const SINK: &str = "GENERATE_SINK";
+/// Per-CPU array of [`ANSWERS_LEN`] counts, by [`Answer`].
+pub const ANSWERS: &str = "GENERATE_ANSWERS";
+
+/// The most templates of an order.
+pub const MAX_TEMPLATES: u32 = 4;
+/// The longest frame.
+pub const ROOM: usize = 2048;
+/// Intervals are counted in parts of a nanosecond.
+pub const PARTS: u64 = 1024;
+
+/// What is to be sent. All zero sends nothing.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Order {
+    /// The time between two frames, in 1/[`PARTS`] ns; 0 sends without a pause.
+    pub interval: u64,
+    /// By how much a frame may be early after others were late, in 1/[`PARTS`] ns: what a burst holds.
+    pub burst: u64,
+    /// The most frames.
+    pub frames: u64,
+    /// The length of every frame, in bytes.
+    pub length: u32,
+    /// How many templates there are; frames take one by chance.
+    pub templates: u32,
+    /// The bits of the source address's last four bytes that are drawn.
+    pub mask: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// The generator's own: written by the program alone once the order began.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct State {
+    /// The state of the pseudo-random sequence: the seed at first, never 0.
+    pub random: u64,
+    /// When the next frame is due, in 1/[`PARTS`] ns since `first`.
+    pub due: u64,
+    /// Frames that were sent.
+    pub sent: u64,
+    /// Rounds in which no frame was due.
+    pub held: u64,
+    /// When the first frame was sent, in ns of the kernel's monotonic clock.
+    pub first: u64,
+    /// When the last one was, where frames are paced; else about.
+    pub last: u64,
+}
+
+/// A frame but for what is drawn, which is zero in it, with the sums that its checksums are made of.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Template {
+    /// The frame, from its Ethernet header on.
+    pub bytes: [u8; ROOM],
+    /// The last four bytes of the source address, the drawn bits zero.
+    pub source: u32,
+    /// The sum of the IP header's words but those four bytes; of no meaning for IPv6.
+    pub header_sum: u32,
+    /// The sum of the words of pseudo header, transport header and payload, but for what is drawn and
+    /// those four bytes.
+    pub transport_sum: u32,
+    /// [`V4_TCP`] or one of the others.
+    pub kind: u32,
+}
+
+/// [`Template::kind`]: TCP over IPv4.
+pub const V4_TCP: u32 = 1;
+/// [`Template::kind`]: UDP over IPv4.
+pub const V4_UDP: u32 = 2;
+/// [`Template::kind`]: TCP over IPv6.
+pub const V6_TCP: u32 = 3;
+/// [`Template::kind`]: UDP over IPv6.
+pub const V6_UDP: u32 = 4;
+
+/// What is drawn for one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// The index of its template.
+    pub template: u32,
+    /// The drawn bits of the source address.
+    pub source: u32,
+    /// The source port, 1024 or above.
+    pub port: u16,
+    /// TCP's sequence number.
+    pub sequence: u32,
+}
+
+/// A frame that is written to.
+pub trait Room {
+    /// Writes `bytes` at an offset from the frame's start; `None` where the frame ends before.
+    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()>;
+}
+
+impl Order {
+    /// The interval of a number of frames in a second; 0 is without a pause.
+    pub const fn interval_of(rate: u64) -> u64 {
+        match (1_000_000_000 * PARTS).checked_div(rate) {
+            Some(interval) => interval,
+            None => 0,
+        }
+    }
+}
+
+impl State {
+    /// What is sent at `now`, in ns; `None` where nothing is due.
+    #[inline(always)]
+    pub fn turn(&mut self, order: &Order, now: impl Fn() -> u64) -> Option<Draw> {
+        if self.sent >= order.frames {
+            return None;
+        }
+        if self.sent == 0 {
+            self.first = now();
+            self.last = self.first;
+        }
+        if order.interval > 0 {
+            let time = now();
+            if !self.take((time - self.first) * PARTS, order) {
+                self.held += 1;
+                return None;
+            }
+            self.last = time;
+        } else if self.sent.is_multiple_of(1024) {
+            self.last = now();
+        }
+        self.sent += 1;
+        Some(self.draw(order))
+    }
+
+    /// Takes a token of the bucket, if there is one: what was missed is made up for within the burst.
+    #[inline(always)]
+    fn take(&mut self, time: u64, order: &Order) -> bool {
+        if time < self.due {
+            return false;
+        }
+        let earliest = time.saturating_sub(order.burst);
+        self.due = if self.due > earliest { self.due } else { earliest } + order.interval;
+        true
+    }
+
+    #[inline(always)]
+    fn draw(&mut self, order: &Order) -> Draw {
+        let (one, two) = (self.next(), self.next());
+        Draw {
+            template: (((two >> 16) as u32 & 0xffff) * order.templates) >> 16,
+            source: (one >> 32) as u32 & order.mask,
+            port: two as u16 | 1024,
+            sequence: one as u32 ^ (two >> 32) as u32,
+        }
+    }
+
+    /// xorshift64*.
+    #[inline(always)]
+    fn next(&mut self) -> u64 {
+        let mut x = self.random;
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random = x;
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}
+
+impl Template {
+    /// Writes what was drawn, and the checksums that go with it, over a copy of the template.
+    #[inline(always)]
+    pub fn finish(&self, draw: &Draw, room: &mut impl Room) -> Option<()> {
+        let source = self.source | draw.source;
+        let words = (source >> 16) + (source & 0xffff);
+        let is_v6 = self.kind == V6_TCP || self.kind == V6_UDP;
+        let is_tcp = self.kind == V4_TCP || self.kind == V6_TCP;
+        let mut sum = self.transport_sum + words + draw.port as u32;
+        if is_tcp {
+            sum += (draw.sequence >> 16) + (draw.sequence & 0xffff);
+        }
+        let mut checksum = !fold(sum);
+        if !is_tcp && checksum == 0 {
+            // RFC 768: zero says that there is none.
+            checksum = 0xffff;
+        }
+        if is_v6 {
+            room.put(V6_SOURCE, source.to_be_bytes())?;
+            return match is_tcp {
+                true => tcp::<V6_TRANSPORT>(room, draw, checksum),
+                false => udp::<V6_TRANSPORT>(room, draw, checksum),
+            };
+        }
+        room.put(V4_SOURCE, source.to_be_bytes())?;
+        room.put(V4_CHECKSUM, (!fold(self.header_sum + words)).to_be_bytes())?;
+        match is_tcp {
+            true => tcp::<V4_TRANSPORT>(room, draw, checksum),
+            false => udp::<V4_TRANSPORT>(room, draw, checksum),
+        }
+    }
+}
+
+#[inline(always)]
+fn tcp<const AT: usize>(room: &mut impl Room, draw: &Draw, checksum: u16) -> Option<()> {
+    room.put(AT, draw.port.to_be_bytes())?;
+    room.put(AT + 4, draw.sequence.to_be_bytes())?;
+    room.put(AT + 16, checksum.to_be_bytes())
+}
+
+#[inline(always)]
+fn udp<const AT: usize>(room: &mut impl Room, draw: &Draw, checksum: u16) -> Option<()> {
+    room.put(AT, draw.port.to_be_bytes())?;
+    room.put(AT + 6, checksum.to_be_bytes())
+}
+
+/// A sum of words with its carries added in (RFC 1071).
+#[inline(always)]
+const fn fold(sum: u32) -> u16 {
+    let once = (sum & 0xffff) + (sum >> 16);
+    ((once & 0xffff) + (once >> 16)) as u16
+}
+
+/// Whose answers are counted. All zero counts none.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Sink {
+    /// The spoofed sources' prefix, an IPv4 address in host byte order.
+    pub prefix: u32,
+    /// The bits that belong to the prefix.
+    pub mask: u32,
+}
+
+/// What came back for a spoofed source; the discriminant is its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// A SYN with an acknowledgment.
+    SynAck = 0,
+    /// A reset.
+    Reset = 1,
+    /// Anything else.
+    Other = 2,
+}
+
+/// How many kinds of [`Answer`] there are.
+pub const ANSWERS_LEN: u32 = 3;
+
+impl Sink {
+    /// What `frame` answers; `None` where it is not for a spoofed source.
+    #[inline(always)]
+    pub fn answer<F: Frame + ?Sized>(&self, frame: &F) -> Option<Answer> {
+        let ethernet: Ethernet = frame.read(0)?;
+        if self.mask == 0 || ethernet.ethertype.get() != frame::ETHERTYPE_IPV4 {
+            return None;
+        }
+        let ip: Ipv4 = frame.read(size_of::<Ethernet>())?;
+        if u32::from_be_bytes(ip.destination) & self.mask != self.prefix {
+            return None;
+        }
+        if ip.protocol != frame::TCP || ip.header_length() != size_of::<Ipv4>() {
+            return Some(Answer::Other);
+        }
+        let tcp: Option<Tcp> = frame.read(V4_TRANSPORT);
+        Some(match tcp {
+            Some(tcp) if tcp.is_reset() => Answer::Reset,
+            Some(tcp) if tcp.is_syn_ack() => Answer::SynAck,
+            _ => Answer::Other,
+        })
+    }
+}
+
+/// Where things lie in an untagged frame without IP options.
+const V4_CHECKSUM: usize = 24;
+const V4_SOURCE: usize = 26;
+const V4_TRANSPORT: usize = 34;
+/// The last four bytes of the source.
+const V6_SOURCE: usize = 34;
+const V6_TRANSPORT: usize = 54;
+
+const _: () = assert!(size_of::<Order>() == 40 && size_of::<State>() == 48);
+const _: () = assert!(size_of::<Template>() == ROOM + 16 && size_of::<Sink>() == 8);
+
+#[cfg(test)]
+mod tests;
