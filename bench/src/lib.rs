@@ -3,6 +3,7 @@
 //! Every figure is a [`row::Row`]: what was done, by whom, beside whom, and where. Rows are printed by
 //! [`printer`], and two files of them are compared by [`compare`].
 
+mod busy;
 pub mod clock;
 pub mod compare;
 mod cpus;
@@ -17,5 +18,4 @@ pub mod serve;
 pub mod spin;
 pub mod spread;
 pub mod system;
-mod time;
 mod topology;

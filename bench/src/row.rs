@@ -16,6 +16,12 @@ pub type Config = BTreeMap<String, String>;
 /// The key of [`Config`] that marks rows of a smoke run, whose figures mean nothing.
 pub const SMOKE: &str = "smoke";
 
+/// The key of [`Config`] that marks rows during which others used the machine, and how much.
+pub const DISTURBED: &str = "disturbed";
+
+/// The key of [`Config`] that marks rows in which something went wrong, and how.
+pub const FAILED: &str = "failed";
+
 /// One line of a measurement.
 ///
 /// Work, subject, peer and unit together are its name, which no other row of a run has: two settings

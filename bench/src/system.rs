@@ -3,7 +3,6 @@
 //! Owns the options and the course of a run; what is measured stands in `plan`, how in `series`.
 
 mod bed;
-mod busy;
 mod nginx;
 mod plan;
 mod process;

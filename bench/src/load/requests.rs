@@ -12,8 +12,8 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use super::report::{LONGEST, histogram};
 use super::window::Window;
 use super::{Options, PATIENCE, Report, open};
+use crate::clock::now;
 use crate::poller::Poller;
-use crate::time::now;
 
 /// Sends requests until the time is over, and times each.
 pub(super) fn run(options: &Options) -> Result<Report> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::busy::{self, Watch};
 use crate::clock::{Clock, Stopwatch};
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, DISTURBED, Row, SMOKE};
 
 /// Something that is done over and over.
 pub trait Work {
@@ -69,6 +70,33 @@ impl Plan {
         (peer_name, peer): (&str, &mut dyn Work),
     ) -> Result<Row> {
         eprintln!("{work}: {name} beside {peer_name}");
+        let mut repeated = 0;
+        let (samples, disturbed) = loop {
+            // A smoke run measures nothing that could be disturbed.
+            let watch = (!self.is_smoke).then(Watch::begin);
+            let samples = self.samples(work, (name, &mut *subject), (peer_name, &mut *peer))?;
+            let others = watch.map_or(0.0, |watch| watch.others());
+            let disturbed = busy::is_disturbed(others).then_some(others);
+            if disturbed.is_none() || repeated == busy::REPEATS {
+                break (samples, disturbed);
+            }
+            repeated += 1;
+        };
+        let row = Row::measured(work, name, peer_name, "ns", &samples).with(self.config.clone());
+        let row = row.with_setting("alternations", self.alternations);
+        Ok(match disturbed {
+            Some(others) => row.with_setting(DISTURBED, sentence(others, repeated)),
+            None => row,
+        })
+    }
+
+    /// One alternation after the other, in nanoseconds.
+    fn samples(
+        &self,
+        work: &str,
+        (name, subject): (&str, &mut dyn Work),
+        (peer_name, peer): (&str, &mut dyn Work),
+    ) -> Result<Vec<(f64, f64)>> {
         let named = |who: &str| format!("{work}: {who}");
         let mut samples = Vec::with_capacity(self.alternations);
         // The first of each warms caches and predictors, and counts for nothing.
@@ -79,8 +107,7 @@ impl Plan {
                 samples.push((ours, theirs));
             }
         }
-        let row = Row::measured(work, name, peer_name, "ns", &samples).with(self.config.clone());
-        Ok(row.with_setting("alternations", self.alternations))
+        Ok(samples)
     }
 
     /// Nanoseconds of one operation.
@@ -96,6 +123,11 @@ impl Plan {
         }
         Ok(watch.nanos() as f64 / done as f64)
     }
+}
+
+/// What a row says that was disturbed to the last.
+fn sentence(others: f64, repeated: usize) -> String {
+    format!("others used {:.0} % of a core, after {repeated} repetitions", others * 100.0)
 }
 
 /// How many times the length of a sample it may take to come by one.

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use super::nginx::Folder;
 use super::process::Process;
 use super::stop::Stop;
+use crate::clock::{now, pause};
 use crate::serve::{READY, Service};
-use crate::time::{now, pause};
 use crate::topology::{Link, Offloads, SERVER_END, Topology};
 
 /// Who serves.

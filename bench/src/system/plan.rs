@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::bed::Subject;
+use crate::busy::REPEATS;
 use crate::load::{self, Report};
 use crate::serve::Service;
 
@@ -50,7 +51,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) const FULL: Self = Self { alternations: 5, seconds: 2.0, repeats: 3 };
+    pub(super) const FULL: Self = Self { alternations: 5, seconds: 2.0, repeats: REPEATS };
     pub(super) const SMOKE: Self = Self { alternations: 3, seconds: 0.5, repeats: 1 };
 
     /// Whether the samples are too short to mean anything.

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::stop::Stop;
-use crate::time::{now, pause};
+use crate::clock::{now, pause};
 
 /// A running process, in a process group of its own: a Ctrl-C reaches it through us.
 pub(super) struct Process {

@@ -4,7 +4,7 @@ use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Metric};
 use super::series::{Found, Series};
 use crate::machine;
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, DISTURBED, FAILED, Row, SMOKE};
 use crate::spread::Spread;
 use crate::topology::{CONGESTION, QUEUE};
 
@@ -61,13 +61,13 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
         say("spinners", "idle priority, on both CPUs".into());
     }
     if let Some(failure) = series.failure() {
-        say("failed", failure);
+        say(FAILED, failure);
     }
     if let Some((rounds, most)) = series.disturbed() {
         let percent = most * 100.0;
         let again = series.repeated;
         say(
-            "disturbed",
+            DISTURBED,
             format!(
                 "{rounds} of {} alternations, others used up to {percent:.0} % of a core, {again} repeated",
                 series.rounds.len()
