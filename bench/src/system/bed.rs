@@ -69,7 +69,7 @@ impl Subject {
     /// The program that it needs, and its package.
     pub(super) fn tools(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Nginx => &[("nginx", "nginx"), ("taskset", "util-linux")],
+            Self::Nginx => &[("nginx", "nginx-light"), ("taskset", "util-linux")],
             _ => &[],
         }
     }

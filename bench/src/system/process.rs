@@ -142,14 +142,6 @@ pub(crate) fn quiet(line: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether `program` can be started by its name.
-pub(super) fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where nginx lies, for users whose path lacks it.
-    let more = ["/usr/sbin".into(), "/sbin".into()];
-    std::env::split_paths(&path).chain(more).any(|dir| dir.join(program).is_file())
-}
-
 /// How often a wait looks whether its end was asked for.
 const STEP: Duration = Duration::from_millis(50);
 /// Time to end after SIGTERM.
