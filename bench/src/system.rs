@@ -3,6 +3,7 @@
 //! Owns the options and the course of a run; what is measured stands in `plan`, how in `series`.
 
 mod bed;
+mod check;
 mod nginx;
 mod plan;
 mod process;
@@ -58,7 +59,11 @@ pub fn run(options: &Options) -> Result<()> {
         ensure!(tools::is_there(program), "{}", tools::missing(program, package));
     }
     let cases = plan::cases(options.smoke, options.filter.as_deref());
-    ensure!(!cases.is_empty(), "no row is called so; without a filter all are measured");
+    let checks = check::all(options.filter.as_deref());
+    ensure!(
+        !(cases.is_empty() && checks.is_empty()),
+        "no row is called so; without a filter all are measured"
+    );
     if let Some(path) = &options.json {
         // Before minutes go into measuring.
         let file = File::options().create(true).append(true).open(path);
@@ -71,7 +76,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut beds = Vec::new();
     let mut rows = Vec::new();
     let mut failures = Vec::new();
-    let count = cases.len();
+    let count = cases.len() + checks.len();
     for (n, case) in cases.into_iter().enumerate() {
         eprintln!("{} ({} of {count})", case.name, n + 1);
         let (case, absent) = present(case);
@@ -85,11 +90,20 @@ pub fn run(options: &Options) -> Result<()> {
                 beds.clear();
                 rows::failed(&case, &format!("{error:#}"))
             });
-            failures.extend(failure(&case, &measured));
+            failures.extend(failure(&case.name, &measured));
             rows.extend(measured);
         }
         if let Some(path) = &options.json {
             // What there is so far outlives whatever ends the run.
+            printer::write_json(path, &rows)?;
+        }
+    }
+    for (n, check) in checks.iter().enumerate() {
+        eprintln!("{} ({} of {count})", check.name(), count - checks.len() + n + 1);
+        let checked = check.rows(&room, &mut beds, pace)?;
+        failures.extend(failure(check.name(), &checked));
+        rows.extend(checked);
+        if let Some(path) = &options.json {
             printer::write_json(path, &rows)?;
         }
     }
@@ -107,9 +121,9 @@ fn measure(room: &Room, beds: &mut Vec<Bed>, case: &Case, pace: Pace) -> Result<
 }
 
 /// What went wrong with a case, as its rows say.
-fn failure(case: &Case, rows: &[Row]) -> Option<String> {
+fn failure(name: &str, rows: &[Row]) -> Option<String> {
     let how = rows.iter().find_map(|row| row.config.get(FAILED))?;
-    Some(format!("{}: {how}", case.name))
+    Some(format!("{name}: {how}"))
 }
 
 /// The case with the subjects that are there, and rows for those that are not.

@@ -4,6 +4,7 @@
 //! they are.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -21,12 +22,79 @@ pub(crate) struct Options {
 
 /// Builds, then becomes the bench: signals and the exit code need no forwarding.
 pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
-    if options.args.first().is_some_and(|what| what == "macro") {
-        // The subject itself, both sides of it.
+    let bench = build(needs_sluice(&options.args))?;
+    let error = Command::new(&bench).args(&options.args).exec();
+    Err(error).with_context(|| format!("cannot start {}", bench.display()))
+}
+
+/// A short run of micro and macro and their report, which leaves nothing behind; without root micro
+/// alone.
+///
+/// # Errors
+/// When a part of it fails.
+pub(crate) fn smoke() -> Result<()> {
+    if !cmd::is_root() {
+        println!("left out: the macro bench makes network namespaces, which needs root");
+    }
+    let bench = build(cmd::is_root())?;
+    cmd::check(Command::new(bench).args(["report", "--smoke"]))
+}
+
+/// Builds the bench, and with `with_sluice` the subject of whole systems, both sides of it.
+fn build(with_sluice: bool) -> Result<PathBuf> {
+    if with_sluice {
         run::build()?;
     }
     cmd::check(cmd::cargo().args(["build", "--release", "--package", "bench"]))?;
-    let bench = ebpf::target_dir().join("release/bench");
-    let error = Command::new(&bench).args(&options.args).exec();
-    Err(error).with_context(|| format!("cannot start {}", bench.display()))
+    Ok(ebpf::target_dir().join("release/bench"))
+}
+
+/// Whether these options run whole systems: `macro`, and a report that is given no file of rows.
+fn needs_sluice(args: &[String]) -> bool {
+    let rest = || args.iter().skip(1);
+    match args.first().map(String::as_str) {
+        Some("macro") => true,
+        Some("report") => cmd::is_root() && !rest().any(|arg| is_help(arg)) && !has_file(rest()),
+        _ => false,
+    }
+}
+
+fn is_help(arg: &str) -> bool {
+    arg == "-h" || arg == "--help"
+}
+
+/// Whether one of the report's options is a file of rows, not the value of another option.
+fn has_file<'a>(mut args: impl Iterator<Item = &'a String>) -> bool {
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--json" | "--into" => drop(args.next()),
+            option if option.starts_with('-') => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(line: &str) -> bool {
+        has_file(line.split_whitespace().map(str::to_string).collect::<Vec<_>>().iter())
+    }
+
+    #[test]
+    fn values_of_options_are_no_files_of_rows() {
+        assert!(has("a.json") && has("--json out.json a.json"));
+        assert!(!has("") && !has("--smoke --json out.json --into folder") && !has("--into=folder"));
+    }
+
+    #[test]
+    fn micro_and_compare_need_no_sluice() {
+        for line in ["micro", "compare a b", "report a.json", "report --help"] {
+            let args: Vec<String> = line.split(' ').map(str::to_string).collect();
+            assert!(!needs_sluice(&args), "{line}");
+        }
+        assert!(needs_sluice(&["macro".into()]));
+    }
 }

@@ -124,7 +124,7 @@ fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample>
 }
 
 /// What our load client finds.
-fn client(
+pub(super) fn client(
     room: &Room,
     bed: &Bed,
     case: &Case,

@@ -20,6 +20,12 @@ impl Stop {
         Ok(Self(flag))
     }
 
+    /// One that nobody sets.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
     /// An error where the end was asked for.
     pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {

@@ -83,7 +83,7 @@ pub(super) fn draw(panels: &[Panel], keys: &[Key]) -> Result<String, String> {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(said)?;
         for (n, panel) in panels.iter().enumerate() {
-            panel.draw(&area, (n as i32 * width, width))?;
+            panel.draw(&area, (n as i32 * width, width), bounds(panel, panels))?;
         }
         for (key, (x, y)) in keys.iter().zip(places) {
             let (x, y) = (x, HEIGHT + y + ROW / 2);
@@ -95,6 +95,12 @@ pub(super) fn draw(panels: &[Panel], keys: &[Key]) -> Result<String, String> {
         area.present().map_err(said)?;
     }
     Ok(svg)
+}
+
+/// The ends of a panel's vertical axis: panels that count the same share theirs.
+fn bounds(panel: &Panel, panels: &[Panel]) -> (f64, f64) {
+    let alike = panels.iter().filter(|other| other.y == panel.y).map(Panel::bounds);
+    alike.fold((f64::MAX, 0.0), |(low, high), (l, h)| (low.min(l), high.max(h)))
 }
 
 /// Where the entries of the legend stand, row by row.
@@ -113,11 +119,11 @@ fn legend(keys: &[Key]) -> Vec<Place> {
 }
 
 impl Panel {
-    fn draw(&self, area: &Area<'_>, (from, width): (i32, i32)) -> Drawn {
+    /// Within `width` pixels from `from` on; the vertical axis goes from `low` to `high`.
+    fn draw(&self, area: &Area<'_>, (from, width): (i32, i32), (low, high): (f64, f64)) -> Drawn {
         let (left, right) = (from + LEFT, from + width - RIGHT);
         let (top, bottom) = (TOP, HEIGHT - BOTTOM);
         let xs = self.xs();
-        let (low, high) = self.bounds();
         let x_at = |value: f64| {
             let (first, last) =
                 (xs.first().copied().unwrap_or(1.0), xs.last().copied().unwrap_or(1.0));
