@@ -33,7 +33,7 @@ fn part(rows: &[Row], plots: &[Plot]) -> Option<String> {
         let _ = write!(out, "\n![{}](docs/plots/{})\n\n{}\n", plot.title, plot.file, plot.says);
     }
     let says = |key: &str| rows.iter().find_map(|row| row.config.get(key)).map_or("unknown", |v| v);
-    let where_ = WHERE.map(|(key, name)| format!("{name} {}", says(key)));
+    let where_ = WHERE.map(|(key, name)| format!("{name}{}", says(key)));
     let _ = writeln!(out, "\nMeasured by `cargo xtask bench report` on {}.", where_.join(", "));
     out += "All rows, and what was required of them: [docs/benchmarks.md](docs/benchmarks.md).\n";
     Some(out)
@@ -61,7 +61,7 @@ const TABLE: &str = "\
 ";
 /// What is said of where it was measured.
 const WHERE: [(&str, &str); 4] =
-    [("machine", ""), ("cores", "cores:"), ("kernel", "Linux"), ("commit", "commit")];
+    [("machine", ""), ("cores", "cores: "), ("kernel", "Linux "), ("commit", "commit ")];
 /// In words, as the rows call it, and the peer.
 const HEADLINES: [(&str, &str, &str); 8] = [
     ("Connect, 1 byte, 1 byte, close; 32 at once", "connect, 32 at once", "kernel"),

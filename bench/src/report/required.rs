@@ -4,7 +4,7 @@
 //! own; what no row answers is said to be not measured.
 
 use crate::printer::{figure, range};
-use crate::row::Row;
+use crate::row::{Row, SMOKE};
 use crate::spread::Spread;
 
 /// One figure that is asked for.
@@ -119,6 +119,9 @@ impl Required {
 
     /// By the median; where the client is the bound, the row cannot tell what the server could do.
     fn verdict(&self, row: &Row, found: Spread) -> &'static str {
+        if row.config.contains_key(SMOKE) {
+            return "- (smoke)";
+        }
         let is_met = match self.limit {
             Limit::AtLeast(least) => found.median >= least,
             Limit::AtMost(most) => found.median <= most,
@@ -296,6 +299,12 @@ mod tests {
         let row = connect((2.0, 1.0))
             .with_setting("client's core", "9 % beside 99 %: peer is client-bound");
         assert_eq!(found(&lines(&[row]), "Connections per second, kernel")[0].met, "no");
+    }
+
+    #[test]
+    fn smoke_is_not_judged() {
+        let row = connect((3.0, 1.0)).with_setting(SMOKE, "yes");
+        assert_eq!(found(&lines(&[row]), "Connections per second, kernel")[0].met, "- (smoke)");
     }
 
     #[test]
