@@ -10,7 +10,7 @@ use std::fmt::Write;
 use anyhow::{Result, bail};
 
 use crate::printer::figure;
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, PEER, Row, SMOKE};
 use crate::spread::Spread;
 
 /// What became of a row.
@@ -126,6 +126,8 @@ fn settings_changed(
         let Some(first) = rows.values().next() else { return Config::new() };
         let mut config = first.config.clone();
         config.retain(|key, value| rows.values().all(|row| row.config.get(key) == Some(value)));
+        // A figure is no setting.
+        config.retain(|key, _| !PEER.contains(&key.as_str()));
         config
     };
     let (old, new) = (shared(old), shared(new));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use crate::time::now;
+use crate::clock::now;
 
 /// Clock ticks of one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -30,10 +30,10 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
 use stack_ebpf::generate::{self, ANSWERS_LEN, Answer, Order, PROGRAM, Sink, State};
 use zerocopy::{IntoBytes, transmute};
 
+use crate::clock::now;
 use crate::load::pin;
 use crate::object;
 use crate::rng::Rng;
-use crate::time::now;
 pub use frames::{Kind, Mac, Prefix};
 use frames::{Spec, most_length};
 pub(crate) use target::check_interface;

@@ -33,6 +33,8 @@ pub enum Work {
     Fetch,
     /// A request that comes back, on connections that stay.
     Request,
+    /// HTTP requests for [`BODY`] bytes, on connections that stay.
+    Get,
     /// Sends without pause to a server that discards.
     Send,
     /// Receives without pause.
@@ -137,7 +139,7 @@ fn work(options: &Options) -> Result<Report> {
     }
     match options.work {
         Work::Connect | Work::Fetch => connects::run(options),
-        Work::Request => requests::run(options),
+        Work::Request | Work::Get => requests::run(options),
         Work::Send => bulk::send_stream(options),
         Work::Receive => bulk::receive(options),
     }
@@ -154,6 +156,8 @@ pub fn pin(cpu: usize) -> Result<()> {
         .with_context(|| format!("CPU {cpu} is not for this process"))
 }
 
+/// Bytes of the body that is asked for by HTTP.
+pub(crate) const BODY: usize = 1_024;
 /// How long the client waits for what is still open when the time is over, and for connections to be
 /// opened before it begins.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bench::micro::pair::Plan;
 use bench::micro::{self, stack::count};
-use bench::{compare, generator, load, machine, printer, serve, spin, system};
+use bench::row::{FAILED, Row};
+use bench::{compare, generator, load, machine, printer, report, serve, spin, system};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -30,6 +31,9 @@ enum Command {
     Pktgen(system::pktgen::Options),
     /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
     Generate(generator::Options),
+    /// Writes docs/benchmarks.md, its plots and the README's figures, from files of rows or from a run of
+    /// micro and macro.
+    Report(report::Options),
     /// The load client.
     #[command(hide = true)]
     Load(load::Options),
@@ -85,14 +89,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Micro(Micro { smoke, json, filter }) => {
-            let mut config = machine::config();
-            config.extend(machine::in_memory());
-            let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
-            let rows = micro::run(&plan)?;
-            printer::print(&rows);
-            json.map_or(Ok(()), |path| printer::write_json(&path, &rows))
-        }
+        Command::Micro(options) => micro(options),
+        Command::Report(options) => report::run(&options),
         Command::Macro(options) => system::run(&options),
         Command::Flood(options) => system::run_floods(&options),
         Command::Pktgen(options) => system::pktgen::run(&options),
@@ -111,4 +109,17 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn micro(Micro { smoke, json, filter }: Micro) -> Result<()> {
+    let mut config = machine::config();
+    config.extend(machine::in_memory());
+    let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
+    // What there is so far outlives whatever ends the run.
+    let write = |rows: &[Row]| json.as_ref().map_or(Ok(()), |to| printer::write_json(to, rows));
+    let rows = micro::run(&plan, write)?;
+    printer::print(&rows);
+    let failed = rows.iter().filter(|row| row.config.contains_key(FAILED)).count();
+    ensure!(failed == 0, "{failed} rows failed");
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::row::{Config, Row};
+use crate::row::{Config, PEER, Row};
 use crate::spread::Spread;
 
 /// Prints the rows as a table; what they were measured on stands above it.
@@ -78,12 +78,30 @@ pub fn figure(value: f64) -> String {
 }
 
 /// What all rows say alike.
-fn common(rows: &[Row]) -> Config {
+pub(crate) fn common(rows: &[Row]) -> Config {
+    let rows: Vec<&Row> = rows.iter().collect();
+    common_of(&rows)
+}
+
+/// The same of rows that lie apart.
+pub(crate) fn common_of(rows: &[&Row]) -> Config {
     let Some((first, others)) = rows.split_first() else { return Config::new() };
     let is_common =
         |key: &String, value: &String| others.iter().all(|row| row.config.get(key) == Some(value));
-    let pairs = first.config.iter().filter(|(key, value)| is_common(key, value));
+    let pairs = settings(first).filter(|(key, value)| is_common(key, value));
     pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// What a row says of where and how, without the peer's figures, which have their own column.
+pub(crate) fn settings(row: &Row) -> impl Iterator<Item = (&String, &String)> {
+    row.config.iter().filter(|(key, _)| !PEER.contains(&key.as_str()))
+}
+
+/// What a row says beyond `common`, as one sentence; nothing where that is all.
+pub(crate) fn note(row: &Row, common: &Config) -> Option<String> {
+    let own = settings(row).filter(|(key, _)| !common.contains_key(*key));
+    let own: Vec<String> = own.map(|(key, value)| format!("{key}: {value}")).collect();
+    (!own.is_empty()).then(|| own.join("; "))
 }
 
 /// The cells of a row. The last one says what is missing, and which of `notes`, to which one may be
@@ -96,10 +114,7 @@ fn line(row: &Row, common: &Config, notes: &mut Vec<String>) -> [String; COLUMNS
         None if row.absent.is_some() => "absent".into(),
         None => none(),
     };
-    let own = row.config.iter().filter(|(key, _)| !common.contains_key(*key));
-    let own: Vec<String> = own.map(|(key, value)| format!("{key}: {value}")).collect();
-    let note = (!own.is_empty()).then(|| {
-        let own = own.join("; ");
+    let note = note(row, common).map(|own| {
         let at = notes.iter().position(|note| *note == own).unwrap_or(notes.len());
         if at == notes.len() {
             notes.push(own);
@@ -113,12 +128,14 @@ fn line(row: &Row, common: &Config, notes: &mut Vec<String>) -> [String; COLUMNS
         row.peer.clone().unwrap_or_else(none),
         median,
         row.spread().map_or_else(none, range),
+        row.peer_spread().map_or_else(none, |s| figure(s.median)),
         ratio,
         last.join(" "),
     ]
 }
 
-fn range(spread: Spread) -> String {
+/// From the least to the greatest.
+pub(crate) fn range(spread: Spread) -> String {
     format!("{}..{}", figure(spread.min), figure(spread.max))
 }
 
@@ -136,9 +153,9 @@ fn grouped(value: f64) -> String {
     out
 }
 
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 const HEAD: [&str; COLUMNS] =
-    ["work", "subject", "peer", "median", "min..max", "subject/peer", "notes"];
+    ["work", "subject", "peer", "median", "min..max", "peer's", "subject/peer", "notes"];
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +180,7 @@ mod tests {
         let cells = ["lookup", "ours", "theirs", "11.0", "ns", "10.0..12.0"];
         assert_eq!(lookup[..6], cells);
         assert_eq!(lines.last(), Some(&"[1] entries: 1000"));
-        assert_eq!(lookup[6..], ["0.55", "(0.50..0.60)", "[1]"]);
+        assert_eq!(lookup[6..], ["20.0", "0.55", "(0.50..0.60)", "[1]"]);
     }
 
     #[test]

@@ -16,6 +16,15 @@ pub type Config = BTreeMap<String, String>;
 /// The key of [`Config`] that marks rows of a smoke run, whose figures mean nothing.
 pub const SMOKE: &str = "smoke";
 
+/// The key of [`Config`] that marks rows during which others used the machine, and how much.
+pub const DISTURBED: &str = "disturbed";
+
+/// The key of [`Config`] that marks rows in which something went wrong, and how.
+pub const FAILED: &str = "failed";
+
+/// The keys of [`Config`] that hold the peer's own median, least and greatest, in the row's unit.
+pub const PEER: [&str; 3] = ["peer's median", "peer's min", "peer's max"];
+
 /// One line of a measurement.
 ///
 /// Work, subject, peer and unit together are its name, which no other row of a run has: two settings
@@ -70,6 +79,10 @@ impl Row {
         let mut row = Self::empty([work, subject, unit], Some(peer));
         row.absent = absent.map(String::from);
         row.set(subjects, ratios);
+        if let Some(peers) = Spread::of(samples.iter().map(|(_, peer)| *peer)) {
+            let figures = [peers.median, peers.min, peers.max].map(|figure| figure.to_string());
+            row.config.extend(PEER.map(String::from).into_iter().zip(figures));
+        }
         row
     }
 
@@ -77,6 +90,12 @@ impl Row {
     pub fn absent(work: &str, subject: &str, peer: &str, unit: &str, why: &str) -> Self {
         let row = Self::empty([work, subject, unit], Some(peer));
         Self { absent: Some(why.into()), ..row }
+    }
+
+    /// A row whose measurement went wrong in the way that `how` tells.
+    pub fn failed(work: &str, subject: &str, peer: &str, unit: &str, how: &str) -> Self {
+        let row = Self::absent(work, subject, peer, unit, &format!("failed: {how}"));
+        row.with_setting(FAILED, how)
     }
 
     /// A row without a peer, one sample for each repetition.
@@ -114,6 +133,12 @@ impl Row {
     pub fn ratio_spread(&self) -> Option<Spread> {
         let (median, min, max) = (self.ratio?, self.ratio_min?, self.ratio_max?);
         Some(Spread { median, min, max })
+    }
+
+    /// The peer's samples, where the row has them.
+    pub fn peer_spread(&self) -> Option<Spread> {
+        let [median, min, max] = PEER.map(|key| self.config.get(key)?.parse().ok());
+        Some(Spread { median: median?, min: min?, max: max? })
     }
 
     /// What tells the row from all others of its run.
@@ -162,6 +187,7 @@ mod tests {
         let row = Row::measured("w", "ours", "theirs", "ns", &[(10.0, 20.0), (20.0, 40.0)]);
         assert_eq!((row.ratio, row.ratio_min, row.ratio_max), (Some(0.5), Some(0.5), Some(0.5)));
         assert_eq!((row.median, row.min, row.max), (Some(15.0), Some(10.0), Some(20.0)));
+        assert_eq!(row.peer_spread(), Some(Spread { median: 30.0, min: 20.0, max: 40.0 }));
         assert_eq!(row.absent, None);
     }
 
@@ -184,6 +210,14 @@ mod tests {
         let row = Row::absent("w", "ours", "wrk", "req/s", "wrk is missing (package wrk)");
         assert_eq!(row.spread().or(row.ratio_spread()), None);
         assert_eq!(row.absent.as_deref(), Some("wrk is missing (package wrk)"));
+    }
+
+    #[test]
+    fn failed_is_absent_and_marked() {
+        let row = Row::failed("w", "ours", "theirs", "ns", "the sum is wrong");
+        assert_eq!((row.median, row.peer_spread()), (None, None));
+        assert_eq!(row.absent.as_deref(), Some("failed: the sum is wrong"));
+        assert_eq!(row.config[FAILED], "the sum is wrong");
     }
 
     #[test]

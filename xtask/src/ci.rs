@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{cmd, deep, ebpf, rfc, rooms, setup, test};
+use crate::{bench, cmd, deep, ebpf, rfc, rooms, setup, test};
 
 /// Runs every check, then exactly `cargo xtask test`.
 pub(crate) fn ci() -> Result<ExitCode> {
@@ -54,6 +54,9 @@ pub(crate) fn ci() -> Result<ExitCode> {
     deep::loom()?;
     println!("== AddressSanitizer");
     deep::asan_where_possible()?;
+
+    println!("== the bench, for a moment");
+    bench::smoke()?;
 
     test::test(&test::Options::default())
 }

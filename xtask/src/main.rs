@@ -37,7 +37,7 @@ enum Command {
     Run(run::Options),
     /// Runs every test; the last line is the sum.
     Test(test::Options),
-    /// Measures Sluice beside its peers: micro, compare.
+    /// Measures Sluice beside its peers: micro, macro, report, compare.
     Bench(bench::Options),
     /// Formatting, lints, documentation, the import check, then every test.
     Ci,
@@ -64,6 +64,10 @@ enum Command {
         /// Also what only developers need: cargo-fuzz and the like.
         #[arg(long)]
         dev: bool,
+        /// Also the peers that the bench measures beside Sluice: nginx, wrk, iperf3, valgrind. None of
+        /// them is started as a service.
+        #[arg(long)]
+        bench: bool,
     },
     /// Builds the XDP program and prints where it lies.
     BuildEbpf,
@@ -83,7 +87,11 @@ fn main() -> ExitCode {
         Command::Loom => deep::loom().map(|()| ExitCode::SUCCESS),
         Command::Asan { all } => deep::asan(all).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::fuzz(&options),
-        Command::Setup { dev } => setup::setup(dev).map(|()| ExitCode::SUCCESS),
+        Command::Setup { dev, bench } => {
+            let outcome =
+                setup::setup(dev).and_then(|()| if bench { setup::peers() } else { Ok(()) });
+            outcome.map(|()| ExitCode::SUCCESS)
+        }
         Command::PacketdrillLib => packetdrill::library().map(|library| {
             println!("{}", library.display());
             ExitCode::SUCCESS

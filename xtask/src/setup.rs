@@ -2,6 +2,8 @@
 //!
 //! Owns the lists of packages and tools. Builds nothing of Sluice itself.
 
+mod peers;
+
 use std::env;
 use std::fs;
 use std::io;
@@ -12,6 +14,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::ebpf::{Route, clean_command, target_dir};
+pub(crate) use peers::peers;
 
 /// Makes the machine ready to build and test; with `dev` also for development.
 ///

@@ -10,9 +10,9 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::{Options, PATIENCE, Report, open};
+use crate::clock::now;
 use crate::cpus::Core;
 use crate::poller::Poller;
-use crate::time::now;
 
 /// Receives until the time is over. The time counts from the last connection's open.
 pub(super) fn receive(options: &Options) -> Result<Report> {

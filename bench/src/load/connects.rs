@@ -12,8 +12,8 @@ use super::open::{begin, error_of};
 use super::sources::{From, reused};
 use super::window::Window;
 use super::{Options, PATIENCE, Report, Work};
+use crate::clock::now;
 use crate::poller::Poller;
-use crate::time::now;
 
 /// Opens and ends connections until the time is over.
 pub(super) fn run(options: &Options) -> Result<Report> {

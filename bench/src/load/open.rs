@@ -8,8 +8,8 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{SockaddrIn, connect, getsockopt, setsockopt, sockopt};
 
 use super::{Options, PATIENCE};
+use crate::clock::{now, pause};
 use crate::poller::Poller;
-use crate::time::{now, pause};
 
 /// Begins the `n`-th connection; its socket is writable once it is open.
 pub(super) fn begin(options: &Options, n: u64) -> nix::Result<OwnedFd> {

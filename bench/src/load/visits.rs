@@ -20,8 +20,8 @@ use super::open::error_of;
 use super::report::{LONGEST, histogram};
 use super::sources::From;
 use super::{Report, Sources, pin};
+use crate::clock::now;
 use crate::poller::Poller;
-use crate::time::now;
 
 /// The options of a visitor.
 #[derive(Clone, Debug, Args)]

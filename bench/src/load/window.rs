@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Options;
+use crate::clock::now;
 use crate::cpus::Core;
-use crate::time::now;
 
 /// From the end of the warm-up to the end; measures the client's own core meanwhile.
 pub(super) struct Window {

@@ -16,19 +16,41 @@ use self::pair::Plan;
 use crate::row::Row;
 use crate::verdict;
 
-/// Measures everything that the plan wants.
+/// Measures everything that the plan wants; `so_far` is given the rows whenever there are more of them.
+/// A scene that did something else than it is for leaves a row that says so, and the rest goes on.
 ///
 /// # Errors
-/// When a scene did something else than it is for, or the filter leaves nothing.
-pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+/// When the filter leaves nothing, or `so_far` fails.
+pub fn run(plan: &Plan, mut so_far: impl FnMut(&[Row]) -> Result<()>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let all = [wire::rows, checksum::rows, flow::rows, wheel::rows, stack::rows, verdict::rows];
-    for scenes in all {
-        rows.extend(scenes(plan)?);
+    for (n, (name, scenes)) in SCENES.iter().enumerate() {
+        eprintln!("micro: {name} ({} of {})", n + 1, SCENES.len());
+        match scenes(plan) {
+            Ok(more) => rows.extend(more),
+            Err(error) => {
+                eprintln!("  failed: {error:#}");
+                let row = Row::failed(name, OURS, "all peers", "ns", &format!("{error:#}"));
+                rows.push(row.with(plan.config.clone()));
+            }
+        }
+        so_far(&rows)?;
     }
     ensure!(!rows.is_empty(), "no work's name holds {:?}", plan.filter.as_deref().unwrap_or(""));
     Ok(rows)
 }
+
+/// What makes the rows of a plan.
+type Scenes = fn(&Plan) -> Result<Vec<Row>>;
+
+/// All of them, in the order in which they are measured.
+const SCENES: [(&str, Scenes); 6] = [
+    ("wire", wire::rows),
+    ("checksum", checksum::rows),
+    ("flow lookup", flow::rows),
+    ("timers", wheel::rows),
+    ("stack", stack::rows),
+    ("XDP verdict", verdict::rows),
+];
 
 /// How the subject is called in every row.
 pub(crate) const OURS: &str = "sluice";

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::busy::{self, Watch};
 use crate::clock::{Clock, Stopwatch};
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, DISTURBED, Row, SMOKE};
 
 /// Something that is done over and over.
 pub trait Work {
@@ -58,29 +59,58 @@ impl Plan {
         if self.is_smoke { &sizes[..sizes.len().min(1)] } else { sizes }
     }
 
-    /// Measures two works beside each other, in nanoseconds.
-    ///
-    /// # Errors
-    /// When one of them did something else than it is for; the message names it.
+    /// Measures two works beside each other, in nanoseconds. Where one of them did something else than
+    /// it is for, the row says so and names it.
     pub fn pair(
         &self,
         work: &str,
         (name, subject): (&str, &mut dyn Work),
         (peer_name, peer): (&str, &mut dyn Work),
-    ) -> Result<Row> {
+    ) -> Row {
         eprintln!("{work}: {name} beside {peer_name}");
-        let named = |who: &str| format!("{work}: {who}");
+        let mut repeated = 0;
+        let (samples, disturbed) = loop {
+            // A smoke run measures nothing that could be disturbed.
+            let watch = (!self.is_smoke).then(Watch::begin);
+            let taken = self.samples((name, &mut *subject), (peer_name, &mut *peer));
+            let samples = match taken {
+                Ok(samples) => samples,
+                Err(error) => {
+                    let row = Row::failed(work, name, peer_name, "ns", &format!("{error:#}"));
+                    return row.with(self.config.clone());
+                }
+            };
+            let others = watch.map_or(0.0, |watch| watch.others());
+            let disturbed = busy::is_disturbed(others).then_some(others);
+            if disturbed.is_none() || repeated == busy::REPEATS {
+                break (samples, disturbed);
+            }
+            repeated += 1;
+        };
+        let row = Row::measured(work, name, peer_name, "ns", &samples).with(self.config.clone());
+        let row = row.with_setting("alternations", self.alternations);
+        match disturbed {
+            Some(others) => row.with_setting(DISTURBED, sentence(others, repeated)),
+            None => row,
+        }
+    }
+
+    /// One alternation after the other, in nanoseconds.
+    fn samples(
+        &self,
+        (name, subject): (&str, &mut dyn Work),
+        (peer_name, peer): (&str, &mut dyn Work),
+    ) -> Result<Vec<(f64, f64)>> {
         let mut samples = Vec::with_capacity(self.alternations);
         // The first of each warms caches and predictors, and counts for nothing.
         for alternation in 0..=self.alternations {
-            let ours = self.sample(subject).with_context(|| named(name))?;
-            let theirs = self.sample(peer).with_context(|| named(peer_name))?;
+            let ours = self.sample(subject).with_context(|| name.to_string())?;
+            let theirs = self.sample(peer).with_context(|| peer_name.to_string())?;
             if alternation > 0 {
                 samples.push((ours, theirs));
             }
         }
-        let row = Row::measured(work, name, peer_name, "ns", &samples).with(self.config.clone());
-        Ok(row.with_setting("alternations", self.alternations))
+        Ok(samples)
     }
 
     /// Nanoseconds of one operation.
@@ -98,6 +128,11 @@ impl Plan {
     }
 }
 
+/// What a row says that was disturbed to the last.
+fn sentence(others: f64, repeated: usize) -> String {
+    format!("others used {:.0} % of a core, after {repeated} repetitions", others * 100.0)
+}
+
 /// How many times the length of a sample it may take to come by one.
 const PATIENCE: u32 = 20;
 
@@ -108,6 +143,7 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
+    use crate::row::FAILED;
 
     struct Noted<'a>(&'static str, &'a RefCell<String>);
 
@@ -136,7 +172,7 @@ mod tests {
     fn samples_alternate_and_the_first_pair_warms_up() {
         let order = RefCell::default();
         let (mut a, mut b) = (Noted("a", &order), Noted("b", &order));
-        let row = plan(None).pair("sum", ("a", &mut a), ("b", &mut b)).unwrap();
+        let row = plan(None).pair("sum", ("a", &mut a), ("b", &mut b));
         assert_eq!(order.into_inner(), "ababab");
         assert_eq!(row.config["alternations"], "2");
         assert_eq!(row.name(), ["sum", "a", "b", "ns"]);
@@ -145,8 +181,9 @@ mod tests {
     #[test]
     fn work_that_goes_wrong_is_named() {
         let order = RefCell::default();
-        let error = plan(None).pair("sum", ("a", &mut Noted("a", &order)), ("b", &mut Wrong));
-        assert_eq!(format!("{:#}", error.unwrap_err()), "sum: b: nothing came out");
+        let row = plan(None).pair("sum", ("a", &mut Noted("a", &order)), ("b", &mut Wrong));
+        assert_eq!(row.config[FAILED], "b: nothing came out");
+        assert_eq!(row.median, None);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
             theirs.settle()?;
             let mut subject = Scene { world: &mut ours, op, batch };
             let mut peer = Scene { world: &mut theirs, op, batch };
-            let row = plan.pair(&work, (OURS, &mut subject), (Smol::NAME, &mut peer))?;
+            let row = plan.pair(&work, (OURS, &mut subject), (Smol::NAME, &mut peer));
             rows.push(with_settings(row, *conns));
         }
     }

@@ -41,7 +41,7 @@ fn beside<T: Timers>(plan: &Plan, (works, ours): Works<'_>, rows: &mut Vec<Row>)
         theirs.renew();
         let mut subject = Timed { crowd: &mut *ours, op: *op };
         let mut peer = Timed { crowd: &mut theirs, op: *op };
-        let row = plan.pair(work, (OURS, &mut subject), (T::NAME, &mut peer))?;
+        let row = plan.pair(work, (OURS, &mut subject), (T::NAME, &mut peer));
         let row = row.with_setting("deadlines", format!("uniform over {SPAN} ms"));
         let row =
             row.with_setting("batches", "64, what belongs to their keys is read first by all");

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use super::nginx::Folder;
 use super::process::Process;
 use super::stop::Stop;
+use crate::clock::{now, pause};
 use crate::serve::{READY, Service};
-use crate::time::{now, pause};
 use crate::topology::{Link, Offloads, SERVER_END, Topology};
 
 /// Who serves.
@@ -69,7 +69,7 @@ impl Subject {
     /// The program that it needs, and its package.
     pub(super) fn tools(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Nginx => &[("nginx", "nginx"), ("taskset", "util-linux")],
+            Self::Nginx => &[("nginx", "nginx-light"), ("taskset", "util-linux")],
             _ => &[],
         }
     }

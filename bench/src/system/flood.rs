@@ -12,14 +12,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, Room, Subject};
-use super::busy::Times;
 use super::plan::Pace;
 use super::process::Process;
+use crate::busy::Watch;
+use crate::clock::{now, pause};
 use crate::generator::{self, Kind, Mac, Prefix, READY};
 use crate::load::{Report, visits};
 use crate::row::Row;
 use crate::serve::Service;
-use crate::time::{now, pause};
 use crate::topology::{CLIENT_END, CLIENTS, SERVER, SERVER_END, SERVER_MAC};
 
 /// A flood of one rate, against each of the subjects in turn.
@@ -183,7 +183,7 @@ fn sample(room: &Room, ground: &mut Ground, flood: &Flood, pace: Pace) -> Result
         sources: CLIENTS,
         cpu: Some(cpu),
     };
-    let (before, received) = (Times::read(), ground.received()?);
+    let (watch, received) = (Watch::begin(), ground.received()?);
     // It waits by looking at the clock: whoever has work on its CPU goes first.
     let mut command = client.command("nice");
     command.args(["-n", "19"]).arg(&room.tools.bench).arg("generate").args(floods.arguments());
@@ -201,7 +201,7 @@ fn sample(room: &Room, ground: &mut Ground, flood: &Flood, pace: Pace) -> Result
     let delivered = ground.received()?.saturating_sub(received) as f64;
     // The clients' own frames are among them.
     let delivered = (delivered / flood.sent.max(1) as f64).min(1.0);
-    let others = Times::read().others_since(&before);
+    let others = watch.others();
     Ok(Sample { flood, clients, delivered, others })
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::wrk::BODY;
+use crate::load::BODY;
 use crate::serve::Service;
 
 /// The folder with nginx's configuration; removed when dropped.

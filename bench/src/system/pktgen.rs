@@ -18,9 +18,10 @@ use nix::unistd::geteuid;
 
 use super::bed::{Places, Room};
 use super::stop::Stop;
-use super::{Options as Common, process, tools};
+use super::{Options as Common, programs};
 use crate::generator::{Kind, Mac};
 use crate::row::{Row, SMOKE};
+use crate::tools;
 use crate::{machine, printer, topology};
 use ground::Ground;
 use source::{Source, Stream};
@@ -105,7 +106,7 @@ pub fn run(options: &Options) -> Result<()> {
         "frames have 60 to 1514 B"
     );
     ensure!(options.seconds > 0.0 && options.seconds <= 60.0, "samples of 0 to 60 seconds");
-    ensure!(process::exists("ip"), "ip is missing (package iproute2)");
+    ensure!(tools::is_there("ip"), "{}", tools::missing("ip", "iproute2"));
     let common = Common {
         filter: None,
         smoke: options.smoke,
@@ -113,7 +114,8 @@ pub fn run(options: &Options) -> Result<()> {
         sluice: options.sluice.clone(),
         program: options.program.clone(),
     };
-    let room = Room { tools: tools(&common)?, places: Places::find()?, stop: Stop::on_signals()? };
+    let room =
+        Room { tools: programs(&common)?, places: Places::find()?, stop: Stop::on_signals()? };
     topology::sweep();
     let rows = match &options.iface {
         Some(iface) => outside(&room, options, iface)?,

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::bed::Subject;
+use crate::busy::REPEATS;
 use crate::load::{self, Report};
 use crate::serve::Service;
 
@@ -40,7 +41,7 @@ pub(super) enum Sources {
 }
 
 /// How many samples are taken, and how long each is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     pub(super) alternations: usize,
     /// Seconds of one sample.
@@ -50,7 +51,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) const FULL: Self = Self { alternations: 5, seconds: 2.0, repeats: 3 };
+    pub(super) const FULL: Self = Self { alternations: 5, seconds: 2.0, repeats: REPEATS };
     pub(super) const SMOKE: Self = Self { alternations: 3, seconds: 0.5, repeats: 1 };
 
     /// Whether the samples are too short to mean anything.
@@ -72,6 +73,7 @@ impl Case {
         match self.work {
             Work::Load(load::Work::Connect | load::Work::Fetch, _) => &CONNECTIONS,
             Work::Load(load::Work::Request, _) => &REQUESTS,
+            Work::Load(load::Work::Get, _) => &REQUESTS[..3],
             Work::Load(load::Work::Send | load::Work::Receive, _) => &BULK,
             Work::Wrk => &REQUESTS[..3],
         }
@@ -80,7 +82,7 @@ impl Case {
     /// The figures that a report of our client holds, in the order of the metrics.
     pub(super) fn figures(&self, report: &Report) -> Result<Vec<f64>> {
         Ok(match self.work {
-            Work::Load(load::Work::Request, _) => {
+            Work::Load(load::Work::Request | load::Work::Get, _) => {
                 let found = report.quantiles()?.context("no request was answered in time")?;
                 let micros = [found.p50, found.p99, found.p999].map(|nanos| nanos as f64 / 1e3);
                 [vec![report.rate()], micros.to_vec()].concat()
@@ -94,7 +96,7 @@ impl Case {
     pub(super) fn service(&self) -> Service {
         match self.work {
             Work::Load(load::Work::Connect | load::Work::Request, _) => Service::Echo,
-            Work::Load(load::Work::Fetch, _) | Work::Wrk => Service::Http,
+            Work::Load(load::Work::Fetch | load::Work::Get, _) | Work::Wrk => Service::Http,
             Work::Load(load::Work::Send, _) => Service::Discard,
             Work::Load(load::Work::Receive, _) => Service::Chargen,
         }
@@ -166,7 +168,7 @@ fn all() -> Vec<Case> {
 }
 
 /// Sluice beside the kernel, on an Ethernet of the usual MTU.
-fn case(name: String, work: load::Work, connections: usize) -> Case {
+pub(super) fn case(name: String, work: load::Work, connections: usize) -> Case {
     Case {
         name,
         work: Work::Load(work, Sources::Spread),

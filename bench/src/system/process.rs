@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::stop::Stop;
-use crate::time::{now, pause};
+use crate::clock::{now, pause};
 
 /// A running process, in a process group of its own: a Ctrl-C reaches it through us.
 pub(super) struct Process {
@@ -140,14 +140,6 @@ pub(crate) fn quiet(line: &str) -> Result<String> {
         bail!("`{line}` failed: {}", said.lines().last().unwrap_or("it said nothing"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Whether `program` can be started by its name.
-pub(super) fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where nginx lies, for users whose path lacks it.
-    let more = ["/usr/sbin".into(), "/sbin".into()];
-    std::env::split_paths(&path).chain(more).any(|dir| dir.join(program).is_file())
 }
 
 /// How often a wait looks whether its end was asked for.

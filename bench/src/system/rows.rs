@@ -4,7 +4,7 @@ use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Metric};
 use super::series::{Found, Series};
 use crate::machine;
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, DISTURBED, FAILED, Row, SMOKE};
 use crate::spread::Spread;
 use crate::topology::{CONGESTION, QUEUE};
 
@@ -18,7 +18,7 @@ pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec
             let pairs = pairs(at, series, n + 1);
             let work = format!("{}{}", case.name, metric.suffix);
             let row = Row::measured(&work, subject.name(), peer.name(), metric.unit, &pairs);
-            let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1), &pairs));
+            let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1)));
             rows.push(row);
         }
     }
@@ -32,6 +32,18 @@ pub(super) fn absent(case: &Case, [subject, peer]: [Subject; 2], why: &str) -> V
         Row::absent(&work, subject.name(), peer.name(), metric.unit, why).with(machine::config())
     };
     case.metrics().iter().map(row).collect()
+}
+
+/// The rows of a case that went wrong in the way that `how` tells.
+pub(super) fn failed(case: &Case, how: &str) -> Vec<Row> {
+    let Some((subject, peers)) = case.subjects.split_first() else { return Vec::new() };
+    let rows = peers.iter().flat_map(|peer| {
+        case.metrics().iter().map(move |metric| {
+            let work = format!("{}{}", case.name, metric.suffix);
+            Row::failed(&work, subject.name(), peer.name(), metric.unit, how)
+        })
+    });
+    rows.map(|row| row.with(machine::config())).collect()
 }
 
 /// The `at`-th figures of the subject and of the `peer`-th, by alternation.
@@ -61,13 +73,13 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
         say("spinners", "idle priority, on both CPUs".into());
     }
     if let Some(failure) = series.failure() {
-        say("failed", failure);
+        say(FAILED, failure);
     }
     if let Some((rounds, most)) = series.disturbed() {
         let percent = most * 100.0;
         let again = series.repeated;
         say(
-            "disturbed",
+            DISTURBED,
             format!(
                 "{rounds} of {} alternations, others used up to {percent:.0} % of a core, {again} repeated",
                 series.rounds.len()
@@ -78,13 +90,10 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
 }
 
 /// What a row says of its peer.
-fn beside(case: &Case, peer: Subject, at: (&Series, usize), pairs: &[(f64, f64)]) -> Config {
+fn beside(case: &Case, peer: Subject, at: (&Series, usize)) -> Config {
     let (series, n) = at;
     let mut config = Config::new();
     let mut say = |key: &str, value: String| config.insert(key.into(), value);
-    if let Some(spread) = Spread::of(pairs.iter().map(|(_, peer)| *peer)) {
-        say("peer's median", crate::printer::figure(spread.median));
-    }
     if let Some(subject) = case.subjects.first() {
         let ends = [*subject, peer].map(|one| one.link(case.mtu).offloads.describe());
         let [ours, theirs] = ends;

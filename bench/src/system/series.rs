@@ -6,13 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::bed::{Bed, Room};
-use super::busy::Times;
 use super::plan::{Case, Pace, Sources, Work};
 use super::process::Process;
 use super::{spinners, wrk};
+use crate::busy::{self, Watch};
 use crate::load::{self, Report};
 use crate::printer::figure;
-use crate::time::pause;
 use crate::topology::{CLIENTS, SERVER};
 
 /// What a client has found.
@@ -56,7 +55,7 @@ impl Series {
     /// How many alternations that count were disturbed, and by how many cores at most.
     pub(super) fn disturbed(&self) -> Option<(usize, f64)> {
         let rounds = self.rounds.iter().map(|round| disturbance(round));
-        let disturbed: Vec<f64> = rounds.filter(|others| *others > QUIET).collect();
+        let disturbed: Vec<f64> = rounds.filter(|others| busy::is_disturbed(*others)).collect();
         let most = disturbed.iter().copied().reduce(f64::max)?;
         Some((disturbed.len(), most))
     }
@@ -90,7 +89,8 @@ pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Re
         }
         eprintln!("  {}", line(case, &round));
         let has_failed = round.iter().any(|sample| sample.found.failed > 0);
-        if !has_failed && disturbance(&round) > QUIET && series.repeated < pace.repeats {
+        let is_disturbed = busy::is_disturbed(disturbance(&round));
+        if !has_failed && is_disturbed && series.repeated < pace.repeats {
             series.repeated += 1;
             continue;
         }
@@ -112,21 +112,19 @@ fn line(case: &Case, round: &[Sample]) -> String {
 
 fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample> {
     bed.start(room)?;
-    let begin = Times::read();
-    pause(BEFORE);
-    let before = Times::read();
+    let watch = Watch::begin();
     let found = match case.work {
         Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
         Work::Wrk => wrk::run(room, bed, case, pace),
     };
     let found = found.with_context(|| format!("{} with {}", case.name, bed.subject.name()))?;
-    let during = Times::read().others_since(&before);
+    let others = watch.others();
     bed.rest();
-    Ok(Sample { found, others: during.max(before.others_since(&begin)) })
+    Ok(Sample { found, others })
 }
 
 /// What our load client finds.
-fn client(
+pub(super) fn client(
     room: &Room,
     bed: &Bed,
     case: &Case,
@@ -161,10 +159,6 @@ fn client(
     })
 }
 
-/// Cores that others may use without disturbing a sample.
-const QUIET: f64 = 0.2;
-/// How long others are watched before a sample.
-const BEFORE: Duration = Duration::from_millis(250);
 /// Time for the client beyond that of the sample.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -9,6 +9,7 @@ use super::plan::{Case, Pace};
 use super::process::Process;
 use super::series::Found;
 use crate::cpus::Core;
+use crate::load::BODY;
 use crate::topology::SERVER;
 
 /// Runs wrk with the case's connections. It takes whole seconds.
@@ -61,8 +62,6 @@ fn microseconds(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
-/// Bytes of the body.
-pub(super) const BODY: usize = 1_024;
 /// Time beyond that of the sample.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -15,11 +15,11 @@ use super::{OURS, Stack, with_settings};
 use crate::clock::Stopwatch;
 use crate::micro::pair::{Plan, Work};
 use crate::row::Row;
+use crate::tools;
 
 /// The rows of this file, all of them of one connection.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
-    let has_valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
-    let has_valgrind = has_valgrind.is_ok_and(|status| status.success());
+    let has_valgrind = tools::is_there("valgrind");
     let mut rows = Vec::new();
     for (case, (op, batch)) in plan.sizes(&CASES).iter().enumerate() {
         let work = format!("instructions, {}, 1 connection, batch of {batch}", op.name());
@@ -27,14 +27,19 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
             continue;
         }
         if !has_valgrind {
-            let why = "valgrind is missing (package valgrind)";
-            let row = Row::absent(&work, OURS, Smol::NAME, UNIT, why);
+            let why = tools::missing("valgrind", "valgrind");
+            let row = Row::absent(&work, OURS, Smol::NAME, UNIT, &why);
             rows.push(with_settings(row.with(plan.config.clone()), 1));
             continue;
         }
         eprintln!("{work}: {OURS} beside {}", Smol::NAME);
-        let pair = (instructions(case, OURS)?, instructions(case, Smol::NAME)?);
-        let row = Row::measured(&work, OURS, Smol::NAME, UNIT, &[pair]).with(plan.config.clone());
+        let pair =
+            instructions(case, OURS).and_then(|ours| Ok((ours, instructions(case, Smol::NAME)?)));
+        let row = match pair {
+            Ok(pair) => Row::measured(&work, OURS, Smol::NAME, UNIT, &[pair]),
+            Err(error) => Row::failed(&work, OURS, Smol::NAME, UNIT, &format!("{error:#}")),
+        };
+        let row = row.with(plan.config.clone());
         rows.push(with_settings(row, 1).with_setting("alternations", 1));
     }
     Ok(rows)

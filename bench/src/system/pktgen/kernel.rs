@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::source::Stream;
+use crate::clock::{now, pause};
 use crate::generator::Report;
 use crate::system::stop::Stop;
-use crate::time::{now, pause};
 
 /// Whether this kernel has it.
 pub(super) fn exists() -> bool {

@@ -1,14 +1,44 @@
 //! CPU time that went to others: processes that are not ours, and the hypervisor's other guests.
+//!
+//! Owns the rule by which a measurement is disturbed, the same for all that is measured. What is done
+//! about it is the caller's business.
 
 use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use crate::clock::{now, pause};
 use crate::cpus::{self, TICKS};
-use crate::time::now;
+
+/// Watches others from right before a measurement to its end.
+pub(crate) struct Watch {
+    /// Cores that others used right before.
+    before: f64,
+    from: Times,
+}
+
+impl Watch {
+    /// Looks for a moment at what others do, then the measurement may begin.
+    pub(crate) fn begin() -> Self {
+        let begin = Times::read();
+        pause(BEFORE);
+        let from = Times::read();
+        Self { before: from.others_since(&begin), from }
+    }
+
+    /// Cores that others used before or since, whichever is more.
+    pub(crate) fn others(&self) -> f64 {
+        Times::read().others_since(&self.from).max(self.before)
+    }
+}
+
+/// Whether what others used disturbs a measurement.
+pub(crate) fn is_disturbed(others: f64) -> bool {
+    others > QUIET
+}
 
 /// What the kernel has counted until a moment.
-pub(super) struct Times {
+struct Times {
     at: Duration,
     /// Clock ticks that the hypervisor gave to others.
     steal: u64,
@@ -17,14 +47,14 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn read() -> Self {
+    fn read() -> Self {
         let steal = cpus::read().values().map(|ticks| ticks.steal).sum();
         Self { at: now(), steal, others: others(&processes(), std::process::id()) }
     }
 
     /// Cores that processes other than this one and its children used since `earlier`, and that the
     /// hypervisor took.
-    pub(super) fn others_since(&self, earlier: &Self) -> f64 {
+    fn others_since(&self, earlier: &Self) -> f64 {
         let seconds = (self.at - earlier.at).as_secs_f64().max(1e-3);
         let others = self.others.saturating_sub(earlier.others);
         let stolen = self.steal.saturating_sub(earlier.steal);
@@ -82,6 +112,12 @@ fn others(processes: &[Running], ours: u32) -> u64 {
     processes.iter().filter(is_other).map(|one| one.ticks).sum()
 }
 
+/// Cores that others may use without disturbing a measurement.
+const QUIET: f64 = 0.2;
+/// How long others are watched before a measurement.
+const BEFORE: Duration = Duration::from_millis(250);
+/// The most times that a measurement is done again because something disturbed it.
+pub(crate) const REPEATS: usize = 3;
 /// The kernel's threads that process packets.
 const PACKETS: [&str; 2] = ["ksoftirqd/", "napi/"];
 
@@ -110,6 +146,11 @@ mod tests {
             one(20, 1, "rustc", 7),
         ];
         assert_eq!(others(&processes, 10), 7);
+    }
+
+    #[test]
+    fn more_than_a_fifth_of_a_core_disturbs() {
+        assert!(is_disturbed(0.21) && !is_disturbed(0.2));
     }
 
     #[test]

@@ -1,0 +1,354 @@
+//! The figures that were asked for before anything was measured, beside what was.
+//!
+//! Owns the list. A row is found by parts of its name, so that each setting of a work is a line of its
+//! own; what no row answers is said to be not measured.
+
+use crate::printer::{figure, range};
+use crate::row::{Row, SMOKE};
+use crate::spread::Spread;
+
+/// One figure that is asked for.
+struct Required {
+    /// What is measured, in words.
+    what: &'static str,
+    /// How the work's name begins, and what else it holds.
+    work: &'static str,
+    holds: &'static [&'static str],
+    /// Who is measured, and beside whom; empty where it does not matter.
+    subject: &'static str,
+    peer: &'static str,
+    measure: Measure,
+    limit: Limit,
+}
+
+/// Which figure of the row counts.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// Subject over peer.
+    Ratio,
+    /// The subject's own.
+    Own,
+    /// The subject's own beyond the peer's.
+    Excess,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A line of the table.
+#[derive(Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) what: String,
+    pub(super) required: String,
+    pub(super) measured: String,
+    pub(super) met: &'static str,
+}
+
+/// All lines, in the order of the list; a requirement has one for each row that answers it.
+pub(super) fn lines(rows: &[Row]) -> Vec<Line> {
+    let all = REQUIRED.iter().flat_map(|required| {
+        let fitting: Vec<&Row> = rows.iter().filter(|row| required.fits(row)).collect();
+        // The subject's own figure stands in the row of each of its peers: the worst of them counts.
+        let own = |row: &&&Row| row.median.map(|median| (median * 1e3) as i64);
+        match (required.measure, &fitting[..]) {
+            (_, []) => vec![required.line(None)],
+            (Measure::Own, rows) => vec![required.line(rows.iter().max_by_key(own).copied())],
+            (_, rows) => rows.iter().map(|row| required.line(Some(row))).collect(),
+        }
+    });
+    all.collect()
+}
+
+impl Required {
+    fn fits(&self, row: &Row) -> bool {
+        let Some(rest) = rest(&row.work, self.work) else { return false };
+        let peer = row.peer.as_deref().unwrap_or_default();
+        (rest.is_empty() || !self.holds.is_empty())
+            && self.holds.iter().all(|part| rest.contains(part))
+            && (self.subject.is_empty() || row.subject == self.subject)
+            && (self.peer.is_empty() || peer == self.peer)
+    }
+
+    fn line(&self, row: Option<&Row>) -> Line {
+        // Where several rows may answer, or several lines say the same, the row is named.
+        let is_one_of_many = !self.holds.is_empty() || self.peer.is_empty();
+        let is_own = matches!(self.measure, Measure::Own);
+        let what = match row {
+            Some(row) if self.what == self.work && !is_own => name(row),
+            Some(row) if self.what != self.work && is_one_of_many => {
+                format!("{} ({})", self.what, name(row))
+            }
+            _ => self.what.into(),
+        };
+        let (measured, met) = match row {
+            None => ("not measured".into(), "-"),
+            Some(row) => match self.measured(row) {
+                None => (row.absent.clone().unwrap_or_else(|| "no figure".into()), "-"),
+                Some(found) => (self.shown(row, found), self.verdict(row, found)),
+            },
+        };
+        Line { what, required: self.wanted(row), measured, met }
+    }
+
+    fn measured(&self, row: &Row) -> Option<Spread> {
+        match self.measure {
+            Measure::Ratio => row.ratio_spread(),
+            Measure::Own => row.spread(),
+            Measure::Excess => {
+                let (own, ratio) = (row.spread()?, row.ratio_spread()?);
+                let excess = |own: f64, ratio: f64| own - own / ratio;
+                Some(Spread {
+                    median: excess(own.median, ratio.median),
+                    min: excess(own.min, ratio.min),
+                    max: excess(own.max, ratio.max),
+                })
+            }
+        }
+    }
+
+    fn shown(&self, row: &Row, found: Spread) -> String {
+        let unit = match self.measure {
+            Measure::Ratio => String::new(),
+            Measure::Own | Measure::Excess => format!(" {}", row.unit),
+        };
+        format!("{}{unit} ({})", figure(found.median), range(found))
+    }
+
+    /// By the median; where the client is the bound, the row cannot tell what the server could do.
+    fn verdict(&self, row: &Row, found: Spread) -> &'static str {
+        if row.config.contains_key(SMOKE) {
+            return "- (smoke)";
+        }
+        let is_met = match self.limit {
+            Limit::AtLeast(least) => found.median >= least,
+            Limit::AtMost(most) => found.median <= most,
+        };
+        let core = row.config.get("client's core").map_or("", String::as_str);
+        let is_bound = core.ends_with(": client-bound") || core.contains("subject is client-bound");
+        let is_judge = self.holds.contains(&BOTH_ENDS);
+        match (is_met, is_bound && !is_judge) {
+            (true, _) => "yes",
+            (false, true) => "no; client-bound, judged by the row with both ends Sluice",
+            (false, false) => "no",
+        }
+    }
+
+    fn wanted(&self, row: Option<&Row>) -> String {
+        let (word, value) = match self.limit {
+            Limit::AtLeast(value) => ("at least", value),
+            Limit::AtMost(value) => ("at most", value),
+        };
+        // Without a row the unit is that of the list.
+        let unit =
+            row.map_or(if self.work.starts_with("memory") { "B" } else { "ns" }, |row| &row.unit);
+        match self.measure {
+            Measure::Ratio if self.peer.is_empty() => format!("{word} {value} times each peer"),
+            Measure::Ratio => format!("{word} {value} times {}", self.peer),
+            Measure::Own => format!("{word} {value} {unit}").trim_end().into(),
+            Measure::Excess => {
+                format!("{word} {value} {unit} more than its peer").replace("  ", " ")
+            }
+        }
+    }
+}
+
+/// What follows `beginning` in a work's name, whatever letters are capital.
+fn rest<'a>(work: &'a str, beginning: &str) -> Option<&'a str> {
+    let (head, rest) = work.split_at_checked(beginning.len())?;
+    head.eq_ignore_ascii_case(beginning).then_some(rest)
+}
+
+/// The row's name for people.
+fn name(row: &Row) -> String {
+    let peer = row.peer.as_ref().map(|peer| format!(" beside {peer}")).unwrap_or_default();
+    format!("{}{peer}", row.work)
+}
+
+const fn required(what: &'static str, work: &'static str) -> Required {
+    Required {
+        what,
+        work,
+        holds: &[],
+        subject: "",
+        peer: "",
+        measure: Measure::Ratio,
+        limit: Limit::AtLeast(1.0),
+    }
+}
+
+use Limit::{AtLeast, AtMost};
+
+/// What the rows are called in which Sluice is the client too, which has no kernel as its bound.
+const BOTH_ENDS: &str = "both ends";
+
+/// Issue 4's figures.
+#[rustfmt::skip]
+const REQUIRED: &[Required] = &[
+    Required { subject: "sluice", peer: "kernel", limit: AtLeast(2.5),
+        ..required("Connections per second, kernel client, 32 at once", "connect, 32 at once") },
+    Required { holds: &[BOTH_ENDS], limit: AtLeast(6.0),
+        ..required("Connections per second, both ends Sluice", "connect") },
+    Required { peer: "kernel", limit: AtMost(0.7),
+        ..required("Request/response 64 B, one connection, busy polling: p50", "request 64 B, 1 at once, spinners, p50") },
+    Required { peer: "kernel", limit: AtMost(0.7),
+        ..required("Request/response 64 B, one connection, busy polling: p99", "request 64 B, 1 at once, spinners, p99") },
+    Required { subject: "sluice", peer: "kernel", limit: AtLeast(1.3),
+        ..required("Request/response 64 B, 32 at once: rate", "request 64 B, 32 at once, rate") },
+    Required { subject: "sluice", peer: "kernel", limit: AtMost(1.0),
+        ..required("Request/response 64 B, 32 at once: p99", "request 64 B, 32 at once, p99") },
+    Required { subject: "sluice", peer: "kernel", limit: AtLeast(1.3),
+        ..required("Request/response 64 B, 100 at once: rate", "request 64 B, 100 at once, rate") },
+    Required { subject: "sluice", peer: "kernel", limit: AtMost(1.0),
+        ..required("Request/response 64 B, 100 at once: p99", "request 64 B, 100 at once, p99") },
+    Required { holds: &["100 at once, rate"], peer: "nginx", limit: AtLeast(1.3),
+        ..required("HTTP keep-alive beside nginx, 100 connections", "HTTP keep-alive") },
+    Required { subject: "sluice", peer: "kernel", limit: AtLeast(1.0),
+        ..required("Bulk receive, MTU 1500, TSO off", "bulk receive, MTU 1500") },
+    Required { subject: "sluice", peer: "kernel", limit: AtLeast(1.0),
+        ..required("Bulk send, MTU 1500, TSO off", "bulk send, MTU 1500") },
+    Required { holds: &["established"], subject: "sluice", measure: Measure::Own, limit: AtMost(480.0),
+        ..required("Memory of an idle established connection, all in, at 100 k", "memory") },
+    Required { holds: &["TIME-WAIT"], subject: "sluice", measure: Measure::Own, limit: AtMost(96.0),
+        ..required("Memory of a TIME-WAIT record, all in, at 1 M", "memory") },
+    Required { holds: &["1 %", "10 ms", "send"], subject: "sluice", limit: AtLeast(0.9),
+        ..required("Goodput at 1 % loss and 10 ms, sending, beside cubic", "loss") },
+    Required { holds: &["foreign"], measure: Measure::Excess, limit: AtMost(15.0),
+        ..required("XDP verdict over a bare XDP_PASS: foreign traffic", "xdp") },
+    Required { holds: &["redirect"], measure: Measure::Excess, limit: AtMost(60.0),
+        ..required("XDP verdict over a bare XDP_PASS: redirect", "xdp") },
+    Required { peer: "smoltcp", limit: AtMost(0.25), ..required(
+        "64 B segment in, ACK out, one connection, batch of 1: a quarter of smoltcp's time",
+        "stack, data of 64 B in and ACK out, 1 connection, batch of 1") },
+    Required { peer: "smoltcp", measure: Measure::Own, limit: AtMost(150.0), ..required(
+        "The same, 100 k connections uniform, batches of 64",
+        "stack, data of 64 B in and ACK out, 100 k connections uniform, batch of 64") },
+    lookup("flow lookup, hit, 1 M, uniform, single", "hashbrown"),
+    lookup("flow lookup, hit, 1 M, uniform, batch of 64", "hashbrown"),
+    lookup("flow lookup, hit, 1 M, Zipf, single", "hashbrown"),
+    lookup("flow lookup, hit, 1 M, Zipf, batch of 64", "hashbrown"),
+    timer("timers, re-arm later, 10 M", 30.0),
+    timer("timers, re-arm earlier, 10 M", 80.0),
+    timer("timers, cancel, 10 M", 40.0),
+    timer("timers, expire, 10 M", 60.0),
+    beside("timers, re-arm later, 10 M"),
+    beside("timers, re-arm earlier, 10 M"),
+    beside("timers, cancel, 10 M"),
+    beside("timers, expire, 10 M"),
+];
+
+const fn lookup(work: &'static str, peer: &'static str) -> Required {
+    Required { holds: &[], peer, limit: AtMost(1.2), ..required(work, work) }
+}
+
+/// A timer's own time. Each peer has a row, with a time of its own for ours.
+const fn timer(work: &'static str, most: f64) -> Required {
+    let measure = Measure::Own;
+    Required { measure, limit: AtMost(most), ..required(work, work) }
+}
+
+/// Faster than each peer.
+const fn beside(work: &'static str) -> Required {
+    Required { limit: AtMost(1.0), ..required(work, work) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'a>(lines: &'a [Line], what: &str) -> Vec<&'a Line> {
+        lines.iter().filter(|line| line.what.starts_with(what)).collect()
+    }
+
+    fn connect(pair: (f64, f64)) -> Row {
+        Row::measured("connect, 32 at once", "sluice", "kernel", "conn/s", &[pair])
+    }
+
+    #[test]
+    fn ratio_is_judged_by_its_median_and_no_row_is_not_measured() {
+        let what = "Connections per second, kernel client";
+        let of = |rows: &[Row]| (found(&lines(rows), what)[0].met, lines(rows).len());
+        assert_eq!(of(&[connect((2.5, 1.0))]).0, "yes");
+        assert_eq!(of(&[connect((2.4, 1.0))]).0, "no");
+        let none = lines(&[]);
+        assert_eq!(
+            (found(&none, what)[0].met, found(&none, what)[0].measured.as_str()),
+            ("-", "not measured")
+        );
+        assert_eq!(none.len(), REQUIRED.len());
+    }
+
+    #[test]
+    fn row_with_both_ends_ours_answers_its_own_line_alone() {
+        let mut row = connect((7.0, 1.0));
+        row.work += ", both ends sluice";
+        let lines = lines(&[row]);
+        assert_eq!(found(&lines, "Connections per second, kernel client")[0].met, "-");
+        assert_eq!(found(&lines, "Connections per second, both ends")[0].met, "yes");
+    }
+
+    #[test]
+    fn client_that_is_the_bound_is_said() {
+        let row = connect((2.0, 1.0))
+            .with_setting("client's core", "99 % beside 80 %: subject is client-bound");
+        assert!(
+            found(&lines(&[row]), "Connections per second, kernel")[0].met.contains("client-bound")
+        );
+        let row = connect((2.0, 1.0))
+            .with_setting("client's core", "9 % beside 99 %: peer is client-bound");
+        assert_eq!(found(&lines(&[row]), "Connections per second, kernel")[0].met, "no");
+    }
+
+    #[test]
+    fn smoke_is_not_judged() {
+        let row = connect((3.0, 1.0)).with_setting(SMOKE, "yes");
+        assert_eq!(found(&lines(&[row]), "Connections per second, kernel")[0].met, "- (smoke)");
+    }
+
+    #[test]
+    fn absent_row_is_not_judged_and_says_why() {
+        let why = "nginx is missing";
+        let row = Row::absent(
+            "HTTP keep-alive 1 KiB, 100 at once, rate",
+            "sluice",
+            "nginx",
+            "req/s",
+            why,
+        );
+        let lines = lines(&[row]);
+        let line = found(&lines, "HTTP")[0];
+        assert_eq!((line.met, line.measured.as_str()), ("-", why));
+    }
+
+    #[test]
+    fn own_figure_is_the_worst_of_its_rows_and_each_peer_has_its_line() {
+        let row = |peer, own| {
+            Row::measured("timers, cancel, 10 M", "sluice", peer, "ns", &[(own, 100.0)])
+        };
+        let lines =
+            lines(&[row("BTreeMap", 39.0), row("BinaryHeap", 41.0), row("DelayQueue", 38.0)]);
+        let found = found(&lines, "timers, cancel");
+        let met = |required: &str| -> Vec<&str> {
+            let of = found.iter().filter(|line| line.required == required);
+            of.map(|line| line.met).collect()
+        };
+        assert_eq!(met("at most 40 ns"), ["no"]);
+        assert_eq!(met("at most 1 times each peer"), ["yes"; 3]);
+    }
+
+    #[test]
+    fn excess_is_what_the_peer_does_not_take() {
+        let row = Row::measured(
+            "XDP verdict, foreign frame",
+            "sluice",
+            "XDP_PASS",
+            "ns",
+            &[(60.0, 40.0)],
+        );
+        let lines = lines(&[row]);
+        let line = found(&lines, "XDP verdict over a bare XDP_PASS: foreign")[0];
+        assert_eq!((line.met, line.measured.as_str()), ("no", "20.0 ns (20.0..20.0)"));
+    }
+}
