@@ -14,6 +14,7 @@ pub mod printer;
 pub mod rng;
 pub mod row;
 pub mod serve;
+pub mod smol;
 pub mod spin;
 pub mod spread;
 pub mod system;

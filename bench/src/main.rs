@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bench::micro::pair::Plan;
 use bench::micro::{self, stack::count};
-use bench::{compare, load, machine, printer, serve, spin, system};
+use bench::{compare, load, machine, printer, serve, smol, spin, system};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -29,6 +29,9 @@ enum Command {
     /// The kernel's server.
     #[command(hide = true)]
     Serve(serve::Options),
+    /// smoltcp's server.
+    #[command(hide = true)]
+    Smoltcp(smol::Options),
     /// Keeps a CPU awake.
     #[command(hide = true)]
     Spin(spin::Options),
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<()> {
         Command::Macro(options) => system::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Smoltcp(options) => smol::run(&options),
         Command::Spin(options) => spin::run(&options),
         Command::Scene { case, stack, rounds } => {
             println!("{}", count::play(case, &stack, rounds)?);

@@ -79,7 +79,8 @@ impl Topology {
         let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
         let [a, b] = ends.map(|(namespace, end, mac)| {
             let queues = "numrxqueues 1 numtxqueues 1";
-            format!("{end} netns {} address {mac} mtu {mtu} {queues}", namespace.name)
+            let name = &namespace.name;
+            format!("{end} netns {name} address {} mtu {mtu} {queues}", text(mac))
         });
         quiet(&format!("ip link add {a} type veth peer name {b}"))?;
         made.server.ip(&format!("address add {SERVER}/{PREFIX_LEN} dev {SERVER_END}"))?;
@@ -107,7 +108,8 @@ impl Topology {
 
     /// Makes the ends known to each other, so that no resolution falls into a measurement.
     fn introduce(&self) -> Result<()> {
-        let neighbour = |address: Ipv4Addr, mac: &str, end: &str| {
+        let neighbour = |address: Ipv4Addr, mac: [u8; 6], end: &str| {
+            let mac = text(mac);
             format!("neighbour replace {address} lladdr {mac} dev {end} nud permanent")
         };
         self.client.ip(&neighbour(SERVER, SERVER_MAC, CLIENT_END))?;
@@ -116,6 +118,11 @@ impl Topology {
         }
         Ok(())
     }
+}
+
+/// A link-layer address as `ip` takes it.
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// A network namespace, removed when dropped.
@@ -204,8 +211,10 @@ const DIR: &str = "/run/netns";
 const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
-const SERVER_MAC: &str = "02:00:00:00:00:01";
-const CLIENT_MAC: &str = "02:00:00:00:00:02";
+/// The link-layer address of the server's end.
+const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The link-layer address of the client's end.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.
 pub(crate) const QUEUE: u32 = 1_000;
 /// The congestion control of both kernels and Sluice's default.

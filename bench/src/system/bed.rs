@@ -12,6 +12,7 @@ use super::nginx::Folder;
 use super::process::Process;
 use super::stop::Stop;
 use crate::serve::{READY, Service};
+use crate::smol;
 use crate::time::{now, pause};
 use crate::topology::{Link, Offloads, SERVER_END, Topology};
 
@@ -22,6 +23,8 @@ pub(super) enum Subject {
     Sluice,
     /// Sluice with `--busy-poll`.
     SluiceBusy,
+    /// smoltcp over Sluice's datapath.
+    Smoltcp,
     /// The kernel's TCP under our epoll server, on a link as Sluice's.
     Kernel,
     /// The same, on a link as veth comes.
@@ -36,6 +39,7 @@ impl Subject {
         match self {
             Self::Sluice => "sluice",
             Self::SluiceBusy => "sluice busy-polling",
+            Self::Smoltcp => "smoltcp",
             Self::Kernel => "kernel",
             Self::KernelTso => "kernel with TSO",
             Self::Nginx => "nginx",
@@ -61,6 +65,7 @@ impl Subject {
         match self {
             Self::Sluice => "--cpus",
             Self::SluiceBusy => "--cpus, --busy-poll",
+            Self::Smoltcp => "over Sluice's datapath, sockets armed again at once, Nagle off",
             Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
             Self::Nginx => "one worker, pinned, no access log",
         }
@@ -140,6 +145,12 @@ impl Bed {
                 let mut command = self.topology.server.command(&room.tools.bench);
                 command.args(["serve", "--cpu", &cpu]);
                 (command, Some(READY))
+            }
+            Subject::Smoltcp => {
+                let mut command = self.topology.server.command(&room.tools.bench);
+                command.args(["smoltcp", "--iface", SERVER_END, "--cpu", &cpu]);
+                command.arg("--program").arg(&room.tools.program);
+                (command, Some(smol::READY))
             }
             Subject::Nginx => {
                 let mut command = self.topology.server.command("taskset");

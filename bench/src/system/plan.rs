@@ -132,14 +132,24 @@ pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Case> {
 fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for n in AT_ONCE {
-        cases.push(case(format!("connect, {n} at once"), load::Work::Connect, n));
+        cases.push(with_smoltcp(case(format!("connect, {n} at once"), load::Work::Connect, n)));
     }
     cases.push(Case {
         work: Work::Load(load::Work::Fetch, Sources::Single),
         ..case("fetch 1 B, 32 at once, one client address".into(), load::Work::Fetch, 32)
     });
     for n in AT_ONCE {
-        cases.push(case(format!("request 64 B, {n} at once"), load::Work::Request, n));
+        cases.push(with_smoltcp(case(
+            format!("request 64 B, {n} at once"),
+            load::Work::Request,
+            n,
+        )));
+    }
+    for n in AT_ONCE {
+        cases.push(Case {
+            subjects: vec![Subject::SluiceBusy, Subject::Kernel],
+            ..case(format!("request 64 B, {n} at once, busy polling"), load::Work::Request, n)
+        });
     }
     for n in AT_ONCE {
         cases.push(Case {
@@ -175,6 +185,12 @@ fn case(name: String, work: load::Work, connections: usize) -> Case {
         subjects: vec![Subject::Sluice, Subject::Kernel],
         has_spinners: false,
     }
+}
+
+/// The same with smoltcp as another peer.
+fn with_smoltcp(mut case: Case) -> Case {
+    case.subjects.push(Subject::Smoltcp);
+    case
 }
 
 /// The usual MTU, and the largest that a frame of Sluice holds.
