@@ -55,6 +55,15 @@ pub struct Options {
     /// The CPU it runs on.
     #[arg(long, value_name = "CPU")]
     pub cpu: Option<usize>,
+    /// The congestion control of its connections; without it the route's.
+    #[arg(long, value_name = "NAME")]
+    pub congestion: Option<String>,
+    /// The most connections that wait to be accepted, and of handshakes that are under way.
+    #[arg(long, value_name = "N", default_value_t = BACKLOG)]
+    pub backlog: i32,
+    /// Shares its ports with other processes that do so too.
+    #[arg(long)]
+    pub shared: bool,
 }
 
 /// Serves all services on every address until standard input ends.
@@ -65,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(cpu) = options.cpu {
         pin(cpu)?;
     }
-    let mut server = Server::new()?;
+    let mut server = Server::new(options)?;
     println!("{READY}");
     server.serve()
 }
@@ -82,11 +91,11 @@ struct Server {
 }
 
 impl Server {
-    fn new() -> Result<Self> {
+    fn new(options: &Options) -> Result<Self> {
         let poller = Poller::new()?;
         let mut listeners = Vec::new();
         for service in Service::value_variants() {
-            let listener = listener(service.port())?;
+            let listener = listener(service.port(), options)?;
             poller.add(&listener, token(&listener), EpollFlags::EPOLLIN)?;
             listeners.push((listener, *service));
         }
@@ -140,13 +149,21 @@ impl Server {
 }
 
 /// A listener on every address.
-fn listener(port: u16) -> Result<OwnedFd> {
+fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let made = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     setsockopt(&made, sockopt::ReuseAddr, &true)?;
+    if options.shared {
+        setsockopt(&made, sockopt::ReusePort, &true)?;
+    }
+    if let Some(name) = &options.congestion {
+        // Accepted connections inherit it.
+        setsockopt(&made, sockopt::TcpCongestion, &name.into())
+            .with_context(|| format!("congestion control {name}"))?;
+    }
     let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     bind(made.as_raw_fd(), &SockaddrIn::from(at)).with_context(|| format!("port {port}"))?;
-    listen(&made, Backlog::new(BACKLOG)?)?;
+    listen(&made, Backlog::new(options.backlog)?)?;
     Ok(made)
 }
 

@@ -4,6 +4,8 @@
 //! of them is touched. Why the ends are furnished as they are stands in docs/architecture.md under
 //! "Living with veth".
 
+mod middle;
+
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -14,6 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use relay::Relay;
 
 use crate::load::Sources;
 use crate::system::quiet;
@@ -61,6 +64,17 @@ pub(crate) struct Topology {
     pub(crate) server: Namespace,
     /// The client's.
     pub(crate) client: Namespace,
+    /// Where a relay has room.
+    middle: Option<Namespace>,
+}
+
+/// What lies between the two namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// A wire.
+    Nothing,
+    /// Another namespace, in which a relay has to run.
+    Room,
 }
 
 impl Topology {
@@ -68,13 +82,18 @@ impl Topology {
     ///
     /// # Errors
     /// Where `ip` or `ethtool` fail; what was made until then is removed.
-    pub(crate) fn make(link: Link) -> Result<Self> {
+    pub(crate) fn make(link: Link, between: Between) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{PREFIX}{}-{number}", std::process::id());
         // From here on a failure drops `made`, which removes what there is.
         let server = Namespace::make(format!("{stem}-s"))?;
-        let made = Self { server, client: Namespace::make(format!("{stem}-c"))? };
+        let client = Namespace::make(format!("{stem}-c"))?;
+        let middle = match between {
+            Between::Nothing => None,
+            Between::Room => Some(Namespace::make(format!("{stem}-m"))?),
+        };
+        let made = Self { server, client, middle };
         let Link { mtu, offloads } = link;
         let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
         let [a, b] = ends.map(|(namespace, end, mac)| {
@@ -82,7 +101,15 @@ impl Topology {
             let name = &namespace.name;
             format!("{end} netns {name} address {} mtu {mtu} {queues}", text(mac))
         });
-        quiet(&format!("ip link add {a} type veth peer name {b}"))?;
+        match &made.middle {
+            None => drop(quiet(&format!("ip link add {a} type veth peer name {b}"))?),
+            Some(middle) => {
+                let [c, d] =
+                    middle::ENDS.map(|end| format!("{end} netns {} mtu {mtu}", middle.name));
+                quiet(&format!("ip link add {a} type veth peer name {c}"))?;
+                quiet(&format!("ip link add {b} type veth peer name {d}"))?;
+            }
+        }
         made.server.ip(&format!("address add {SERVER}/{PREFIX_LEN} dev {SERVER_END}"))?;
         for n in 0..CLIENTS.count {
             let address = CLIENTS.nth(n.into());
@@ -102,8 +129,19 @@ impl Topology {
                 namespace.run(&format!("ethtool -K {end} tx off tso off"))?;
             }
         }
+        if let Some(middle) = &made.middle {
+            middle::furnish(middle, [&made.server, &made.client])?;
+        }
         made.introduce()?;
         Ok(made)
+    }
+
+    /// Has a relay carry what passes between both, as `link` says; nothing passes once it is dropped.
+    ///
+    /// # Errors
+    /// Where there is no room for one, and where the kernel refuses its sockets.
+    pub(crate) fn relay(&self, link: relay::Link) -> Result<Relay> {
+        middle::relay(self.middle.as_ref().context("a wire has no room for a relay")?, link)
     }
 
     /// Makes the ends known to each other, so that no resolution falls into a measurement.
@@ -161,15 +199,20 @@ impl Namespace {
     /// Sets a sysctl of this namespace; `path` is below `/proc/sys`.
     pub(crate) fn write_sysctl(&self, path: &str, value: &str) -> Result<()> {
         let file = format!("/proc/sys/{path}");
-        // On a thread that has entered the namespace, since /proc/sys/net shows that of who opens.
-        let write = || -> Result<()> {
+        // /proc/sys/net shows that of who opens. A kernel without IPv6 has none of its settings.
+        let write = || if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) };
+        self.inside(write).with_context(|| format!("{path} in {}", self.name))
+    }
+
+    /// Does `work` on a thread that has entered this namespace. Sockets stay in the namespace where they
+    /// were made, whoever uses them.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let enter = || {
             setns(File::open(Path::new(DIR).join(&self.name))?, CloneFlags::CLONE_NEWNET)?;
-            // A kernel without IPv6 has none of its settings.
-            if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) }
+            work()
         };
-        let done = std::thread::scope(|scope| scope.spawn(write).join());
-        let done = done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?;
-        done.with_context(|| format!("{path} in {}", self.name))
+        let done = std::thread::scope(|scope| scope.spawn(enter).join());
+        done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?
     }
 }
 
@@ -212,7 +255,7 @@ const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
 /// The link-layer address of the server's end.
-const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.

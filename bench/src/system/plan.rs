@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::bed::Subject;
+use super::loss::{self, Path};
 use crate::load::{self, Report};
 use crate::serve::Service;
 
@@ -19,6 +20,8 @@ pub(super) struct Case {
     pub(super) subjects: Vec<Subject>,
     /// Whether idle-priority spinners keep the CPUs awake.
     pub(super) has_spinners: bool,
+    /// What the frames pass, where it is no wire.
+    pub(super) path: Option<Path>,
 }
 
 /// What the client does.
@@ -70,7 +73,9 @@ impl Case {
     /// The figures that a row is made of each.
     pub(super) fn metrics(&self) -> &'static [Metric] {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Fetch, _) => &CONNECTIONS,
+            Work::Load(load::Work::Connect | load::Work::Fetch | load::Work::Hold, _) => {
+                &CONNECTIONS
+            }
             Work::Load(load::Work::Request, _) => &REQUESTS,
             Work::Load(load::Work::Send | load::Work::Receive, _) => &BULK,
             Work::Wrk => &REQUESTS[..3],
@@ -93,7 +98,9 @@ impl Case {
     /// The service that the work needs.
     pub(super) fn service(&self) -> Service {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Request, _) => Service::Echo,
+            Work::Load(load::Work::Connect | load::Work::Request | load::Work::Hold, _) => {
+                Service::Echo
+            }
             Work::Load(load::Work::Fetch, _) | Work::Wrk => Service::Http,
             Work::Load(load::Work::Send, _) => Service::Discard,
             Work::Load(load::Work::Receive, _) => Service::Chargen,
@@ -172,11 +179,12 @@ fn all() -> Vec<Case> {
             });
         }
     }
+    cases.extend(loss::cases());
     cases
 }
 
 /// Sluice beside the kernel, on an Ethernet of the usual MTU.
-fn case(name: String, work: load::Work, connections: usize) -> Case {
+pub(super) fn case(name: String, work: load::Work, connections: usize) -> Case {
     Case {
         name,
         work: Work::Load(work, Sources::Spread),
@@ -184,6 +192,7 @@ fn case(name: String, work: load::Work, connections: usize) -> Case {
         mtu: MTUS[0],
         subjects: vec![Subject::Sluice, Subject::Kernel],
         has_spinners: false,
+        path: None,
     }
 }
 
