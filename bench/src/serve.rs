@@ -14,8 +14,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -163,7 +162,8 @@ fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
     }
     let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     bind(made.as_raw_fd(), &SockaddrIn::from(at)).with_context(|| format!("port {port}"))?;
-    listen(&made, Backlog::new(options.backlog)?)?;
+    // nix knows no more than the default.
+    rustix::net::listen(&made, options.backlog)?;
     Ok(made)
 }
 

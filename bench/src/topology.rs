@@ -96,16 +96,18 @@ impl Topology {
         let made = Self { server, client, middle };
         let Link { mtu, offloads } = link;
         let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
+        // With more queues on the other side of it, a veth takes no program in its driver.
+        let queues = "numrxqueues 1 numtxqueues 1";
         let [a, b] = ends.map(|(namespace, end, mac)| {
-            let queues = "numrxqueues 1 numtxqueues 1";
             let name = &namespace.name;
             format!("{end} netns {name} address {} mtu {mtu} {queues}", text(mac))
         });
         match &made.middle {
             None => drop(quiet(&format!("ip link add {a} type veth peer name {b}"))?),
             Some(middle) => {
+                let name = &middle.name;
                 let [c, d] =
-                    middle::ENDS.map(|end| format!("{end} netns {} mtu {mtu}", middle.name));
+                    middle::ENDS.map(|end| format!("{end} netns {name} mtu {mtu} {queues}"));
                 quiet(&format!("ip link add {a} type veth peer name {c}"))?;
                 quiet(&format!("ip link add {b} type veth peer name {d}"))?;
             }
