@@ -18,6 +18,7 @@ pub mod report;
 pub mod rng;
 pub mod row;
 pub mod serve;
+pub mod smol;
 pub mod spin;
 pub mod spread;
 pub mod system;

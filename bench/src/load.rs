@@ -5,7 +5,9 @@
 
 mod bulk;
 mod connects;
+mod hold;
 mod open;
+mod pace;
 mod processes;
 mod report;
 mod requests;
@@ -39,6 +41,8 @@ pub enum Work {
     Send,
     /// Receives without pause.
     Receive,
+    /// Opens connections, sends one request on each, and keeps them open until standard input ends.
+    Hold,
 }
 
 /// The options of the load client.
@@ -68,13 +72,48 @@ pub struct Options {
     /// The CPUs of the processes, in turn.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub cpus: Vec<usize>,
+    /// Short connections that are begun in a second, evenly; without it as fast as they end.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// The most short connections in all.
+    #[arg(long, value_name = "N")]
+    pub most: Option<u64>,
+    /// Each of the addresses uses its ports in turn, from the first on: none twice before all were used.
+    #[arg(long, requires = "sources")]
+    pub in_turn: bool,
+    /// The congestion control of streams; without it the route's.
+    #[arg(long, value_name = "NAME")]
+    pub congestion: Option<String>,
+    /// A stream that is sent ends with the time: what the server has acknowledged by then counts.
+    #[arg(long)]
+    pub acknowledged: bool,
 }
 
 impl Options {
+    /// One connection for two seconds, as the command line has it by default.
+    pub fn new(work: Work, to: SocketAddrV4) -> Self {
+        Self {
+            work,
+            to,
+            connections: 1,
+            seconds: 2.0,
+            sources: None,
+            size: 64,
+            processes: 1,
+            cpus: Vec::new(),
+            rate: None,
+            most: None,
+            in_turn: false,
+            congestion: None,
+            acknowledged: false,
+        }
+    }
+
     /// The connections' sources: a spread of them only where the kernel could run out of ports.
     fn from(&self) -> sources::From {
         match self.sources {
             None => sources::From::Anywhere,
+            Some(sources) if self.in_turn => sources::From::InTurn(sources),
             Some(Sources { first, count: 1 }) => sources::From::Single(first),
             Some(sources) => sources::From::Spread(sources),
         }
@@ -87,7 +126,8 @@ impl Options {
 
     /// The options as the command line has them.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let Options { work, to, connections, seconds, sources, size, processes, cpus } = self;
+        let Options { work, to, connections, seconds, sources, size, processes, cpus, .. } = self;
+        let Options { rate, most, in_turn, congestion, acknowledged, .. } = self;
         let work = work.to_possible_value().map(|value| value.get_name().to_string());
         let pairs = [
             ("--to", to.to_string()),
@@ -100,6 +140,17 @@ impl Options {
         arguments.extend(pairs.into_iter().flat_map(|(name, value)| [name.to_string(), value]));
         if let Some(sources) = sources {
             arguments.extend(["--sources".into(), sources.to_string()]);
+        }
+        let more = [
+            ("--rate", rate.map(|rate| rate.to_string())),
+            ("--most", most.map(|most| most.to_string())),
+            ("--congestion", congestion.clone()),
+        ];
+        for (name, value) in more {
+            arguments.extend(value.into_iter().flat_map(|value| [name.to_string(), value]));
+        }
+        for (name, is_set) in [("--in-turn", in_turn), ("--acknowledged", acknowledged)] {
+            arguments.extend(is_set.then(|| name.into()));
         }
         if !cpus.is_empty() {
             let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
@@ -142,6 +193,7 @@ fn work(options: &Options) -> Result<Report> {
         Work::Request | Work::Get => requests::run(options),
         Work::Send => bulk::send_stream(options),
         Work::Receive => bulk::receive(options),
+        Work::Hold => hold::run(options),
     }
 }
 
@@ -161,3 +213,6 @@ pub(crate) const BODY: usize = 1_024;
 /// How long the client waits for what is still open when the time is over, and for connections to be
 /// opened before it begins.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The line that says that all connections are held.
+pub const HELD: &str = "held";

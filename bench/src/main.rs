@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use bench::micro::pair::Plan;
 use bench::micro::{self, stack::count};
 use bench::row::{FAILED, Row};
-use bench::{compare, generator, load, machine, printer, report, serve, spin, system};
+use bench::{compare, generator, load, machine, printer, report, serve, smol, spin, system};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures Sluice beside its peers.
@@ -43,6 +43,9 @@ enum Command {
     /// The kernel's server.
     #[command(hide = true)]
     Serve(serve::Options),
+    /// smoltcp's server.
+    #[command(hide = true)]
+    Smoltcp(smol::Options),
     /// Keeps a CPU awake.
     #[command(hide = true)]
     Spin(spin::Options),
@@ -98,6 +101,7 @@ fn run(command: Command) -> Result<()> {
         Command::Load(options) => load::run(&options),
         Command::Visit(options) => load::visits::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Smoltcp(options) => smol::run(&options),
         Command::Spin(options) => spin::run(&options),
         Command::Scene { case, stack, rounds } => {
             println!("{}", count::play(case, &stack, rounds)?);

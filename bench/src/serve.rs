@@ -14,8 +14,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -55,6 +54,15 @@ pub struct Options {
     /// The CPU it runs on.
     #[arg(long, value_name = "CPU")]
     pub cpu: Option<usize>,
+    /// The congestion control of its connections; without it the route's.
+    #[arg(long, value_name = "NAME")]
+    pub congestion: Option<String>,
+    /// The most connections that wait to be accepted, and of handshakes that are under way.
+    #[arg(long, value_name = "N", default_value_t = BACKLOG)]
+    pub backlog: i32,
+    /// Shares its ports with other processes that do so too.
+    #[arg(long)]
+    pub shared: bool,
 }
 
 /// Serves all services on every address until standard input ends.
@@ -65,7 +73,7 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(cpu) = options.cpu {
         pin(cpu)?;
     }
-    let mut server = Server::new()?;
+    let mut server = Server::new(options)?;
     println!("{READY}");
     server.serve()
 }
@@ -82,11 +90,11 @@ struct Server {
 }
 
 impl Server {
-    fn new() -> Result<Self> {
+    fn new(options: &Options) -> Result<Self> {
         let poller = Poller::new()?;
         let mut listeners = Vec::new();
         for service in Service::value_variants() {
-            let listener = listener(service.port())?;
+            let listener = listener(service.port(), options)?;
             poller.add(&listener, token(&listener), EpollFlags::EPOLLIN)?;
             listeners.push((listener, *service));
         }
@@ -140,13 +148,22 @@ impl Server {
 }
 
 /// A listener on every address.
-fn listener(port: u16) -> Result<OwnedFd> {
+fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let made = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     setsockopt(&made, sockopt::ReuseAddr, &true)?;
+    if options.shared {
+        setsockopt(&made, sockopt::ReusePort, &true)?;
+    }
+    if let Some(name) = &options.congestion {
+        // Accepted connections inherit it.
+        setsockopt(&made, sockopt::TcpCongestion, &name.into())
+            .with_context(|| format!("congestion control {name}"))?;
+    }
     let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     bind(made.as_raw_fd(), &SockaddrIn::from(at)).with_context(|| format!("port {port}"))?;
-    listen(&made, Backlog::new(BACKLOG)?)?;
+    // nix knows no more than the default.
+    rustix::net::listen(&made, options.backlog)?;
     Ok(made)
 }
 

@@ -1,14 +1,21 @@
 //! The macro bench: whole systems over a veth pair, the same kernel client against each.
 //!
-//! Owns the options and the course of a run; what is measured stands in `plan`, how in `series`.
+//! Owns the options and the course of a run; what is measured stands in `plan`, how in `series`. Works
+//! that are no series of samples of clients have files of their own: `memory`, `churn`, and the relay of
+//! `loss`.
 
 mod bed;
 mod check;
+mod churn;
 mod flood;
+mod loss;
+mod memory;
 mod nginx;
+mod parts;
 pub mod pktgen;
 mod plan;
 mod process;
+mod progress;
 mod rows;
 mod series;
 mod spinners;
@@ -22,11 +29,14 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use nix::unistd::geteuid;
 
-use crate::row::{FAILED, Row};
+use crate::row::Row;
+use crate::topology::Between;
 use crate::{printer, tools, topology};
 use bed::{Bed, Places, Room, Subject, Tools};
+use parts::{Part, Run};
 use plan::{Case, Pace};
 pub(crate) use process::quiet;
+use progress::Progress;
 pub(crate) use stop::Stop;
 
 /// The options of the macro bench.
@@ -39,6 +49,11 @@ pub struct Options {
     /// measures nothing.
     #[arg(long)]
     smoke: bool,
+    /// Only short connections at four fifths of the highest rate, for so many minutes: memory and
+    /// latency are to stay as they are.
+    #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10",
+          conflicts_with = "filter")]
+    churn: Option<usize>,
     /// Also writes the rows to a file, as one array of JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,8 +71,7 @@ pub struct Options {
 /// Where the machine lacks what every row needs, where a connection failed that should not, and on
 /// Ctrl-C. Namespaces and processes of the run are gone in any case.
 pub fn run(options: &Options) -> Result<()> {
-    let cases = plan::cases(options.smoke, options.filter.as_deref());
-    take(options, cases)
+    take(options, parts::all(options))
 }
 
 /// Measures the floods alone.
@@ -65,20 +79,15 @@ pub fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_floods(options: &Options) -> Result<()> {
-    take(options, Vec::new())
+    take(options, parts::floods(options))
 }
 
-fn take(options: &Options, cases: Vec<Case>) -> Result<()> {
+fn take(options: &Options, parts: Vec<Part>) -> Result<()> {
     ensure!(geteuid().is_root(), "the macro bench makes network namespaces, which needs root");
     for (program, package) in [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool")] {
         ensure!(tools::is_there(program), "{}", tools::missing(program, package));
     }
-    let checks = check::all(options.filter.as_deref());
-    let floods = flood::cases(options.smoke, options.filter.as_deref());
-    ensure!(
-        !(cases.is_empty() && checks.is_empty() && floods.is_empty()),
-        "no row is called so; without a filter all are measured"
-    );
+    ensure!(!parts.is_empty(), "no row is called so; without a filter all are measured");
     if let Some(path) = &options.json {
         // Before minutes go into measuring.
         let file = File::options().create(true).append(true).open(path);
@@ -88,58 +97,21 @@ fn take(options: &Options, cases: Vec<Case>) -> Result<()> {
         Room { tools: programs(options)?, places: Places::find()?, stop: Stop::on_signals()? };
     topology::sweep();
     let pace = if options.smoke { Pace::SMOKE } else { Pace::FULL };
-    let mut beds = Vec::new();
-    let mut rows = Vec::new();
-    let mut failures = Vec::new();
-    let count = cases.len() + checks.len();
-    for (n, case) in cases.into_iter().enumerate() {
-        eprintln!("{} ({} of {count})", case.name, n + 1);
-        let (case, absent) = present(case);
-        rows.extend(absent);
-        if case.subjects.len() >= 2 {
-            let measured = measure(&room, &mut beds, &case, pace);
-            room.stop.check()?;
-            let measured = measured.unwrap_or_else(|error| {
-                eprintln!("  failed: {error:#}");
-                // Whatever is broken about them is no matter of the next case.
-                beds.clear();
-                rows::failed(&case, &format!("{error:#}"))
-            });
-            failures.extend(failure(&case.name, &measured));
-            rows.extend(measured);
-        }
+    let estimates: Vec<f64> = parts.iter().map(|part| part.estimate(pace)).collect();
+    let mut progress = Progress::of(&estimates);
+    let mut run = Run::new(room, pace);
+    for (part, estimate) in parts.into_iter().zip(estimates) {
+        progress.next(part.name(), estimate);
+        run.take(part)?;
         if let Some(path) = &options.json {
             // What there is so far outlives whatever ends the run.
-            printer::write_json(path, &rows)?;
+            printer::write_json(path, &run.rows)?;
         }
     }
-    for (n, check) in checks.iter().enumerate() {
-        eprintln!("{} ({} of {count})", check.name(), count - checks.len() + n + 1);
-        let checked = check.rows(&room, &mut beds, pace)?;
-        failures.extend(failure(check.name(), &checked));
-        rows.extend(checked);
-        if let Some(path) = &options.json {
-            printer::write_json(path, &rows)?;
-        }
-    }
-    drop(beds);
-    rows.extend(flood::measure(&room, &floods, pace)?);
+    let Run { rows, failures, .. } = run;
     printer::print(&rows);
     ensure!(failures.is_empty(), "not all went as it should: {}", failures.join("; "));
     Ok(())
-}
-
-/// The rows of one case.
-fn measure(room: &Room, beds: &mut Vec<Bed>, case: &Case, pace: Pace) -> Result<Vec<Row>> {
-    furnish(beds, case)?;
-    let series = series::take(room, beds, case, pace)?;
-    Ok(rows::of(room, beds, case, &series))
-}
-
-/// What went wrong with a case, as its rows say.
-fn failure(name: &str, rows: &[Row]) -> Option<String> {
-    let how = rows.iter().find_map(|row| row.config.get(FAILED))?;
-    Some(format!("{name}: {how}"))
 }
 
 /// The case with the subjects that are there, and rows for those that are not.
@@ -160,10 +132,12 @@ fn present(mut case: Case) -> (Case, Vec<Row>) {
 
 /// Makes the beds that the case needs, and drops those of another MTU.
 fn furnish(beds: &mut Vec<Bed>, case: &Case) -> Result<()> {
-    beds.retain(|bed| bed.mtu == case.mtu);
+    let is_relayed = case.path.is_some();
+    beds.retain(|bed| bed.mtu == case.mtu && bed.is_relayed == is_relayed);
+    let between = if is_relayed { Between::Room } else { Between::Nothing };
     for subject in &case.subjects {
         if !beds.iter().any(|bed| bed.subject == *subject) {
-            beds.push(Bed::make(*subject, case.mtu)?);
+            beds.push(Bed::make(*subject, case.mtu, between)?);
         }
     }
     Ok(())

@@ -4,6 +4,8 @@
 //! of them is touched. Why the ends are furnished as they are stands in docs/architecture.md under
 //! "Living with veth".
 
+mod middle;
+
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -14,6 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use relay::Relay;
 
 use crate::load::Sources;
 use crate::system::quiet;
@@ -61,6 +64,17 @@ pub(crate) struct Topology {
     pub(crate) server: Namespace,
     /// The client's.
     pub(crate) client: Namespace,
+    /// Where a relay has room.
+    middle: Option<Namespace>,
+}
+
+/// What lies between the two namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// A wire.
+    Nothing,
+    /// Another namespace, in which a relay has to run.
+    Room,
 }
 
 impl Topology {
@@ -68,28 +82,44 @@ impl Topology {
     ///
     /// # Errors
     /// Where `ip` or `ethtool` fail; what was made until then is removed.
-    pub(crate) fn make(link: Link) -> Result<Self> {
-        Self::with_queues(link, 1)
+    pub(crate) fn make(link: Link, between: Between) -> Result<Self> {
+        Self::with_queues(link, between, 1)
     }
 
     /// The same, with so many queues each way on both ends.
     ///
     /// # Errors
     /// As [`Topology::make`].
-    pub(crate) fn with_queues(link: Link, queues: u32) -> Result<Self> {
+    pub(crate) fn with_queues(link: Link, between: Between, queues: u32) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{PREFIX}{}-{number}", std::process::id());
         // From here on a failure drops `made`, which removes what there is.
         let server = Namespace::make(format!("{stem}-s"))?;
-        let made = Self { server, client: Namespace::make(format!("{stem}-c"))? };
+        let client = Namespace::make(format!("{stem}-c"))?;
+        let middle = match between {
+            Between::Nothing => None,
+            Between::Room => Some(Namespace::make(format!("{stem}-m"))?),
+        };
+        let made = Self { server, client, middle };
         let Link { mtu, offloads } = link;
         let ends = [(&made.server, SERVER_END, SERVER_MAC), (&made.client, CLIENT_END, CLIENT_MAC)];
+        // With more queues on the other side of it, a veth takes no program in its driver.
+        let queues = format!("numrxqueues {queues} numtxqueues {queues}");
         let [a, b] = ends.map(|(namespace, end, mac)| {
-            let queues = format!("numrxqueues {queues} numtxqueues {queues}");
-            format!("{end} netns {} address {mac} mtu {mtu} {queues}", namespace.name)
+            let name = &namespace.name;
+            format!("{end} netns {name} address {} mtu {mtu} {queues}", text(mac))
         });
-        quiet(&format!("ip link add {a} type veth peer name {b}"))?;
+        match &made.middle {
+            None => drop(quiet(&format!("ip link add {a} type veth peer name {b}"))?),
+            Some(middle) => {
+                let name = &middle.name;
+                let [c, d] =
+                    middle::ENDS.map(|end| format!("{end} netns {name} mtu {mtu} {queues}"));
+                quiet(&format!("ip link add {a} type veth peer name {c}"))?;
+                quiet(&format!("ip link add {b} type veth peer name {d}"))?;
+            }
+        }
         made.server.ip(&format!("address add {SERVER}/{PREFIX_LEN} dev {SERVER_END}"))?;
         for n in 0..CLIENTS.count {
             let address = CLIENTS.nth(n.into());
@@ -109,13 +139,25 @@ impl Topology {
                 namespace.run(&format!("ethtool -K {end} tx off tso off"))?;
             }
         }
+        if let Some(middle) = &made.middle {
+            middle::furnish(middle, [&made.server, &made.client])?;
+        }
         made.introduce()?;
         Ok(made)
     }
 
+    /// Has a relay carry what passes between both, as `link` says; nothing passes once it is dropped.
+    ///
+    /// # Errors
+    /// Where there is no room for one, and where the kernel refuses its sockets.
+    pub(crate) fn relay(&self, link: relay::Link) -> Result<Relay> {
+        middle::relay(self.middle.as_ref().context("a wire has no room for a relay")?, link)
+    }
+
     /// Makes the ends known to each other, so that no resolution falls into a measurement.
     fn introduce(&self) -> Result<()> {
-        let neighbour = |address: Ipv4Addr, mac: &str, end: &str| {
+        let neighbour = |address: Ipv4Addr, mac: [u8; 6], end: &str| {
+            let mac = text(mac);
             format!("neighbour replace {address} lladdr {mac} dev {end} nud permanent")
         };
         self.client.ip(&neighbour(SERVER, SERVER_MAC, CLIENT_END))?;
@@ -124,6 +166,11 @@ impl Topology {
         }
         Ok(())
     }
+}
+
+/// A link-layer address as `ip` takes it.
+pub(crate) fn text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// A network namespace, removed when dropped.
@@ -162,23 +209,20 @@ impl Namespace {
     /// Sets a sysctl of this namespace; `path` is below `/proc/sys`.
     pub(crate) fn write_sysctl(&self, path: &str, value: &str) -> Result<()> {
         let file = format!("/proc/sys/{path}");
-        // /proc/sys/net shows the namespace of who opens.
-        self.inside(|| {
-            // A kernel without IPv6 has none of its settings.
-            if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) }
-        })
-        .with_context(|| path.to_string())
+        // /proc/sys/net shows that of who opens. A kernel without IPv6 has none of its settings.
+        let write = || if fs::exists(&file)? { Ok(fs::write(&file, value)?) } else { Ok(()) };
+        self.inside(write).with_context(|| format!("{path} in {}", self.name))
     }
 
-    /// Does `work` on a thread that has entered this namespace.
+    /// Does `work` on a thread that has entered this namespace. Sockets stay in the namespace where they
+    /// were made, whoever uses them.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let enter = || -> Result<T> {
+        let enter = || {
             setns(File::open(Path::new(DIR).join(&self.name))?, CloneFlags::CLONE_NEWNET)?;
             work()
         };
         let done = std::thread::scope(|scope| scope.spawn(enter).join());
-        let done = done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?;
-        done.with_context(|| format!("in {}", self.name))
+        done.map_err(|_| anyhow!("the thread in {} panicked", self.name))?
     }
 }
 
@@ -221,8 +265,9 @@ const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
 /// The link-layer address of the server's end.
-pub(crate) const SERVER_MAC: &str = "02:00:00:00:00:01";
-const CLIENT_MAC: &str = "02:00:00:00:00:02";
+pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The link-layer address of the client's end.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// Frames that wait before an interface that is busy: the kernel's default of txqueuelen.
 pub(crate) const QUEUE: u32 = 1_000;
 /// The congestion control of both kernels and Sluice's default.

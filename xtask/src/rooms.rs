@@ -48,7 +48,7 @@ const MOST_LINES: usize = 500;
 /// Checks imports and lengths; the error lists every place.
 pub(crate) fn check() -> Result<()> {
     let mut found = Vec::new();
-    for member in ["stack-ebpf", "stack-user", "xtask", "bench"] {
+    for member in ["stack-ebpf", "stack-user", "xtask", "bench", "relay"] {
         for file in rust_files(&cmd::root().join(member))? {
             let text = fs::read_to_string(&file)?;
             let lines = text.lines().count();

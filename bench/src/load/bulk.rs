@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use super::{Options, PATIENCE, Report, open};
 use crate::clock::now;
@@ -26,6 +26,9 @@ pub(super) fn receive(options: &Options) -> Result<Report> {
 pub(super) fn send_stream(options: &Options) -> Result<Report> {
     let mut run = Run::open(options, EpollFlags::EPOLLOUT)?;
     run.until(options.measured(), Direction::Write)?;
+    if options.acknowledged {
+        return run.acknowledged();
+    }
     for (n, socket) in run.sockets.iter().enumerate() {
         shutdown(socket.as_raw_fd(), Shutdown::Write)?;
         run.poller.change(socket, n as u64, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
@@ -62,11 +65,25 @@ impl Run {
         let mut poller = Poller::new()?;
         let sockets = open::all(options, &mut poller)?;
         for (n, socket) in sockets.iter().enumerate() {
+            if let Some(name) = &options.congestion {
+                setsockopt(socket, sockopt::TcpCongestion, &name.into())?;
+            }
             poller.change(socket, n as u64, flags)?;
         }
         let report = Report { opened: sockets.len() as u64, ..Report::default() };
         let cpu = options.cpus.first().copied();
         Ok(Self { cpu, poller, sockets, buffer: vec![b'x'; PIECE], begin: now(), report })
+    }
+
+    /// Counts what the server has acknowledged, which the kernel tells as what is left.
+    fn acknowledged(mut self) -> Result<Report> {
+        for socket in &self.sockets {
+            let mut left = 0;
+            // SAFETY: the descriptor is open, and the call writes one int to a live one.
+            unsafe { outgoing(socket.as_raw_fd(), &raw mut left) }?;
+            self.report.bytes = self.report.bytes.saturating_sub(u64::try_from(left)?);
+        }
+        Ok(self.report)
     }
 
     /// Moves bytes for so long.
@@ -103,6 +120,9 @@ fn turn(socket: &OwnedFd, buffer: &mut [u8], direction: Direction) -> Result<u64
     }
     Ok(moved)
 }
+
+// Bytes of a socket's send buffer that are not acknowledged: SIOCOUTQ.
+nix::ioctl_read_bad!(outgoing, nix::libc::TIOCOUTQ, nix::libc::c_int);
 
 /// Bytes of one call.
 const PIECE: usize = 256 << 10;

@@ -4,11 +4,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Result;
+use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::open::{begin, error_of};
+use super::pace::Pace;
+use super::report::{LONGEST, histogram};
 use super::sources::{From, reused};
 use super::window::Window;
 use super::{Options, PATIENCE, Report, Work};
@@ -26,10 +29,15 @@ pub(super) fn run(options: &Options) -> Result<Report> {
         exchange,
         poller: Poller::new()?,
         slots: (0..options.connections).map(|_| None).collect(),
-        open: 0,
+        free: (0..options.connections).rev().collect(),
+        pace: Pace::new(options, now()),
+        latencies: histogram()?,
         report: Report { seconds: options.seconds, ..Report::default() },
     };
     run.go()?;
+    if options.rate.is_some() {
+        run.report.take_latencies(&run.latencies);
+    }
     if let From::Single(_) = options.from() {
         run.report.reused = reused(run.report.opened);
     }
@@ -55,6 +63,8 @@ enum Ends {
 struct Slot {
     socket: OwnedFd,
     step: Step,
+    /// When it was begun or, at a rate, was due.
+    begin: Duration,
 }
 
 enum Step {
@@ -74,64 +84,97 @@ struct Run<'a> {
     exchange: Exchange,
     poller: Poller,
     slots: Vec<Option<Slot>>,
-    /// Slots that have a connection.
-    open: usize,
+    /// Slots that have no connection.
+    free: Vec<usize>,
+    pace: Pace,
+    /// From the begin to the end, of connections at a rate.
+    latencies: Histogram<u64>,
     report: Report,
 }
 
 impl Run<'_> {
     fn go(&mut self) -> Result<()> {
         let mut window = Window::begin(self.options);
-        (0..self.slots.len()).try_for_each(|index| self.open(index))?;
         let mut time = now();
-        while self.open > 0 {
+        self.open_due(time, window.end)?;
+        while self.is_open() || (time < window.end && self.goes_on()) {
             if time > window.end + PATIENCE {
                 self.give_up();
                 break;
             }
-            let batch = self.poller.wait(Some(TURN))?;
+            let batch = self.poller.wait(Some(self.pace.turn()))?;
             time = now();
             window.see(time);
             for (token, flags) in batch {
                 let index = token as usize;
                 let Some(ended) = self.on_event(index, flags) else { continue };
-                self.open -= 1;
+                self.free.push(index);
                 match ended {
-                    Ok(()) if window.contains(time) => self.report.completed += 1,
-                    Ok(()) => {}
+                    Ok(begin) if window.contains(time) => self.count(time.saturating_sub(begin)),
+                    Ok(_) => {}
                     Err(error) => self.report.fail(error),
                 }
-                if time < window.end && self.report.failed < MOST_FAILURES {
-                    self.open(index)?;
-                }
+                self.open_due(time, window.end)?;
             }
+            self.open_due(time, window.end)?;
         }
         self.report.core = window.share();
         Ok(())
     }
 
+    fn is_open(&self) -> bool {
+        self.free.len() < self.slots.len()
+    }
+
+    /// Whether connections may begin though none has ended.
+    fn goes_on(&self) -> bool {
+        self.report.failed < MOST_FAILURES && self.pace.goes_on(self.report.opened)
+    }
+
+    fn count(&mut self, latency: Duration) {
+        self.report.completed += 1;
+        if self.options.rate.is_some() {
+            self.latencies.saturating_record(latency.min(LONGEST).as_nanos() as u64);
+        }
+    }
+
+    /// Begins what may begin, in slots that are free.
+    fn open_due(&mut self, time: Duration, end: Duration) -> Result<()> {
+        while time < end
+            && self.report.failed < MOST_FAILURES
+            && self.pace.allows(self.report.opened, time)
+            && let Some(index) = self.free.pop()
+        {
+            self.open(index, time)?;
+        }
+        Ok(())
+    }
+
     /// Begins a connection in a slot that is free. One that cannot be begun has failed.
-    fn open(&mut self, index: usize) -> Result<()> {
+    fn open(&mut self, index: usize, time: Duration) -> Result<()> {
         let n = self.report.opened;
         self.report.opened += 1;
         match begin(self.options, n) {
             Ok(socket) => {
                 let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
                 self.poller.add(&socket, index as u64, flags)?;
-                self.slots[index] = Some(Slot { socket, step: Step::Opening });
-                self.open += 1;
+                let begin = self.pace.due(n).unwrap_or(time);
+                self.slots[index] = Some(Slot { socket, step: Step::Opening, begin });
             }
-            Err(error) => self.report.fail(format_args!("connect: {error}")),
+            Err(error) => {
+                self.report.fail(format_args!("connect: {error}"));
+                self.free.push(index);
+            }
         }
         Ok(())
     }
 
-    /// `None` while the connection goes on; else how it ended, with its slot free.
-    fn on_event(&mut self, index: usize, flags: EpollFlags) -> Option<Result<(), String>> {
+    /// `None` while the connection goes on; else when it began or how it failed, with its slot free.
+    fn on_event(&mut self, index: usize, flags: EpollFlags) -> Option<Result<Duration, String>> {
         let slot = self.slots.get_mut(index)?.as_mut()?;
         let ended = match slot.on_event(self.exchange, flags) {
             Ok(Outcome::Goes) => return None,
-            Ok(Outcome::Done) => Ok(()),
+            Ok(Outcome::Done) => Ok(slot.begin),
             Err(why) => Err(why),
         };
         self.slots[index] = None;
@@ -187,7 +230,5 @@ impl Slot {
 
 /// The request of a connection that the server ends.
 const FETCH: &[u8] = b"GET /bytes/1 HTTP/1.0\r\n\r\n";
-/// How often the clock is looked at when nothing happens.
-const TURN: Duration = Duration::from_millis(50);
 /// After so many failures no more connections are opened.
 const MOST_FAILURES: u64 = 100;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{SockaddrIn, connect, getsockopt, setsockopt, sockopt};
 
-use super::{Options, PATIENCE};
+use super::Options;
 use crate::clock::{now, pause};
 use crate::poller::Poller;
 
@@ -76,5 +76,7 @@ fn settle(poller: &mut Poller, sockets: &[OwnedFd]) -> Result<usize> {
 
 /// The most connections that are being opened at the same time.
 const AT_ONCE: usize = 64;
+/// How long an open may take: on a link with loss, three SYNs may be lost.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 /// A pause between the last open and the work.
 const SETTLING: std::time::Duration = std::time::Duration::from_millis(20);

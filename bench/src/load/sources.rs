@@ -62,6 +62,8 @@ pub(super) enum From {
     /// These addresses in turn; the kernel chooses a port when the connection is opened, so that a
     /// port serves once for each peer.
     Spread(Sources),
+    /// Each address, and of each its ports in turn: all pairs once before one comes again.
+    InTurn(Sources),
     /// One address, its ports in turn: what comes after the first round meets its own TIME-WAIT.
     Single(Ipv4Addr),
 }
@@ -76,6 +78,11 @@ impl From {
             Self::Spread(sources) => {
                 setsockopt(&made, sockopt::IpBindAddressNoPort, &true)?;
                 SocketAddrV4::new(sources.nth(n), 0)
+            }
+            Self::InTurn(sources) => {
+                setsockopt(&made, sockopt::ReuseAddr, &true)?;
+                let port = port_in_turn(n / u64::from(sources.count));
+                SocketAddrV4::new(sources.nth(n), port)
             }
             Self::Single(address) => {
                 setsockopt(&made, sockopt::ReuseAddr, &true)?;
@@ -92,11 +99,18 @@ pub(super) fn reused(connections: u64) -> u64 {
     connections.saturating_sub(SINGLE_PORTS)
 }
 
+/// The `n`-th of all ports but the first 1,024.
+fn port_in_turn(n: u64) -> u16 {
+    1_024 + u16::try_from(n % PORTS).unwrap_or(0)
+}
+
 /// The port of the `n`-th connection from a single address.
 fn single_port(n: u64) -> u16 {
     FIRST_PORT + u16::try_from(n % SINGLE_PORTS).unwrap_or(0)
 }
 
+/// All ports but the first 1,024.
+pub(crate) const PORTS: u64 = 64_512;
 /// The first port of a single address, as in the kernel's default of ip_local_port_range.
 const FIRST_PORT: u16 = 32_768;
 /// How many ports a single address uses: as many as the kernel's default range.
@@ -129,6 +143,12 @@ mod tests {
         let parts = [0, 1].map(|index| sources.part(index, 2).to_string());
         assert_eq!(parts, ["10.0.0.1+2", "10.0.0.3+2"]);
         assert_eq!(sources.part(3, 6), sources);
+    }
+
+    #[test]
+    fn ports_in_turn_are_all_but_the_first() {
+        assert_eq!((port_in_turn(0), port_in_turn(PORTS - 1)), (1_024, 65_535));
+        assert_eq!(port_in_turn(PORTS), 1_024);
     }
 
     #[test]

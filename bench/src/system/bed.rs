@@ -8,12 +8,16 @@ use anyhow::{Context, Result, ensure};
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
+use relay::Relay;
+
+use super::loss::Path;
 use super::nginx::Folder;
 use super::process::Process;
 use super::stop::Stop;
 use crate::clock::{now, pause};
 use crate::serve::{READY, Service};
-use crate::topology::{Link, Offloads, SERVER_END, Topology};
+use crate::smol;
+use crate::topology::{Between, CONGESTION, Link, Offloads, SERVER_END, Topology};
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(super) enum Subject {
     Sluice,
     /// Sluice with `--busy-poll`.
     SluiceBusy,
+    /// smoltcp over Sluice's datapath.
+    Smoltcp,
     /// The kernel's TCP under our epoll server, on a link as Sluice's.
     Kernel,
     /// The same, on a link as veth comes.
@@ -36,6 +42,7 @@ impl Subject {
         match self {
             Self::Sluice => "sluice",
             Self::SluiceBusy => "sluice busy-polling",
+            Self::Smoltcp => "smoltcp",
             Self::Kernel => "kernel",
             Self::KernelTso => "kernel with TSO",
             Self::Nginx => "nginx",
@@ -61,6 +68,7 @@ impl Subject {
         match self {
             Self::Sluice => "--cpus",
             Self::SluiceBusy => "--cpus, --busy-poll",
+            Self::Smoltcp => "over Sluice's datapath, sockets armed again at once, Nagle off",
             Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
             Self::Nginx => "one worker, pinned, no access log",
         }
@@ -119,13 +127,31 @@ pub(super) struct Bed {
     folder: Option<Folder>,
     /// How Sluice's program and sockets work, as it says.
     pub(super) mode: Option<String>,
+    /// What the server is told beyond the usual.
+    pub(super) more: Vec<String>,
+    /// Whether frames pass a relay.
+    pub(super) is_relayed: bool,
+    pub(super) relay: Option<Relay>,
     pub(super) topology: Topology,
 }
 
 impl Bed {
-    pub(super) fn make(subject: Subject, mtu: u32) -> Result<Self> {
-        let topology = Topology::make(subject.link(mtu))?;
-        Ok(Self { subject, mtu, server: None, folder: None, mode: None, topology })
+    pub(super) fn make(subject: Subject, mtu: u32, between: Between) -> Result<Self> {
+        let topology = Topology::make(subject.link(mtu), between)?;
+        let is_relayed = between == Between::Room;
+        let (server, folder, mode, relay) = (None, None, None, None);
+        let more = Vec::new();
+        Ok(Self { subject, mtu, server, folder, mode, more, is_relayed, relay, topology })
+    }
+
+    /// From now on frames pass a link as `path` says.
+    pub(super) fn lead(&mut self, path: Path, seed: u64) -> Result<()> {
+        // The old one goes first: two would carry each frame twice.
+        self.relay = None;
+        let relay = self.topology.relay(path.link())?;
+        relay.filter(path.losses(seed));
+        self.relay = Some(relay);
+        Ok(())
     }
 
     /// Starts the server, where it does not run yet, and waits until it serves.
@@ -138,8 +164,14 @@ impl Bed {
             Subject::Sluice | Subject::SluiceBusy => (self.sluice(room, &cpu), Some("ready: ")),
             Subject::Kernel | Subject::KernelTso => {
                 let mut command = self.topology.server.command(&room.tools.bench);
-                command.args(["serve", "--cpu", &cpu]);
+                command.args(["serve", "--cpu", &cpu, "--congestion", CONGESTION]);
                 (command, Some(READY))
+            }
+            Subject::Smoltcp => {
+                let mut command = self.topology.server.command(&room.tools.bench);
+                command.args(["smoltcp", "--iface", SERVER_END, "--cpu", &cpu]);
+                command.arg("--program").arg(&room.tools.program);
+                (command, Some(smol::READY))
             }
             Subject::Nginx => {
                 let mut command = self.topology.server.command("taskset");
@@ -148,6 +180,7 @@ impl Bed {
                 (command, None)
             }
         };
+        command.args(&self.more);
         let mut server = Process::start(self.subject.name(), &mut command)?;
         let line = match ready {
             Some(prefix) => server.line(prefix, PATIENCE, &room.stop)?,
@@ -156,6 +189,11 @@ impl Bed {
         self.mode = line.split(' ').find_map(|word| word.strip_prefix("mode=")).map(String::from);
         self.server = Some(server);
         Ok(())
+    }
+
+    /// The server's process, where it runs.
+    pub(super) fn server_pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Process::pid)
     }
 
     fn sluice(&self, room: &Room, cpu: &str) -> Command {

@@ -20,7 +20,7 @@ use crate::generator::{self, Kind, Mac, Prefix, READY};
 use crate::load::{Report, visits};
 use crate::row::Row;
 use crate::serve::Service;
-use crate::topology::{CLIENT_END, CLIENTS, SERVER, SERVER_END, SERVER_MAC};
+use crate::topology::{Between, CLIENT_END, CLIENTS, SERVER, SERVER_END, SERVER_MAC};
 
 /// A flood of one rate, against each of the subjects in turn.
 #[derive(Clone, Debug)]
@@ -39,25 +39,17 @@ pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Flood> {
     floods.filter(|flood| filter.is_none_or(|part| flood.name.contains(part))).collect()
 }
 
-/// Measures the floods.
+/// The rows of a flood.
 ///
 /// # Errors
 /// Where a server or the generator does not work, and on Ctrl-C.
-pub(super) fn measure(room: &Room, floods: &[Flood], pace: Pace) -> Result<Vec<Row>> {
-    if floods.is_empty() {
-        return Ok(Vec::new());
-    }
+pub(super) fn rows(room: &Room, flood: &Flood, pace: Pace) -> Result<Vec<Row>> {
     let mut grounds = SUBJECTS
         .into_iter()
         .map(|subject| Ground::make(room, subject))
         .collect::<Result<Vec<_>>>()?;
-    let mut rows = Vec::new();
-    for flood in floods {
-        eprintln!("{}", flood.name);
-        let series = take(room, &mut grounds, flood, pace)?;
-        rows.extend(rows::of(room, &grounds, flood, &series));
-    }
-    Ok(rows)
+    let series = take(room, &mut grounds, flood, pace)?;
+    Ok(rows::of(room, &grounds, flood, &series))
 }
 
 /// A server that is going to be flooded.
@@ -67,9 +59,15 @@ struct Ground {
     _pass: Option<Process>,
 }
 
+impl Flood {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Ground {
     fn make(room: &Room, subject: Subject) -> Result<Self> {
-        let mut bed = Bed::make(subject, 1_500)?;
+        let mut bed = Bed::make(subject, 1_500, Between::Nothing)?;
         let server = &bed.topology.server;
         // Answers to forged sources leave by the same link.
         server.ip(&format!("route add {SOURCES} via {}", CLIENTS.first))?;
@@ -164,7 +162,7 @@ fn sample(room: &Room, ground: &mut Ground, flood: &Flood, pace: Pace) -> Result
         kind: Kind::Syn,
         iface: CLIENT_END.into(),
         to: SocketAddrV4::new(SERVER, Service::Echo.port()).into(),
-        mac: SERVER_MAC.parse::<Mac>()?,
+        mac: Mac(SERVER_MAC),
         from: SOURCES.parse::<Prefix>()?,
         size: None,
         rate: flood.rate,

@@ -108,6 +108,7 @@ pub fn run(options: &Options) -> Result<()> {
     ensure!(options.seconds > 0.0 && options.seconds <= 60.0, "samples of 0 to 60 seconds");
     ensure!(tools::is_there("ip"), "{}", tools::missing("ip", "iproute2"));
     let common = Common {
+        churn: None,
         filter: None,
         smoke: options.smoke,
         json: None,

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::bed::Subject;
+use super::loss::{self, Path};
 use crate::busy::REPEATS;
 use crate::load::{self, Report};
 use crate::serve::Service;
@@ -20,6 +21,8 @@ pub(super) struct Case {
     pub(super) subjects: Vec<Subject>,
     /// Whether idle-priority spinners keep the CPUs awake.
     pub(super) has_spinners: bool,
+    /// What the frames pass, where it is no wire.
+    pub(super) path: Option<Path>,
 }
 
 /// What the client does.
@@ -71,7 +74,9 @@ impl Case {
     /// The figures that a row is made of each.
     pub(super) fn metrics(&self) -> &'static [Metric] {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Fetch, _) => &CONNECTIONS,
+            Work::Load(load::Work::Connect | load::Work::Fetch | load::Work::Hold, _) => {
+                &CONNECTIONS
+            }
             Work::Load(load::Work::Request, _) => &REQUESTS,
             Work::Load(load::Work::Get, _) => &REQUESTS[..3],
             Work::Load(load::Work::Send | load::Work::Receive, _) => &BULK,
@@ -95,7 +100,9 @@ impl Case {
     /// The service that the work needs.
     pub(super) fn service(&self) -> Service {
         match self.work {
-            Work::Load(load::Work::Connect | load::Work::Request, _) => Service::Echo,
+            Work::Load(load::Work::Connect | load::Work::Request | load::Work::Hold, _) => {
+                Service::Echo
+            }
             Work::Load(load::Work::Fetch | load::Work::Get, _) | Work::Wrk => Service::Http,
             Work::Load(load::Work::Send, _) => Service::Discard,
             Work::Load(load::Work::Receive, _) => Service::Chargen,
@@ -134,14 +141,24 @@ pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Case> {
 fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for n in AT_ONCE {
-        cases.push(case(format!("connect, {n} at once"), load::Work::Connect, n));
+        cases.push(with_smoltcp(case(format!("connect, {n} at once"), load::Work::Connect, n)));
     }
     cases.push(Case {
         work: Work::Load(load::Work::Fetch, Sources::Single),
         ..case("fetch 1 B, 32 at once, one client address".into(), load::Work::Fetch, 32)
     });
     for n in AT_ONCE {
-        cases.push(case(format!("request 64 B, {n} at once"), load::Work::Request, n));
+        cases.push(with_smoltcp(case(
+            format!("request 64 B, {n} at once"),
+            load::Work::Request,
+            n,
+        )));
+    }
+    for n in AT_ONCE {
+        cases.push(Case {
+            subjects: vec![Subject::SluiceBusy, Subject::Kernel],
+            ..case(format!("request 64 B, {n} at once, busy polling"), load::Work::Request, n)
+        });
     }
     for n in AT_ONCE {
         cases.push(Case {
@@ -164,6 +181,7 @@ fn all() -> Vec<Case> {
             });
         }
     }
+    cases.extend(loss::cases());
     cases
 }
 
@@ -176,7 +194,14 @@ pub(super) fn case(name: String, work: load::Work, connections: usize) -> Case {
         mtu: MTUS[0],
         subjects: vec![Subject::Sluice, Subject::Kernel],
         has_spinners: false,
+        path: None,
     }
+}
+
+/// The same with smoltcp as another peer.
+fn with_smoltcp(mut case: Case) -> Case {
+    case.subjects.push(Subject::Smoltcp);
+    case
 }
 
 /// The usual MTU, and the largest that a frame of Sluice holds.

@@ -44,6 +44,11 @@ impl Process {
         Ok(Self { name: name.into(), child, _stdin: stdin, lines, errors })
     }
 
+    /// Its number: `ip netns exec` becomes what it starts.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line that begins with `prefix`.
     pub(super) fn line(&mut self, prefix: &str, patience: Duration, stop: &Stop) -> Result<String> {
         let last = now() + patience;

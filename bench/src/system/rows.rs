@@ -69,6 +69,9 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     if pace.is_smoke() {
         say(SMOKE, "short samples that measure nothing".into());
     }
+    if let Some(path) = case.path {
+        say("path", path.describe());
+    }
     if case.has_spinners {
         say("spinners", "idle priority, on both CPUs".into());
     }

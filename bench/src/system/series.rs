@@ -12,7 +12,7 @@ use super::{spinners, wrk};
 use crate::busy::{self, Watch};
 use crate::load::{self, Report};
 use crate::printer::figure;
-use crate::topology::{CLIENTS, SERVER};
+use crate::topology::{CLIENTS, CONGESTION, SERVER};
 
 /// What a client has found.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,10 @@ pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Re
         let mut round = Vec::new();
         for subject in &case.subjects {
             let bed = beds.iter_mut().find(|bed| bed.subject == *subject);
-            round.push(sample(room, bed.context("every subject has its bed")?, case, pace)?);
+            let bed = bed.context("every subject has its bed")?;
+            // Both subjects meet the same losses in an alternation, as far as they send alike.
+            let seed = (series.rounds.len() + series.repeated) as u64;
+            round.push(sample(room, bed, case, (pace, seed))?);
         }
         eprintln!("  {}", line(case, &round));
         let has_failed = round.iter().any(|sample| sample.found.failed > 0);
@@ -110,8 +113,11 @@ fn line(case: &Case, round: &[Sample]) -> String {
     line + &format!("others used {:.0} % of a core", disturbance(round) * 100.0)
 }
 
-fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample> {
+fn sample(room: &Room, bed: &mut Bed, case: &Case, (pace, seed): (Pace, u64)) -> Result<Sample> {
     bed.start(room)?;
+    if let Some(path) = case.path {
+        bed.lead(path, seed)?;
+    }
     let watch = Watch::begin();
     let found = match case.work {
         Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
@@ -131,17 +137,16 @@ pub(super) fn client(
     (work, sources, seconds): (load::Work, Sources, f64),
 ) -> Result<Found> {
     let options = load::Options {
-        work,
-        to: SocketAddrV4::new(SERVER, case.service().port()),
         connections: case.connections,
         seconds,
         sources: Some(match sources {
             Sources::Spread => CLIENTS,
             Sources::Single => load::Sources { count: 1, ..CLIENTS },
         }),
-        size: 64,
-        processes: 1,
+        congestion: case.path.map(|_| CONGESTION.into()),
+        acknowledged: case.path.is_some(),
         cpus: vec![room.places.client],
+        ..load::Options::new(work, SocketAddrV4::new(SERVER, case.service().port()))
     };
     let mut command = bed.topology.client.command(&room.tools.bench);
     command.arg("load").args(options.arguments());
@@ -160,7 +165,7 @@ pub(super) fn client(
 }
 
 /// Time for the client beyond that of the sample.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 #[cfg(test)]
 mod tests {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::process::wait_until;
-use crate::relay::{Fate, Way};
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_pattern, pattern, read};
 use crate::watch::{Seen, relayed};
+use relay::{Fate, Way};
 
 /// The kernel's connections in the client's namespace that are in `state`, as `ss` names it.
 pub(crate) fn in_state(topology: &Topology, state: &str) -> Vec<String> {

@@ -10,11 +10,11 @@ use stack_ebpf::impair::Port;
 
 use crate::impair::Rates;
 use crate::packets::{Capture, send};
-use crate::relay::Link;
 use crate::topology::{
     CLIENT, CLIENT_MAC, Middle, Options, SERVER, SERVER_MAC, Topology, accept, pass,
 };
 use crate::transfer::read;
+use relay::Link;
 
 /// A topology without anything of Sluice.
 fn bare() -> Topology {

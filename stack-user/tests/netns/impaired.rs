@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::impair::Rates;
 use crate::kernel::{Course, End, Source, run};
-use crate::relay::Link;
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, Middle, Options, PATIENCE, SERVER, Topology};
+use relay::Link;
 
 /// What is moved each way by each connection.
 const BYTES: usize = 1 << 20;

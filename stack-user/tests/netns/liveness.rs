@@ -7,12 +7,12 @@ use std::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::process::wait_until;
-use crate::relay::{Fate, Way};
 use crate::segment::{RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_pattern, pattern, read};
 use crate::watch::{Seen, relayed};
+use relay::{Fate, Way};
 
 /// Makes the kernel probe an idle peer every second, and give up after two probes.
 fn keep_alive(stream: &TcpStream) {

@@ -29,7 +29,6 @@ mod packets;
 mod ports;
 mod process;
 mod refusal;
-mod relay;
 mod scale;
 mod segment;
 mod server;

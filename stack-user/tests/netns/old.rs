@@ -13,12 +13,12 @@ use nix::sys::time::TimeVal;
 use crate::kernel::{Course, Source, run};
 use crate::packets::send;
 use crate::process::wait_until;
-use crate::relay::Way;
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::read;
 use crate::watch::{Seen, relayed};
+use relay::Way;
 
 fn has_text(segment: &Segment) -> bool {
     !segment.text().is_empty()

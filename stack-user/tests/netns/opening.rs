@@ -11,12 +11,12 @@ use nix::sys::socket::{
 };
 
 use crate::process::wait_until;
-use crate::relay::{Fate, Way};
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, FREE, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_echoes, pattern, read};
 use crate::watch::{Seen, drop_first, relayed};
+use relay::{Fate, Way};
 
 fn is_syn(segment: &Segment) -> bool {
     segment.has(SYN) && !segment.has(ACK)

@@ -2,52 +2,22 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
+use relay::PacketSocket;
 
 use crate::topology::Namespace;
 
-/// A packet socket bound to one interface.
-pub(crate) struct PacketSocket {
-    pub(crate) fd: OwnedFd,
-    address: LinkAddr,
-}
-
-impl PacketSocket {
-    /// Opens it in `namespace`. It sees what others send and what comes, not what it sends itself.
-    pub(crate) fn open(namespace: &Namespace, interface: &str) -> Self {
-        namespace.inside(|| {
-            let fd = socket(
-                AddressFamily::Packet,
-                SockType::Raw,
-                SockFlag::SOCK_CLOEXEC,
-                SockProtocol::EthAll,
-            )
-            .expect("root may open a packet socket");
-            let address = nix::ifaddrs::getifaddrs()
-                .expect("interfaces can be listed")
-                .filter(|found| found.interface_name == interface)
-                .find_map(|found| found.address?.as_link_addr().copied())
-                .expect("the interface has a link-layer address");
-            bind(fd.as_raw_fd(), &address).expect("the interface is there");
-            Self { fd, address }
-        })
-    }
-
-    /// Sends a frame as it is; whether the kernel took it.
-    pub(crate) fn send(&self, frame: &[u8]) -> bool {
-        let flags = MsgFlags::MSG_DONTWAIT;
-        sendto(self.fd.as_raw_fd(), frame, &self.address, flags).is_ok()
-    }
+/// A packet socket on an interface of `namespace`.
+pub(crate) fn open(namespace: &Namespace, interface: &str) -> PacketSocket {
+    let opened = namespace.inside(|| PacketSocket::open(interface));
+    opened.expect("root may open a packet socket on an interface that is there")
 }
 
 /// Sends `frames` from `interface` as they are. Frames that the kernel refuses (too short) are left
@@ -57,10 +27,8 @@ pub(crate) fn send(
     interface: &str,
     frames: impl Iterator<Item = Vec<u8>>,
 ) -> usize {
-    let socket = PacketSocket::open(namespace, interface);
-    let fd = socket.fd.as_raw_fd();
-    let is_sent = |frame: &Vec<u8>| sendto(fd, frame, &socket.address, MsgFlags::empty()).is_ok();
-    frames.filter(is_sent).count()
+    let socket = open(namespace, interface);
+    frames.filter(|frame| socket.send_all(frame)).count()
 }
 
 /// A capture of everything that passes an interface, both ways.
@@ -73,7 +41,7 @@ pub(crate) struct Capture {
 impl Capture {
     /// Captures into a file named after `test` from now on.
     pub(crate) fn start(namespace: &Namespace, interface: &str, test: &str) -> Self {
-        let socket = PacketSocket::open(namespace, interface);
+        let socket = open(namespace, interface);
         // Room for whole transfers: the reader may not run for a while.
         setsockopt(&socket.fd, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         // The reader looks at the end mark as often as this.

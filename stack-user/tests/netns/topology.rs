@@ -14,8 +14,9 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::Backlog;
 
 use crate::impair::Impairment;
+use crate::packets;
 use crate::process::{Process, quiet, wait_until};
-use crate::relay::{Link, Relay};
+use relay::{Link, Relay};
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -173,7 +174,8 @@ impl Topology {
             if impairs {
                 self.impairment.as_mut().expect("just made").take(middle, near_server);
             }
-            self.relay = Some(Relay::start(middle, (near_server, "m1"), link));
+            let ends = [near_server, "m1"].map(|end| packets::open(middle, end));
+            self.relay = Some(Relay::start(ends, link).expect("root may relay"));
         }
     }
 

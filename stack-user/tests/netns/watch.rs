@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::process::wait_until;
-use crate::relay::{Fate, Link, Relay, Way};
 use crate::segment::Segment;
 use crate::topology::{Middle, Options, PATIENCE, Topology};
+use relay::{Fate, Link, Relay, Way};
 
 /// Two namespaces with a relay that carries everything at once.
 pub(crate) fn relayed() -> Topology {

@@ -19,7 +19,9 @@ use crate::generator::{Mac, set};
 use crate::object;
 use crate::system::bed::Room;
 use crate::system::process::Process;
-use crate::topology::{CLIENT_END, Link, Namespace, Offloads, SERVER_END, SERVER_MAC, Topology};
+use crate::topology::{
+    Between, CLIENT_END, Link, Namespace, Offloads, SERVER_END, SERVER_MAC, Topology, text,
+};
 
 /// Namespaces with a receiver, or somebody else's.
 pub(super) struct Ground {
@@ -46,9 +48,10 @@ impl Ground {
     /// In namespaces of its own.
     pub(super) fn make(room: &Room, kind: Fate, queues: u32) -> Result<Self> {
         let link = Link { mtu: 1_500, offloads: Offloads::Off };
-        let topology = Topology::with_queues(link, queues)?;
+        let topology = Topology::with_queues(link, Between::Nothing, queues)?;
         let to = SocketAddrV4::new(ADDRESS, 9);
-        let neighbour = format!("{ADDRESS} lladdr {SERVER_MAC} dev {CLIENT_END} nud permanent");
+        let neighbour =
+            format!("{ADDRESS} lladdr {} dev {CLIENT_END} nud permanent", text(SERVER_MAC));
         topology.client.ip(&format!("neighbour replace {neighbour}"))?;
         let (receiver, mode) = match kind {
             Fate::Receive | Fate::Drop => sluice(room, &topology, queues)?,
@@ -59,7 +62,7 @@ impl Ground {
             _ => vec![room.places.server, room.places.client],
         };
         cpus.dedup();
-        let mac = SERVER_MAC.parse()?;
+        let mac = Mac(SERVER_MAC);
         Ok(Self { receiver, kind, to, queues, mode, cpus, mac, topology: Some(topology) })
     }
 

@@ -89,6 +89,16 @@ pub(crate) struct RunOptions {
     /// The most connections at once, over all workers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     pub(crate) max_connections: Option<u32>,
+    /// The most half-open connections of each listener, and the most that wait to be accepted, at each
+    /// worker.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    pub(crate) backlog: Option<u32>,
+    /// The most half-open connections at once, over all workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    pub(crate) max_half_open: Option<u32>,
+    /// The most connections in TIME-WAIT at once, over all workers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    pub(crate) max_time_wait: Option<u32>,
     /// The XDP program's object file; without it `sluice-xdp.o` beside or above the executable.
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
@@ -186,7 +196,8 @@ mod tests {
         let line = "sluice run --iface veth0 --listen 80=http --listen 10.0.0.1:7=echo --connect \
                     10.0.0.2:9=discard --addr 10.0.0.9/24 --gateway 10.0.0.2 --mode native --copy \
                     --queues 2 --busy-poll --cpus 0,1 --vlan 5 --local-ports 1000-2000 --grace 0.5 \
-                    --trust-checksums --for 30 --max-connections 10 --program x.o --time-wait 1";
+                    --trust-checksums --for 30 --backlog 5 --max-connections 10 --max-half-open 20 --max-time-wait 30 \
+                    --program x.o --time-wait 1";
         let Ok(Action::Run(options)) = parse(line) else { panic!("refused") };
         assert_eq!(options.listen.len(), 2);
         assert_eq!(options.grace, Duration::from_millis(500));

@@ -243,8 +243,14 @@ fn memory(plan: &Plan, options: &RunOptions) -> Result<(Vec<OwnedFd>, Vec<Region
 /// The bounds of each shard's tables.
 fn limits(plan: &Plan, options: &RunOptions) -> Limits {
     let mut limits = Limits::default();
-    if let Some(most) = options.max_connections {
-        limits.connections = most.div_ceil(u32::from(plan.queues)) as usize;
+    for (most, limit) in [
+        (options.max_connections, &mut limits.connections),
+        (options.max_half_open, &mut limits.half_open),
+        (options.max_time_wait, &mut limits.time_wait),
+    ] {
+        if let Some(most) = most {
+            *limit = most.div_ceil(u32::from(plan.queues)) as usize;
+        }
     }
     limits
 }
@@ -274,7 +280,11 @@ fn shard_config(
         routes: plan.routes.clone().into(),
         listeners: (0..)
             .zip(&plan.listeners)
-            .map(|(service, spec)| Listener::new(spec.addr, spec.port, service))
+            .map(|(service, spec)| {
+                let listener = Listener::new(spec.addr, spec.port, service);
+                let backlog = options.backlog.unwrap_or(listener.backlog);
+                Listener { backlog, ..listener }
+            })
             .collect(),
         local_ports,
         verify_checksums: !options.trust_checksums,

@@ -1,27 +1,28 @@
-//! A relay between two interfaces, in user space: delay, rate, and whatever a test wants done to
+//! A relay between two interfaces, in user space: delay, rate, and whatever its user wants done to
 //! single frames.
 //!
 //! Owns two packet sockets and a thread. What waits is bounded in bytes; beyond the bound frames are
-//! dropped and counted.
+//! dropped and counted. Namespaces are the business of whoever opens the sockets.
+
+mod packets;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
-use sluice::datapath::Clock;
-use sluice::time::Instant;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 
-use crate::packets::PacketSocket;
-use crate::topology::Namespace;
+pub use packets::PacketSocket;
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// From the client's end to the server's.
     ToServer,
     /// From the server's end to the client's.
@@ -30,7 +31,7 @@ pub(crate) enum Way {
 
 /// What a filter wants of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It goes on, after the link's delay.
     Carry,
     /// It is lost.
@@ -40,17 +41,17 @@ pub(crate) enum Fate {
 }
 
 /// Looks at each frame.
-pub(crate) type Filter = Box<dyn FnMut(Way, &[u8]) -> Fate + Send>;
+pub type Filter = Box<dyn FnMut(Way, &[u8]) -> Fate + Send>;
 
 /// What the link is like, the same both ways.
-#[derive(Clone, Copy)]
-pub(crate) struct Link {
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
     /// How long each frame takes.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// Bits of frames in a second; `None` for as many as come.
-    pub(crate) rate: Option<u64>,
+    pub rate: Option<u64>,
     /// The most bytes that wait, each way.
-    pub(crate) queue: usize,
+    pub queue: usize,
 }
 
 impl Default for Link {
@@ -61,83 +62,99 @@ impl Default for Link {
 
 /// What the relay has done so far, both ways together.
 #[derive(Debug, Default)]
-pub(crate) struct Carried {
+pub struct Carried {
     /// Frames that came in.
-    pub(crate) frames: AtomicU64,
+    pub frames: AtomicU64,
     /// Their bytes.
-    pub(crate) bytes: AtomicU64,
+    pub bytes: AtomicU64,
     /// Frames for which the queue had no room.
-    pub(crate) overflown: AtomicU64,
+    pub overflown: AtomicU64,
     /// Frames that the kernel did not take.
-    pub(crate) refused: AtomicU64,
+    pub refused: AtomicU64,
 }
 
 /// A running relay; ends when dropped.
-pub(crate) struct Relay {
+#[derive(Debug)]
+pub struct Relay {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     is_over: AtomicBool,
     carried: Carried,
     wishes: Mutex<Wishes>,
 }
 
-/// What the test wants next.
+/// What the user wants next.
 #[derive(Default)]
 struct Wishes {
     filter: Option<Filter>,
     releases: bool,
 }
 
+impl std::fmt::Debug for Wishes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wishes(..)")
+    }
+}
+
 impl Relay {
-    /// Relays between `to_server` and `to_client`, two interfaces of `namespace`.
-    pub(crate) fn start(
-        namespace: &Namespace,
-        (to_server, to_client): (&str, &str),
-        link: Link,
-    ) -> Self {
-        let sides = [to_server, to_client].map(|name| {
-            let socket = PacketSocket::open(namespace, name);
-            // Room for what comes while the thread does not run.
-            setsockopt(&socket.fd, sockopt::RcvBufForce, &(16 << 20)).unwrap();
-            setsockopt(&socket.fd, sockopt::SndBuf, &(4 << 20)).unwrap();
-            Side { socket, queue: VecDeque::new(), queued: 0, free_at: Instant::ZERO }
+    /// Relays between two interfaces: the one towards the server and the one towards the client.
+    ///
+    /// # Errors
+    /// Where the kernel refuses room for what comes while the thread does not run: without
+    /// CAP_NET_ADMIN.
+    pub fn start([to_server, to_client]: [PacketSocket; 2], link: Link) -> nix::Result<Self> {
+        for socket in [&to_server, &to_client] {
+            setsockopt(&socket.fd, sockopt::RcvBufForce, &(16 << 20))?;
+            setsockopt(&socket.fd, sockopt::SndBuf, &(4 << 20))?;
+        }
+        let sides = [to_server, to_client].map(|socket| Side {
+            socket,
+            queue: VecDeque::new(),
+            queued: 0,
+            free_at: Duration::ZERO,
         });
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             let [to_server, to_client] = sides;
-            let clock = Clock::start();
-            Thread { shared: theirs, clock, link, to_server, to_client, held: Vec::new() }.run();
+            Thread { shared: theirs, link, to_server, to_client, held: Vec::new() }.run();
         });
-        Self { shared, thread: Some(thread) }
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Every frame from now on is looked at by `filter`.
-    pub(crate) fn filter(&self, filter: impl FnMut(Way, &[u8]) -> Fate + Send + 'static) {
+    pub fn filter(&self, filter: impl FnMut(Way, &[u8]) -> Fate + Send + 'static) {
         self.wishes().filter = Some(Box::new(filter));
     }
 
     /// Frames are no longer looked at.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.wishes().filter = None;
     }
 
     /// Sends what is held, in the order in which it came.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.wishes().releases = true;
     }
 
     /// What the relay has done so far.
-    pub(crate) fn carried(&self) -> &Carried {
+    pub fn carried(&self) -> &Carried {
         &self.shared.carried
     }
 
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.shared.wishes.lock().unwrap()
+        self.shared.wishes()
+    }
+}
+
+impl Shared {
+    /// A filter that panicked has ended the thread, which is told when the relay is dropped.
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,15 +171,14 @@ impl Drop for Relay {
 /// The end towards one side, with the frames that go there.
 struct Side {
     socket: PacketSocket,
-    queue: VecDeque<(Instant, Vec<u8>)>,
+    queue: VecDeque<(Duration, Vec<u8>)>,
     queued: usize,
     /// When the link has sent what is queued.
-    free_at: Instant,
+    free_at: Duration,
 }
 
 struct Thread {
     shared: Arc<Shared>,
-    clock: Clock,
     link: Link,
     to_server: Side,
     to_client: Side,
@@ -187,7 +203,7 @@ impl Thread {
                     self.take(way, &buffer[..len]);
                 }
             }
-            let now = self.clock.now();
+            let now = now();
             for side in [&mut self.to_server, &mut self.to_client] {
                 send_due(side, &self.shared.carried, now);
             }
@@ -198,18 +214,18 @@ impl Thread {
     fn wait(&self) {
         let queues = [&self.to_server.queue, &self.to_client.queue];
         let due = queues.iter().filter_map(|queue| Some(queue.front()?.0)).min();
-        let left = due.map_or(LOOK, |due| due.since(self.clock.now()).min(LOOK));
-        // Below a millisecond it spins: poll knows no less, and the delay shall be exact.
-        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::ZERO);
+        let left = due.map_or(LOOK, |due| due.saturating_sub(now()).min(LOOK));
+        // Below this it looks again without sleeping: a wake-up takes as long.
+        let left = if left < SPIN { Duration::ZERO } else { left };
         let mut fds = [&self.to_server, &self.to_client]
             .map(|side| PollFd::new(side.socket.fd.as_fd(), PollFlags::POLLIN));
         // An interruption only makes the look earlier.
-        let _ = poll(&mut fds, timeout);
+        let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None);
     }
 
-    /// Does what the test wished for.
+    /// Does what the user wished for.
     fn grant(&mut self) {
-        if !std::mem::take(&mut self.shared.wishes.lock().unwrap().releases) {
+        if !std::mem::take(&mut self.shared.wishes().releases) {
             return;
         }
         for (way, frame) in std::mem::take(&mut self.held) {
@@ -221,21 +237,21 @@ impl Thread {
         let carried = &self.shared.carried;
         carried.frames.fetch_add(1, Ordering::Relaxed);
         carried.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        let mut wishes = self.shared.wishes.lock().unwrap();
+        let mut wishes = self.shared.wishes();
         let fate = wishes.filter.as_mut().map_or(Fate::Carry, |filter| filter(way, frame));
         drop(wishes);
         match fate {
             Fate::Carry => self.enqueue(way, frame.to_vec()),
             Fate::Drop => {}
             Fate::Hold => {
-                assert!(self.held.len() < MOST_HELD, "a test holds more frames than it looks at");
+                assert!(self.held.len() < MOST_HELD, "more frames are held than are looked at");
                 self.held.push((way, frame.to_vec()));
             }
         }
     }
 
     fn enqueue(&mut self, way: Way, frame: Vec<u8>) {
-        let now = self.clock.now();
+        let now = now();
         let side = match way {
             Way::ToServer => &mut self.to_server,
             Way::ToClient => &mut self.to_client,
@@ -254,7 +270,7 @@ impl Thread {
 }
 
 /// Sends what is due. What the kernel does not take is lost, as on any link.
-fn send_due(side: &mut Side, carried: &Carried, now: Instant) {
+fn send_due(side: &mut Side, carried: &Carried, now: Duration) {
     while side.queue.front().is_some_and(|(due, _)| *due <= now) {
         let Some((_, frame)) = side.queue.pop_front() else { return };
         side.queued -= frame.len();
@@ -264,6 +280,14 @@ fn send_due(side: &mut Side, carried: &Carried, now: Instant) {
     }
 }
 
+/// Time since some fixed moment, on a clock that never goes back.
+fn now() -> Duration {
+    // Every kernel has this clock.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Waits shorter than this are no sleep.
+const SPIN: Duration = Duration::from_micros(100);
 /// Frames taken from one side before the other has its turn.
 const BATCH: usize = 64;
 /// How long a wish may wait.

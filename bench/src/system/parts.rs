@@ -1,0 +1,157 @@
+//! The parts of a run: which there are, how long they take, and what is done where one of them fails.
+//!
+//! What is measured stands with each of them.
+
+use anyhow::Result;
+
+use super::bed::{Bed, Room};
+use super::check::{self, Check};
+use super::flood::{self, Flood};
+use super::plan::{self, Case, Pace};
+use super::{Options, churn, furnish, loss, memory, present, rows, series};
+use crate::machine;
+use crate::micro::OURS;
+use crate::row::{FAILED, Row};
+
+/// A part of a run.
+pub(super) enum Part {
+    /// Samples of clients, in turns.
+    Case(Box<Case>),
+    /// Our client beside another.
+    Check(Box<Check>),
+    /// Clients during a flood.
+    Flood(Flood),
+    /// Memory of connections.
+    Memory(memory::State),
+    /// The relay of the works with loss, alone.
+    Relay,
+    /// Short connections for long.
+    Churn(churn::Length),
+}
+
+impl Part {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Case(case) => &case.name,
+            Self::Check(check) => check.name(),
+            Self::Flood(flood) => flood.name(),
+            Self::Memory(state) => state.name(),
+            Self::Relay => loss::CEILING,
+            Self::Churn(_) => "churn",
+        }
+    }
+
+    /// Seconds that it takes, about.
+    pub(super) fn estimate(&self, pace: Pace) -> f64 {
+        let rounds = pace.alternations as f64;
+        // Before a sample others are watched; starting and ending take time as well.
+        let sample = 1.1 * pace.seconds + 0.5;
+        match self {
+            Self::Case(case) => rounds * case.subjects.len() as f64 * sample,
+            Self::Check(_) | Self::Flood(_) => rounds * 2.0 * sample,
+            Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
+            Self::Memory(state) => rounds * state.estimate(),
+            Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
+            Self::Churn(length) => 10.0 + length.minutes as f64 * 1.1 * length.seconds,
+        }
+    }
+}
+
+/// What these options ask for.
+pub(super) fn all(options: &Options) -> Vec<Part> {
+    let filter = options.filter.as_deref();
+    if let Some(minutes) = options.churn {
+        let seconds = if options.smoke { 2.0 } else { churn::MINUTE };
+        return vec![Part::Churn(churn::Length { minutes, seconds })];
+    }
+    let is_wanted = |part: &Part| match filter {
+        Some(wanted) => part.name().contains(wanted),
+        None => !options.smoke,
+    };
+    let cases = plan::cases(options.smoke, filter).into_iter().map(Box::new).map(Part::Case);
+    let checks = check::all(filter).into_iter().map(Box::new).map(Part::Check);
+    let others = memory::State::ALL.map(Part::Memory).into_iter().chain([Part::Relay]);
+    cases.chain(checks).chain(floods(options)).chain(others.filter(is_wanted)).collect()
+}
+
+/// The floods that these options ask for.
+pub(super) fn floods(options: &Options) -> Vec<Part> {
+    let floods = flood::cases(options.smoke, options.filter.as_deref());
+    floods.into_iter().map(Part::Flood).collect()
+}
+
+/// A run under way.
+pub(super) struct Run {
+    /// Before the room they use.
+    beds: Vec<Bed>,
+    room: Room,
+    pace: Pace,
+    pub(super) rows: Vec<Row>,
+    /// What did not go as it should.
+    pub(super) failures: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn new(room: Room, pace: Pace) -> Self {
+        Self { beds: Vec::new(), room, pace, rows: Vec::new(), failures: Vec::new() }
+    }
+
+    /// Measures a part; where that fails its rows say so, and the run goes on.
+    ///
+    /// # Errors
+    /// On Ctrl-C.
+    pub(super) fn take(&mut self, part: Part) -> Result<()> {
+        let name = part.name().to_string();
+        let (taken, case) = match part {
+            Part::Case(case) => {
+                let (case, absent) = present(*case);
+                self.rows.extend(absent);
+                (self.case(&case), Some(case))
+            }
+            Part::Check(check) => (check.rows(&self.room, &mut self.beds, self.pace), None),
+            other => {
+                // Their servers would be other processes of the machine.
+                self.beds.clear();
+                (self.alone(&other), None)
+            }
+        };
+        self.room.stop.check()?;
+        let rows = taken.unwrap_or_else(|error| {
+            eprintln!("  failed: {error:#}");
+            // Whatever is broken about them is no matter of the next part.
+            self.beds.clear();
+            let why = format!("{error:#}");
+            case.map_or_else(
+                || vec![Row::failed(&name, OURS, "kernel", "", &why).with(machine::config())],
+                |case| rows::failed(&case, &why),
+            )
+        });
+        let how = rows.iter().find_map(|row| row.config.get(FAILED));
+        self.failures.extend(how.map(|how| format!("{name}: {how}")));
+        self.rows.extend(rows);
+        Ok(())
+    }
+
+    fn case(&mut self, case: &Case) -> Result<Vec<Row>> {
+        if case.subjects.len() < 2 {
+            return Ok(Vec::new());
+        }
+        furnish(&mut self.beds, case)?;
+        let series = series::take(&self.room, &mut self.beds, case, self.pace)?;
+        Ok(rows::of(&self.room, &self.beds, case, &series))
+    }
+
+    fn alone(&mut self, part: &Part) -> Result<Vec<Row>> {
+        match part {
+            Part::Case(_) | Part::Check(_) => Ok(Vec::new()),
+            Part::Flood(flood) => flood::rows(&self.room, flood, self.pace),
+            Part::Memory(state) => Ok(vec![memory::row(&self.room, *state, self.pace)?]),
+            Part::Relay => Ok(vec![loss::ceiling(&self.room, self.pace)?]),
+            Part::Churn(length) => {
+                let (rows, failure) = churn::rows(&self.room, *length)?;
+                self.failures.extend(failure);
+                Ok(rows)
+            }
+        }
+    }
+}
