@@ -124,6 +124,7 @@ impl<S: Stack> Worker<S> {
         done += self.receive(now);
         done += self.take_over(now);
         done += self.commands(now);
+        done += self.parts.stack.open_wanted(now);
         if self.parts.stack.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.parts.stack.on_timers(now);
             done += 1;

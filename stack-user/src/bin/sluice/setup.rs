@@ -211,7 +211,7 @@ fn stacks(
     let mut shards = (0..)
         .zip(regions)
         .map(|(index, region)| {
-            let services = services(plan, options, &board);
+            let services = services(plan, options, (index, &board));
             Ok(Shard::over(region, shard_config(plan, options, index, secrets)?, services))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -285,12 +285,17 @@ fn shard_config(
 }
 
 /// Those of the listeners, then those of the connections to open, in their order, then that of the
-/// load, whose index is [`load_service`].
-fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<Box<dyn Service>> {
+/// load.
+fn services(
+    plan: &Plan,
+    options: &RunOptions,
+    (shard, board): (u16, &Arc<dyn Status>),
+) -> Vec<Box<dyn Service>> {
     let kinds = plan.listeners.iter().map(|spec| spec.service);
     let kinds = kinds.chain(options.connect.iter().map(|spec| spec.service));
     let load = options.load.iter().map(|load| -> Box<dyn Service> {
-        Box::new(Client::new(load.task, Arc::clone(&load.tally)))
+        let target = load.target(shard, plan.queues, &plan.addrs);
+        Box::new(Client::new(load.task, target, Arc::clone(&load.tally)))
     });
     kinds
         .map(|kind| -> Box<dyn Service> {
@@ -303,11 +308,6 @@ fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<B
         })
         .chain(load)
         .collect()
-}
-
-/// The index of the service of `sluice client`.
-pub(crate) fn load_service(plan: &Plan, options: &RunOptions) -> Result<u16> {
-    Ok(u16::try_from(plan.listeners.len() + options.connect.len())?)
 }
 
 fn secrets() -> Result<Secrets> {
