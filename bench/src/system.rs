@@ -3,6 +3,7 @@
 //! Owns the options and the course of a run; what is measured stands in `plan`, how in `series`.
 
 mod bed;
+mod both;
 mod busy;
 mod nginx;
 mod plan;

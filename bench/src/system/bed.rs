@@ -22,6 +22,8 @@ pub(super) enum Subject {
     Sluice,
     /// Sluice with `--busy-poll`.
     SluiceBusy,
+    /// Sluice at both ends: `sluice client` instead of our load client.
+    SluiceBoth,
     /// The kernel's TCP under our epoll server, on a link as Sluice's.
     Kernel,
     /// The same, on a link as veth comes.
@@ -36,6 +38,7 @@ impl Subject {
         match self {
             Self::Sluice => "sluice",
             Self::SluiceBusy => "sluice busy-polling",
+            Self::SluiceBoth => "sluice at both ends",
             Self::Kernel => "kernel",
             Self::KernelTso => "kernel with TSO",
             Self::Nginx => "nginx",
@@ -61,6 +64,7 @@ impl Subject {
         match self {
             Self::Sluice => "--cpus",
             Self::SluiceBusy => "--cpus, --busy-poll",
+            Self::SluiceBoth => "--cpus on both ends; the client --spread, --local-ports",
             Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
             Self::Nginx => "one worker, pinned, no access log",
         }
@@ -135,7 +139,9 @@ impl Bed {
         }
         let cpu = room.places.server.to_string();
         let (mut command, ready) = match self.subject {
-            Subject::Sluice | Subject::SluiceBusy => (self.sluice(room, &cpu), Some("ready: ")),
+            Subject::Sluice | Subject::SluiceBusy | Subject::SluiceBoth => {
+                (self.sluice(room, &cpu), Some("ready: "))
+            }
             Subject::Kernel | Subject::KernelTso => {
                 let mut command = self.topology.server.command(&room.tools.bench);
                 command.args(["serve", "--cpu", &cpu]);

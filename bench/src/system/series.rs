@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::bed::{Bed, Room};
+use super::bed::{Bed, Room, Subject};
 use super::busy::Times;
 use super::plan::{Case, Pace, Sources, Work};
 use super::process::Process;
-use super::{spinners, wrk};
+use super::{both, spinners, wrk};
 use crate::load::{self, Report};
 use crate::printer::figure;
 use crate::time::pause;
@@ -116,6 +116,9 @@ fn sample(room: &Room, bed: &mut Bed, case: &Case, pace: Pace) -> Result<Sample>
     pause(BEFORE);
     let before = Times::read();
     let found = match case.work {
+        Work::Load(work, _) if bed.subject == Subject::SluiceBoth => {
+            both::run(room, bed, case, (work, pace.seconds))
+        }
         Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
         Work::Wrk => wrk::run(room, bed, case, pace),
     };

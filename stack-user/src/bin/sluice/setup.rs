@@ -13,13 +13,16 @@ use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
 use sluice::control::probe::{self, Place};
 use sluice::control::program::{Attached, Program, object_path};
-use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running, shared};
+use sluice::datapath::{
+    Clock, CopyMode, Datapath, DatapathConfig, Error, Running, Waiting, shared,
+};
 use sluice::observe::{Board, Facts, Published};
 use sluice::service::http::Status;
 use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
+use sluice::time::Duration;
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -153,7 +156,10 @@ fn open(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<Datapath> {
         queues: plan.queues,
         copy,
         cpus: plan.cpus.clone(),
-        busy_poll: options.busy_poll,
+        waiting: match options.busy_poll {
+            true => Waiting::BusyPoll,
+            false => Waiting::Sleep(Duration::from_micros(options.spin)),
+        },
         clock,
     };
     let name = &plan.link.name;
