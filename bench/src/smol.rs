@@ -20,7 +20,7 @@ use sluice::control::config::ListenSpec;
 use sluice::control::netlink::Netlink;
 use sluice::control::ports;
 use sluice::control::program::{ModeWanted, Program};
-use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Running};
+use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Running, Waiting};
 use sluice::observe::Published;
 use sluice::wire::Addr;
 use stack_ebpf::contract::{Address, Config};
@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<()> {
         queues: 1,
         copy: CopyMode::Auto,
         cpus: vec![options.cpu],
-        busy_poll: false,
+        waiting: Waiting::default(),
         clock: Clock::start(),
     })?;
     for (queue, socket) in datapath.sockets().enumerate() {

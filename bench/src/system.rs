@@ -5,6 +5,7 @@
 //! `loss`.
 
 mod bed;
+mod both;
 mod check;
 mod churn;
 mod flood;

@@ -6,7 +6,7 @@
 
 use crate::tcp::{CloseReason, Info, Setting, SettingError, Trouble, Unreachable};
 use crate::time::{Duration, Instant};
-use crate::wire::FourTuple;
+use crate::wire::{Addr, FourTuple};
 
 mod chargen;
 pub mod client;
@@ -54,6 +54,11 @@ pub trait Service: Send {
     /// The timer set by [`Connection::set_timer`] fired.
     fn on_timer(&mut self, _conn: &mut dyn Connection) {}
 
+    /// A connection that the service wants to open now; asked before each turn, until it says `None`.
+    fn poll_open(&mut self) -> Option<Peer> {
+        None
+    }
+
     /// Something is wrong, and the connection goes on; it may be one that is not open yet. Whoever does
     /// not care leaves this as it is (RFC 9293, 3.9.1.8: SHLD-20).
     fn on_trouble(&mut self, _conn: &mut dyn Connection, _trouble: Trouble) {}
@@ -61,6 +66,17 @@ pub trait Service: Send {
     /// The peer has marked data as urgent, or moved the mark: see [`Connection::urgent_ahead`]. The
     /// data itself comes in its place in the stream (RFC 9293, 3.8.5; RFC 6093).
     fn on_urgent(&mut self, _conn: &mut dyn Connection) {}
+}
+
+/// Where a service wants to open a connection to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Our address; one of the shard's where it is `None`.
+    pub local: Option<Addr>,
+    /// The peer's address.
+    pub addr: Addr,
+    /// The peer's port.
+    pub port: u16,
 }
 
 /// What a service may do to one connection.

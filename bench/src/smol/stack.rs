@@ -136,6 +136,11 @@ impl Smol {
 }
 
 impl Stack for Smol {
+    /// It opens nothing.
+    fn open_wanted(&mut self, _now: Instant) -> usize {
+        0
+    }
+
     fn on_frames(
         &mut self,
         frames: &[&[u8]],

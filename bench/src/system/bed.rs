@@ -28,6 +28,8 @@ pub(super) enum Subject {
     SluiceBusy,
     /// smoltcp over Sluice's datapath.
     Smoltcp,
+    /// Sluice at both ends: `sluice client` instead of our load client.
+    SluiceBoth,
     /// The kernel's TCP under our epoll server, on a link as Sluice's.
     Kernel,
     /// The same, on a link as veth comes.
@@ -43,6 +45,7 @@ impl Subject {
             Self::Sluice => "sluice",
             Self::SluiceBusy => "sluice busy-polling",
             Self::Smoltcp => "smoltcp",
+            Self::SluiceBoth => "sluice at both ends",
             Self::Kernel => "kernel",
             Self::KernelTso => "kernel with TSO",
             Self::Nginx => "nginx",
@@ -69,6 +72,7 @@ impl Subject {
             Self::Sluice => "--cpus",
             Self::SluiceBusy => "--cpus, --busy-poll",
             Self::Smoltcp => "over Sluice's datapath, sockets armed again at once, Nagle off",
+            Self::SluiceBoth => "--cpus on both ends; the client --spread, --local-ports",
             Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
             Self::Nginx => "one worker, pinned, no access log",
         }
@@ -161,7 +165,9 @@ impl Bed {
         }
         let cpu = room.places.server.to_string();
         let (mut command, ready) = match self.subject {
-            Subject::Sluice | Subject::SluiceBusy => (self.sluice(room, &cpu), Some("ready: ")),
+            Subject::Sluice | Subject::SluiceBusy | Subject::SluiceBoth => {
+                (self.sluice(room, &cpu), Some("ready: "))
+            }
             Subject::Kernel | Subject::KernelTso => {
                 let mut command = self.topology.server.command(&room.tools.bench);
                 command.args(["serve", "--cpu", &cpu, "--congestion", CONGESTION]);

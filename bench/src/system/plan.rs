@@ -77,6 +77,8 @@ impl Case {
             Work::Load(load::Work::Connect | load::Work::Fetch | load::Work::Hold, _) => {
                 &CONNECTIONS
             }
+            // Sluice's client counts answers; it has no clock for each.
+            Work::Load(load::Work::Request, _) if self.is_both_ends() => &REQUESTS[..1],
             Work::Load(load::Work::Request, _) => &REQUESTS,
             Work::Load(load::Work::Get, _) => &REQUESTS[..3],
             Work::Load(load::Work::Send | load::Work::Receive, _) => &BULK,
@@ -87,6 +89,7 @@ impl Case {
     /// The figures that a report of our client holds, in the order of the metrics.
     pub(super) fn figures(&self, report: &Report) -> Result<Vec<f64>> {
         Ok(match self.work {
+            Work::Load(load::Work::Request, _) if self.is_both_ends() => vec![report.rate()],
             Work::Load(load::Work::Request | load::Work::Get, _) => {
                 let found = report.quantiles()?.context("no request was answered in time")?;
                 let micros = [found.p50, found.p99, found.p999].map(|nanos| nanos as f64 / 1e3);
@@ -95,6 +98,11 @@ impl Case {
             Work::Load(load::Work::Send | load::Work::Receive, _) => vec![report.gigabits()],
             _ => vec![report.rate()],
         })
+    }
+
+    /// Whether the first subject is client and server at once.
+    fn is_both_ends(&self) -> bool {
+        self.subjects.first() == Some(&Subject::SluiceBoth)
     }
 
     /// The service that the work needs.
@@ -166,6 +174,16 @@ fn all() -> Vec<Case> {
             has_spinners: true,
             ..case(format!("request 64 B, {n} at once, spinners"), load::Work::Request, n)
         });
+    }
+    for n in AT_ONCE {
+        for (name, work) in
+            [("connect", load::Work::Connect), ("request 64 B", load::Work::Request)]
+        {
+            cases.push(Case {
+                subjects: vec![Subject::SluiceBoth, Subject::Kernel],
+                ..case(format!("{name}, {n} at once, both ends"), work, n)
+            });
+        }
     }
     cases.push(Case {
         work: Work::Wrk,

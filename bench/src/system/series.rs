@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::bed::{Bed, Room};
+use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Pace, Sources, Work};
 use super::process::Process;
-use super::{spinners, wrk};
+use super::{both, spinners, wrk};
 use crate::busy::{self, Watch};
 use crate::load::{self, Report};
 use crate::printer::figure;
@@ -120,6 +120,9 @@ fn sample(room: &Room, bed: &mut Bed, case: &Case, (pace, seed): (Pace, u64)) ->
     }
     let watch = Watch::begin();
     let found = match case.work {
+        Work::Load(work, _) if bed.subject == Subject::SluiceBoth => {
+            both::run(room, bed, case, (work, pace.seconds))
+        }
         Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
         Work::Wrk => wrk::run(room, bed, case, pace),
     };

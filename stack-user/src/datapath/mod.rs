@@ -15,6 +15,7 @@ pub mod shared;
 mod stack;
 mod syscalls;
 mod umem;
+mod waiting;
 mod worker;
 mod xsk;
 
@@ -30,6 +31,7 @@ pub use packet::PacketSocket;
 pub use running::{Ended, Phase, Running};
 pub use stack::Stack;
 pub use umem::MTU_MAX;
+pub use waiting::{SPIN, Waiting};
 pub use worker::WorkerError;
 
 use self::xsk::{Xsk, XskConfig};
@@ -60,8 +62,8 @@ pub struct DatapathConfig {
     pub copy: CopyMode,
     /// CPU of each worker in turn; worker n runs on `cpus[n % cpus.len()]`.
     pub cpus: Vec<usize>,
-    /// Whether workers never sleep.
-    pub busy_poll: bool,
+    /// How workers wait for something to do.
+    pub waiting: Waiting,
     /// The clock that deadlines of commands refer to.
     pub clock: Clock,
 }

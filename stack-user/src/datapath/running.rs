@@ -123,7 +123,7 @@ pub(super) fn start<S: Stack>(
             shared,
             upward: Arc::clone(&running.upward),
             clock: config.clock,
-            busy_poll: config.busy_poll,
+            waiting: config.waiting,
             cpu: config.cpus.get(index % config.cpus.len().max(1)).copied(),
         });
         let thread = thread::Builder::new()

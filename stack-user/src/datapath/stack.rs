@@ -22,6 +22,8 @@ pub trait Stack: Send + 'static {
     fn on_timers(&mut self, now: Instant);
     /// See [`Shard::on_command`].
     fn on_command(&mut self, command: Command, now: Instant);
+    /// See [`Shard::open_wanted`].
+    fn open_wanted(&mut self, now: Instant) -> usize;
     /// See [`Shard::drain`].
     fn drain(&mut self, tx: &mut dyn Transmit, now: Instant);
     /// See [`Shard::poll_request`].
@@ -55,6 +57,9 @@ impl Stack for Shard {
     }
     fn on_command(&mut self, command: Command, now: Instant) {
         self.on_command(command, now);
+    }
+    fn open_wanted(&mut self, now: Instant) -> usize {
+        self.open_wanted(now)
     }
     fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
         self.drain(tx, now);

@@ -16,6 +16,7 @@ use super::handover::{Port, Slot};
 use super::running::{Ended, Phase, Shared, Upward};
 use super::stack::Stack;
 use super::syscalls::Kick;
+use super::waiting::{Patience, Waiting};
 use super::xsk::{Statistics, Xsk};
 use super::{Clock, affinity};
 use crate::observe::DatapathCounter;
@@ -58,7 +59,7 @@ pub(super) struct Parts<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) upward: Arc<Upward>,
     pub(super) clock: Clock,
-    pub(super) busy_poll: bool,
+    pub(super) waiting: Waiting,
     pub(super) cpu: Option<usize>,
 }
 
@@ -74,6 +75,7 @@ pub(super) struct Worker<S> {
     /// When the kernel's statistics are read next.
     statistics_due: Instant,
     phase: Phase,
+    patience: Patience,
     /// Whether the last kick found the interface down.
     is_down: bool,
 }
@@ -82,6 +84,7 @@ impl<S: Stack> Worker<S> {
     pub(super) fn new(parts: Parts<S>) -> Self {
         Self {
             last: vec![0; parts.stack.counters().values().len()],
+            patience: Patience::new(parts.waiting),
             parts,
             frames: Vec::with_capacity(BATCH),
             slots: Vec::with_capacity(BATCH),
@@ -110,8 +113,13 @@ impl<S: Stack> Worker<S> {
     fn turn_until_stopped(&mut self) -> Result<(), WorkerError> {
         while !self.parts.shared.stop.load(Ordering::Acquire) {
             let now = self.parts.clock.now();
-            if self.turn(now)? == 0 && !self.parts.busy_poll {
+            let has_done = self.turn(now)? > 0;
+            if has_done {
+                self.patience.on_work(now);
+            } else if self.patience.is_over(now) {
                 self.sleep()?;
+            } else {
+                core::hint::spin_loop();
             }
         }
         self.publish(Instant::NEVER);
@@ -124,6 +132,7 @@ impl<S: Stack> Worker<S> {
         done += self.receive(now);
         done += self.take_over(now);
         done += self.commands(now);
+        done += self.parts.stack.open_wanted(now);
         if self.parts.stack.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.parts.stack.on_timers(now);
             done += 1;

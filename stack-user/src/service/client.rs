@@ -1,17 +1,18 @@
 //! A client that loads a peer: each connection sends and receives its share, closes as told, and is
 //! counted by how it ended.
 //!
-//! Owns the course of one connection. When connections are opened, and how many, is the business of
-//! who gives the shard its commands; both meet in a [`Tally`].
+//! Owns the course of one connection, and how many there are at once. How many are opened in all, and
+//! when, is the business of who holds the [`Tally`].
 
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::http::pattern_at;
-use super::{Connection, Service};
+use super::{Connection, Peer, Service};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
+use crate::wire::Addr;
 
 mod tally;
 #[cfg(test)]
@@ -23,7 +24,11 @@ pub use tally::{Outcome, Tally};
 /// The client of one shard.
 pub struct Client {
     task: Task,
+    target: Target,
     tally: Arc<Tally>,
+    /// Connections that are open or opening, and those that were ever opened.
+    open: usize,
+    begun: usize,
     /// One entry per open connection; [`Connection::user`] holds the key plus one.
     exchanges: Slab<Exchange>,
 }
@@ -41,8 +46,33 @@ pub struct Task {
     pub hold: Duration,
     /// How long what the peer sends is left unread: its window closes meanwhile.
     pub pause: Duration,
+    /// How often it sends and receives, one after the other; the pattern begins anew each time.
+    pub requests: Requests,
     /// Whether nothing is sent before [`Tally::start`].
     pub gathers: bool,
+}
+
+/// Whom the client of one shard opens connections to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The peer's address.
+    pub addr: Addr,
+    /// The peer's port.
+    pub port: u16,
+    /// Our addresses, which are used in turn; the shard's first where there are none.
+    pub from: Vec<Addr>,
+    /// The most connections at once.
+    pub at_once: usize,
+}
+
+/// How often a connection sends and receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Requests {
+    /// Once.
+    #[default]
+    One,
+    /// Until [`Tally::end`].
+    Many,
 }
 
 /// How a connection of a [`Client`] ends.
@@ -60,9 +90,9 @@ pub enum Close {
 }
 
 impl Client {
-    /// A client whose connections do `task` and are counted in `tally`.
-    pub fn new(task: Task, tally: Arc<Tally>) -> Self {
-        Self { task, tally, exchanges: Slab::new() }
+    /// A client whose connections go to `target`, do `task` and are counted in `tally`.
+    pub fn new(task: Task, target: Target, tally: Arc<Tally>) -> Self {
+        Self { task, target, tally, open: 0, begun: 0, exchanges: Slab::new() }
     }
 
     /// Runs `step` for the exchange of `conn`, then whatever that allows.
@@ -76,6 +106,17 @@ impl Client {
 }
 
 impl Service for Client {
+    fn poll_open(&mut self) -> Option<Peer> {
+        if self.open >= self.target.at_once || !self.tally.ask() {
+            return None;
+        }
+        let Target { addr, port, ref from, .. } = self.target;
+        let local = from.get(self.begun % from.len().max(1)).copied();
+        self.open += 1;
+        self.begun += 1;
+        Some(Peer { local, addr, port })
+    }
+
     fn on_connected(&mut self, conn: &mut dyn Connection) {
         self.tally.add(Event::Opened, 1);
         let reads_at = conn.now() + self.task.pause;
@@ -112,6 +153,7 @@ impl Service for Client {
     }
 
     fn on_closed(&mut self, user: u64, reason: CloseReason) {
+        self.open = self.open.saturating_sub(1);
         let exchange =
             (user as usize).checked_sub(1).and_then(|key| self.exchanges.try_remove(key));
         let outcome = match exchange {
@@ -180,6 +222,13 @@ impl Exchange {
         self.send(task, tally, conn);
         if self.is_closed || self.sent < task.send {
             return;
+        }
+        if task.requests == Requests::Many && self.received == task.receive {
+            if !tally.is_over() && !self.peer_fin {
+                tally.add(Event::Answered, 1);
+                (self.sent, self.received) = (0, 0);
+                return self.send(task, tally, conn);
+            }
         }
         let is_received = self.received >= task.receive;
         let is_time = match task.close {

@@ -7,6 +7,7 @@ use core::fmt;
 use super::Shard;
 use super::inner::{Conn, Core, keyed_hash};
 use crate::counters::Counter;
+use crate::service::Peer;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
@@ -110,11 +111,32 @@ impl Shard {
     /// [`Command::Connect`](super::Command::Connect): the service hears of a failure by
     /// `on_closed`.
     pub(super) fn connect(&mut self, (remote, port): (Addr, u16), service: u16, now: Instant) {
+        self.connect_to(Peer { local: None, addr: remote, port }, service, now);
+    }
+
+    /// Opens what the services ask for, at most a bounded number of connections; how many it tried.
+    pub fn open_wanted(&mut self, now: Instant) -> usize {
+        if self.core.shutdown.is_some() {
+            return 0;
+        }
+        let mut tried = 0;
+        for service in 0..self.services.len() {
+            while tried < OPENS
+                && let Some(peer) = self.services[service].poll_open()
+            {
+                tried += 1;
+                self.connect_to(peer, service as u16, now);
+            }
+        }
+        tried
+    }
+
+    fn connect_to(&mut self, peer: Peer, service: u16, now: Instant) {
         let open = Open {
-            local: None,
+            local: peer.local,
             local_port: None,
-            remote,
-            remote_port: port,
+            remote: peer.addr,
+            remote_port: peer.port,
             service,
             settings: Vec::new(),
             user: 0,
@@ -226,6 +248,9 @@ impl Core {
         }
     }
 }
+
+/// Connections that services may open in one turn.
+const OPENS: usize = 64;
 
 /// What uses the name of a connection.
 enum NameUser {

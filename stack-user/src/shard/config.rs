@@ -129,6 +129,8 @@ pub enum Command {
         /// Its link-layer address.
         mac: Option<MacAddr>,
     },
+    /// A service may have something to open: see [`Shard::open_wanted`](super::Shard::open_wanted).
+    Open,
     /// Opens a connection for a service.
     Connect {
         /// The peer's address.

@@ -124,6 +124,8 @@ impl Shard {
             Command::Address(local) => self.add_address(local),
             Command::Neighbour { addr, mac: Some(mac) } => self.core.on_neighbour(addr, mac, now),
             Command::Neighbour { addr, mac: None } => self.on_unreachable(addr, now),
+            // What is in a queue keeps the worker from its sleep; the turn asks the services.
+            Command::Open => {}
             Command::Connect { remote, remote_port, service } => {
                 self.connect((remote, remote_port), service, now);
             }

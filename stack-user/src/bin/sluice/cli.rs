@@ -66,8 +66,11 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) queues: Option<u16>,
     /// Workers never sleep: each takes a whole core.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "spin")]
     pub(crate) busy_poll: bool,
+    /// Microseconds for which a worker looks on before it sleeps, at most.
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = SPIN, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) spin: u64,
     /// The CPUs that workers run on, such as 0,2-3.
     #[arg(long, value_name = "LIST")]
     pub(crate) cpus: Option<CpuList>,
@@ -178,6 +181,8 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("`{text}` is no time in seconds"))
 }
 
+/// How long a worker looks on before it sleeps.
+const SPIN: u64 = sluice::datapath::SPIN.as_nanos() as u64 / 1_000;
 /// The longest time that an option may give: ten years.
 const MAX_SECONDS: f64 = 315_360_000.0;
 /// The most connections that may be asked for.

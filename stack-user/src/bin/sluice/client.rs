@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use sluice::control::Refusal;
 use sluice::control::config::Endpoint;
 use sluice::datapath::Running;
-use sluice::service::client::{Close, Outcome, Tally, Task};
+use sluice::service::client::{Close, Outcome, Requests, Tally, Target, Task};
 use sluice::service::http::Snapshot;
 use sluice::shard::Command;
 use sluice::time::{Duration, Instant};
+use sluice::wire::Addr;
 
 use crate::cli::{RunOptions, seconds};
 use crate::serve;
@@ -27,6 +28,9 @@ pub(crate) struct ClientOptions {
     /// Connections to open in all.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
+    /// Opens connections for so many seconds instead of a number of them.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "connections", value_parser = seconds)]
+    during: Option<Duration>,
     /// The most of them at once.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..))]
     at_once: u64,
@@ -39,6 +43,12 @@ pub(crate) struct ClientOptions {
     /// Bytes of the same pattern that each has to receive: others, fewer or more are a failure.
     #[arg(long, value_name = "BYTES", default_value = "0")]
     receive: u64,
+    /// Each connection stays, and sends and receives over and over until the time of --during is over.
+    #[arg(long, requires = "during", requires = "receive")]
+    repeat: bool,
+    /// Connections come from all addresses of the interface in turn, instead of the first.
+    #[arg(long)]
+    spread: bool,
     /// How connections end.
     #[arg(long, value_enum, default_value = "active")]
     close: CloseOption,
@@ -87,6 +97,10 @@ pub(crate) struct Load {
     pub(crate) to: Endpoint,
     /// What each connection does.
     pub(crate) task: Task,
+    /// Whether they come from all addresses.
+    pub(crate) is_spread: bool,
+    /// The most at once, over all workers.
+    pub(crate) at_once: u64,
     /// Where all are counted.
     pub(crate) tally: Arc<Tally>,
 }
@@ -97,7 +111,13 @@ pub(crate) fn run(mut options: ClientOptions) -> Result<()> {
         let what = format!("--gather with --at-once {} below --connections", options.at_once);
         return Err(Refusal::new(what, "raise --at-once to the number of connections").into());
     }
-    let load = Load { to: options.to, task: options.task(), tally: Arc::default() };
+    let load = Load {
+        to: options.to,
+        task: options.task(),
+        is_spread: options.spread,
+        at_once: options.at_once,
+        tally: Arc::default(),
+    };
     options.run.load = Some(load.clone());
     let mut driver = Driver::new(&options, load);
     serve::serve(&options.run, Some(&mut driver))?;
@@ -118,23 +138,34 @@ impl ClientOptions {
             hold: self.hold,
             pause: self.pause,
             gathers: self.gather,
+            requests: if self.repeat { Requests::Many } else { Requests::One },
         }
     }
 }
 
-/// Opens the connections and sees them end.
+impl Load {
+    /// What the client of one shard of `shards` has to open.
+    pub(crate) fn target(&self, shard: u16, shards: u16, addrs: &[Addr]) -> Target {
+        let Endpoint { addr, port } = self.to;
+        let (shard, shards) = (u64::from(shard), u64::from(shards));
+        let share = self.at_once / shards + u64::from(shard < self.at_once % shards);
+        let is_fit = |ours: &&Addr| self.is_spread && ours.is_v4() == addr.is_v4();
+        let from = addrs.iter().filter(is_fit).copied().collect();
+        Target { addr, port, from, at_once: usize::try_from(share).unwrap_or(usize::MAX) }
+    }
+}
+
+/// Lets the clients open connections, and sees them end.
 pub(crate) struct Driver {
     load: Load,
     connections: u64,
-    at_once: u64,
+    during: Option<Duration>,
     rate: Option<u64>,
     format: SummaryOption,
-    /// The index of the client's service.
-    service: u16,
     began: Instant,
     took: Duration,
-    /// How many connections have been asked for.
-    asked: u64,
+    /// Connections and requests done when the time of `during` was over.
+    done: Option<(u64, u64)>,
     /// The most that were open or opening at one look.
     peak: u64,
 }
@@ -143,45 +174,49 @@ impl Driver {
     fn new(options: &ClientOptions, load: Load) -> Self {
         Self {
             load,
-            connections: options.connections,
-            at_once: options.at_once,
+            connections: if options.during.is_some() { u64::MAX } else { options.connections },
+            during: options.during,
             rate: options.rate,
             format: options.summary,
-            service: 0,
             began: Instant::ZERO,
             took: Duration::ZERO,
-            asked: 0,
+            done: None,
             peak: 0,
         }
     }
 
-    /// From here on time counts; the client's service has index `service` in each shard.
-    pub(crate) fn begin(&mut self, service: u16, now: Instant) {
-        self.service = service;
+    /// From here on time counts.
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.began = now;
     }
 
-    /// Opens what may be opened now; whether all have ended.
+    /// Lets open what may be opened now; whether all have ended.
     pub(crate) fn pump(&mut self, running: &Running) -> bool {
-        self.took = running.clock().now().since(self.began);
         let tally = &self.load.tally;
         if tally.opened() + tally.open_failed() >= self.connections {
             tally.start();
         }
         let ended = tally.ended();
-        let due = self.due();
-        while self.asked < due && self.asked - ended < self.at_once {
-            let shard = (self.asked % u64::from(running.count())) as u16;
-            let Endpoint { addr, port } = self.load.to;
-            let command =
-                Command::Connect { remote: addr, remote_port: port, service: self.service };
-            if running.send(shard, command).is_err() {
-                break;
-            }
-            self.asked += 1;
+        self.peak = self.peak.max(tally.asked() - ended);
+        if self.done.is_some() {
+            return ended >= tally.asked();
         }
-        self.peak = self.peak.max(self.asked - ended);
+        self.took = running.clock().now().since(self.began);
+        if self.during.is_some_and(|during| self.took >= during) {
+            tally.end();
+            self.done = Some((ended, tally.answered()));
+            return ended >= tally.asked();
+        }
+        if tally.allow(self.due()) {
+            running.broadcast(&Command::Open);
+        }
         ended >= self.connections
+    }
+
+    /// How often [`Driver::pump`] has something to do.
+    pub(crate) fn interval(&self) -> Duration {
+        // Connections open each other: the thread only has to see the end.
+        if self.rate.is_some() { Duration::from_millis(1) } else { Duration::from_millis(5) }
     }
 
     /// How many connections may have been opened by now.
@@ -197,6 +232,7 @@ impl Driver {
         let (sent, received) = tally.bytes();
         let seconds = self.took.as_secs_f64();
         let per_second = |n: u64| n as f64 / seconds.max(f64::MIN_POSITIVE);
+        let (done, answered) = self.done.unwrap_or((tally.ended(), tally.answered()));
         let outcomes =
             || Outcome::ALL.into_iter().map(|outcome| (outcome.name(), tally.ended_as(outcome)));
         if self.format == SummaryOption::Text {
@@ -207,8 +243,8 @@ impl Driver {
             return format!(
                 "{} connections in {seconds:.3} s ({:.0}/s, {} at once): {}; {sent} bytes sent, \
                  {received} received ({:.1} MB/s)",
-                self.asked,
-                per_second(tally.ended()),
+                tally.asked(),
+                per_second(done),
                 self.peak,
                 ends.join(", "),
                 per_second(sent + received) / 1e6,
@@ -217,11 +253,12 @@ impl Driver {
         let states = counted.states.iter().map(|(name, count)| (*name, *count));
         let counters = counted.counters.iter().map(|counter| (counter.name, counter.value));
         json!({
-            "connections": self.asked,
+            "connections": tally.asked(),
             "opened": tally.opened(),
             "at_once": self.peak,
             "seconds": seconds,
-            "connections_per_second": per_second(tally.ended()),
+            "connections_per_second": per_second(done),
+            "requests_per_second": per_second(answered),
             "bytes_sent": sent,
             "bytes_received": received,
             "outcomes": object(outcomes()),
@@ -233,9 +270,11 @@ impl Driver {
 
     /// An error where not every connection did what it should.
     fn check(&self) -> Result<()> {
-        let done = self.load.tally.ended_as(Outcome::Done);
-        if done < self.connections {
-            bail!("{done} of {} connections went as they should", self.connections);
+        let tally = &self.load.tally;
+        let (done, all) = (tally.ended_as(Outcome::Done), tally.asked());
+        if done < all || (self.during.is_none() && all < self.connections) {
+            let all = if self.during.is_some() { all } else { self.connections };
+            bail!("{done} of {all} connections went as they should");
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub(crate) fn serve(options: &RunOptions, mut driver: Option<&mut Driver>) -> Re
     control.refresh(&server.running)?;
     say(&server.ready);
     if let Some(driver) = &mut driver {
-        driver.begin(setup::load_service(&plan, options)?, clock.now());
+        driver.begin(clock.now());
     }
     let end = options.limit.map_or(Instant::NEVER, |limit| clock.now() + limit);
     let cause = control.serve(&server.running, &signals, (end, driver.as_deref_mut()));
@@ -163,7 +163,8 @@ impl Control {
                 if driver.pump(running) {
                     return Ok(());
                 }
-                left = Some(left.map_or(PUMPING, |left| left.min(PUMPING)));
+                let interval = driver.interval();
+                left = Some(left.map_or(interval, |left| left.min(interval)));
             }
             self.wait(running, signals, left)?;
         }
@@ -306,7 +307,5 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<()> {
     }
 }
 
-/// How often the driver of a client looks what it may open.
-const PUMPING: Duration = Duration::from_millis(1);
 /// How long after the deadline the last resets may take.
 const LINGER: Duration = Duration::from_millis(200);

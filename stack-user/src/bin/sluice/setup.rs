@@ -13,13 +13,16 @@ use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
 use sluice::control::probe::{self, Place};
 use sluice::control::program::{Attached, Program, object_path};
-use sluice::datapath::{Clock, CopyMode, Datapath, DatapathConfig, Error, Running, shared};
+use sluice::datapath::{
+    Clock, CopyMode, Datapath, DatapathConfig, Error, Running, Waiting, shared,
+};
 use sluice::observe::{Board, Facts, Published};
 use sluice::service::http::Status;
 use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
+use sluice::time::Duration;
 use stack_ebpf::contract::{Address, Config};
 
 use crate::cli::RunOptions;
@@ -153,7 +156,10 @@ fn open(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<Datapath> {
         queues: plan.queues,
         copy,
         cpus: plan.cpus.clone(),
-        busy_poll: options.busy_poll,
+        waiting: match options.busy_poll {
+            true => Waiting::BusyPoll,
+            false => Waiting::Sleep(Duration::from_micros(options.spin)),
+        },
         clock,
     };
     let name = &plan.link.name;
@@ -211,7 +217,7 @@ fn stacks(
     let mut shards = (0..)
         .zip(regions)
         .map(|(index, region)| {
-            let services = services(plan, options, &board);
+            let services = services(plan, options, (index, &board));
             Ok(Shard::over(region, shard_config(plan, options, index, secrets)?, services))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -295,12 +301,17 @@ fn shard_config(
 }
 
 /// Those of the listeners, then those of the connections to open, in their order, then that of the
-/// load, whose index is [`load_service`].
-fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<Box<dyn Service>> {
+/// load.
+fn services(
+    plan: &Plan,
+    options: &RunOptions,
+    (shard, board): (u16, &Arc<dyn Status>),
+) -> Vec<Box<dyn Service>> {
     let kinds = plan.listeners.iter().map(|spec| spec.service);
     let kinds = kinds.chain(options.connect.iter().map(|spec| spec.service));
     let load = options.load.iter().map(|load| -> Box<dyn Service> {
-        Box::new(Client::new(load.task, Arc::clone(&load.tally)))
+        let target = load.target(shard, plan.queues, &plan.addrs);
+        Box::new(Client::new(load.task, target, Arc::clone(&load.tally)))
     });
     kinds
         .map(|kind| -> Box<dyn Service> {
@@ -313,11 +324,6 @@ fn services(plan: &Plan, options: &RunOptions, board: &Arc<dyn Status>) -> Vec<B
         })
         .chain(load)
         .collect()
-}
-
-/// The index of the service of `sluice client`.
-pub(crate) fn load_service(plan: &Plan, options: &RunOptions) -> Result<u16> {
-    Ok(u16::try_from(plan.listeners.len() + options.connect.len())?)
 }
 
 fn secrets() -> Result<Secrets> {

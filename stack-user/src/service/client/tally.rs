@@ -90,8 +90,14 @@ pub struct Tally {
     open_failed: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
+    /// Requests that were answered in full.
+    answered: AtomicU64,
     ended: [AtomicU64; Outcome::ALL.len()],
+    /// Connections that clients have set out to open, and how many they may.
+    asked: AtomicU64,
+    allowed: AtomicU64,
     is_started: AtomicBool,
+    is_over: AtomicBool,
 }
 
 /// What a client tells its [`Tally`].
@@ -101,6 +107,7 @@ pub(super) enum Event {
     OpenFailed,
     BytesSent,
     BytesReceived,
+    Answered,
     Ended(Outcome),
 }
 
@@ -111,6 +118,7 @@ impl Tally {
             Event::OpenFailed => &self.open_failed,
             Event::BytesSent => &self.bytes_sent,
             Event::BytesReceived => &self.bytes_received,
+            Event::Answered => &self.answered,
             Event::Ended(outcome) => &self.ended[outcome as usize],
         };
         value.fetch_add(n, Ordering::Relaxed);
@@ -123,6 +131,40 @@ impl Tally {
 
     pub(super) fn is_started(&self) -> bool {
         self.is_started.load(Ordering::Relaxed)
+    }
+
+    /// Lets clients open connections until they have opened `allowed`; whether that is more than
+    /// before.
+    pub fn allow(&self, allowed: u64) -> bool {
+        self.allowed.swap(allowed, Ordering::Relaxed) < allowed
+    }
+
+    /// Takes leave to open a connection.
+    pub(super) fn ask(&self) -> bool {
+        let allowed = self.allowed.load(Ordering::Relaxed);
+        let step = |asked| (asked < allowed).then_some(asked + 1);
+        self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
+    }
+
+    /// Connections that clients have set out to open.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The time is over: no connection is opened any more, and those that there are end with what they
+    /// are at.
+    pub fn end(&self) {
+        self.allowed.store(0, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were answered in full.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Connections that reached ESTABLISHED.

@@ -6,7 +6,13 @@ use crate::service::http::pattern;
 
 fn rig(task: Task) -> (Rig<Client>, Arc<Tally>) {
     let tally = Arc::new(Tally::default());
-    (Rig::new(Client::new(task, Arc::clone(&tally)), 1000), tally)
+    (Rig::new(Client::new(task, target(), Arc::clone(&tally)), 1000), tally)
+}
+
+fn target() -> Target {
+    let addr = Addr::from(core::net::Ipv4Addr::new(192, 0, 2, 1));
+    let from = [3, 4].map(|last| Addr::from(core::net::Ipv4Addr::new(192, 0, 2, last)));
+    Target { addr, port: 7, from: from.to_vec(), at_once: 2 }
 }
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -110,4 +116,43 @@ fn syn_sent_refused_is_counted_without_an_exchange() {
     rig.end(CloseReason::Refused);
     assert_eq!((tally.opened(), tally.open_failed()), (0, 1));
     assert_eq!(tally.ended_as(Outcome::Refused), 1);
+}
+
+#[test]
+fn closed_opens_as_many_at_once_as_it_may_from_its_addresses_in_turn() {
+    let (mut rig, tally) = rig(Task::default());
+    assert_eq!(rig.service.poll_open(), None, "nothing is allowed yet");
+    assert!(tally.allow(3) && !tally.allow(3));
+    let from = |peer: Option<Peer>| peer.and_then(|peer| peer.local);
+    let [first, second] = [0, 1].map(|n| Some(target().from[n]));
+    assert_eq!(from(rig.service.poll_open()), first);
+    assert_eq!(from(rig.service.poll_open()), second);
+    assert_eq!(rig.service.poll_open(), None, "two at once");
+    rig.connect();
+    rig.end(CloseReason::Closed);
+    assert_eq!(from(rig.service.poll_open()), first);
+    rig.service.on_closed(0, CloseReason::Refused);
+    assert_eq!((rig.service.poll_open(), tally.asked()), (None, 3));
+    assert!(tally.allow(9));
+    tally.end();
+    assert_eq!(rig.service.poll_open(), None, "the time is over");
+}
+
+#[test]
+fn established_many_requests_go_on_until_the_end() {
+    let task = Task { send: 5, receive: 5, requests: Requests::Many, ..Task::default() };
+    let (mut rig, tally) = rig(task);
+    rig.connect();
+    for n in 0..3 {
+        assert_eq!((rig.read_all(), tally.answered()), (bytes(5), n));
+        rig.deliver(&bytes(5));
+    }
+    assert_eq!(rig.read_all(), bytes(5));
+    tally.end();
+    rig.deliver(&bytes(3));
+    assert!(!rig.is_closed());
+    rig.deliver(&bytes(5)[3..]);
+    assert!(rig.is_closed());
+    rig.end(CloseReason::Closed);
+    assert_eq!((tally.answered(), tally.ended_as(Outcome::Done)), (3, 1));
 }
