@@ -223,12 +223,11 @@ impl Exchange {
         if self.is_closed || self.sent < task.send {
             return;
         }
-        if task.requests == Requests::Many && self.received == task.receive {
-            if !tally.is_over() && !self.peer_fin {
-                tally.add(Event::Answered, 1);
-                (self.sent, self.received) = (0, 0);
-                return self.send(task, tally, conn);
-            }
+        let is_answered = task.requests == Requests::Many && self.received == task.receive;
+        if is_answered && !tally.is_over() && !self.peer_fin {
+            tally.add(Event::Answered, 1);
+            (self.sent, self.received) = (0, 0);
+            return self.send(task, tally, conn);
         }
         let is_received = self.received >= task.receive;
         let is_time = match task.close {

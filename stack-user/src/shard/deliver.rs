@@ -193,10 +193,9 @@ impl Shard {
         }
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         self.core.publisher.note(index, conn, now);
-        if conn.tcb.is_silent() || conn.marks.has(Mark::Detached) {
-            if self.settle_end(index, now) {
-                return;
-            }
+        let may_be_over = conn.tcb.is_silent() || conn.marks.has(Mark::Detached);
+        if may_be_over && self.settle_end(index, now) {
+            return;
         }
         if self.core.watch(index, now) {
             self.reset_for_memory(index, now);

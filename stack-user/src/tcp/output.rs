@@ -105,10 +105,10 @@ impl Tcb {
     /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
     #[inline]
     fn owes_at_most_an_ack(&self) -> bool {
-        !(self.owed.syn || self.owed.rst || self.owed.probe)
-            && !self.switches.has_any_of(ASKS)
-            && self.recovery.is_none()
-            && !self.has_unsent()
+        let is_asked =
+            self.owed.syn || self.owed.rst || self.owed.probe || self.switches.has_any_of(ASKS);
+        let has_more = self.recovery.is_some() || self.has_unsent();
+        !is_asked && !has_more
     }
 
     /// Chooses what goes next: resets and SYNs, then repetitions, then new text, then bare

@@ -94,8 +94,11 @@ fn config(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Co
     config
 }
 
+/// What a sample says of its flood.
+type Setting = fn(&Sample) -> f64;
+
 /// What the rows say of each subject's flood, as the median of its samples.
-const SAID: [(&str, fn(&Sample) -> f64); 2] = [
+const SAID: [(&str, Setting); 2] = [
     ("flood sent, SYN/s", |sample| sample.flood.rate()),
     ("flood that reached the server, %", |sample| sample.delivered * 100.0),
 ];
