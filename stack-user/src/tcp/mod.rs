@@ -15,6 +15,7 @@ mod flight;
 mod half_open;
 mod info;
 mod input;
+mod lines;
 mod network;
 mod output;
 mod own;

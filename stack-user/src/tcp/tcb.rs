@@ -54,8 +54,6 @@ pub struct Tcb {
     pub(super) soft_error: Option<Unreachable>,
 }
 
-const _: () = assert!(core::mem::offset_of!(Tcb, snd) <= 128 && size_of::<Tcb>() <= 344);
-
 /// The send sequence space, its window and its buffer.
 #[derive(Debug, Default)]
 pub(super) struct SendSpace {
@@ -347,20 +345,6 @@ impl Tcb {
     pub(super) fn set_peer_fin(&mut self, number: SeqNum) {
         self.rcv.fin = number;
         self.switches.set(Switch::FinSeen, true);
-    }
-
-    /// Reads a word of each of its cache lines.
-    #[inline]
-    pub fn touch(&self) -> u64 {
-        let lines = [
-            self.tuple.local_port.into(),
-            self.rcv.nxt.0,
-            self.snd.una.0,
-            self.timers.silent_since,
-            self.cc.window().cwnd(),
-            self.ack_at,
-        ];
-        lines.into_iter().map(u64::from).sum()
     }
 
     /// The connection's name.
