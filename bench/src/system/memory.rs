@@ -77,6 +77,10 @@ impl State {
     fn options(self, subject: Subject) -> &'static str {
         match (self, subject) {
             (Self::Established, Subject::Kernel) => "--shared",
+            // Tables for what is there, as whoever knows the load would have them.
+            (Self::Established, Subject::Sluice) => {
+                "--max-connections 102400 --max-time-wait 4096 --max-half-open 16384"
+            }
             (Self::HalfOpen, Subject::Kernel) => "--backlog 1000000",
             (Self::HalfOpen, _) => "--backlog 1000000 --max-half-open 131072 --syn-cookies never",
             (Self::TimeWait, Subject::Sluice) => "--max-time-wait 1048576 --time-wait 300",

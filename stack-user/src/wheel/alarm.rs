@@ -13,7 +13,7 @@ use zerocopy::FromZeros;
 use super::Wheel;
 use crate::time::Instant;
 
-/// A key's deadline and its entries in the wheel. Ticks are [`PRESENT`] and their lower bits, zero where
+/// A key's deadline and its entries in the wheel. Ticks are `PRESENT` and their lower bits, zero where
 /// there is none. The entries outlive whoever the key names, for its next tenant.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(align(16))]
