@@ -35,7 +35,7 @@ pub enum Work {
     Fetch,
     /// A request that comes back, on connections that stay.
     Request,
-    /// HTTP requests for [`BODY`] bytes, on connections that stay.
+    /// HTTP requests for `BODY` bytes, on connections that stay.
     Get,
     /// Sends without pause to a server that discards.
     Send,
