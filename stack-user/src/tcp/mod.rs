@@ -5,6 +5,7 @@
 //! it is a compact record, [`HalfOpen`] and [`TimeWait`].
 #![forbid(unsafe_code)]
 
+mod acknowledge;
 mod bare;
 mod burst;
 mod challenge;

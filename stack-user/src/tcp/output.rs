@@ -60,10 +60,20 @@ impl Tcb {
         env: &mut Env<'_>,
         now: Instant,
     ) -> Option<usize> {
-        let plan = match self.owes_ack_alone() {
-            true => Plan::bare(self.acceptable_seq(), Flags::ACK),
-            false => self.plan(env, now)?,
-        };
+        if self.owes_stamped_ack() {
+            return Some(self.write_ack(out, env, now));
+        }
+        self.write_planned(out, env, now)
+    }
+
+    /// As [`Tcb::poll_transmit`], whatever is owed.
+    pub(super) fn write_planned(
+        &mut self,
+        out: &mut [u8],
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Option<usize> {
+        let plan = self.plan(env, now)?;
         let options = self.options_for(plan.flags, env, now);
         let window = self.offer_window(plan.flags);
         let bare = Bare { seq: plan.seq, ack: self.rcv.nxt, flags: plan.flags, window, options };
@@ -98,7 +108,7 @@ impl Tcb {
 
     /// Whether an acknowledgment is all that is owed.
     #[inline]
-    fn owes_ack_alone(&self) -> bool {
+    pub(super) fn owes_ack_alone(&self) -> bool {
         self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
     }
 
@@ -147,7 +157,7 @@ impl Tcb {
     /// closed or shrank. There the peer would drop it with what it acknowledges (RFC 9293, 3.10.7.4):
     /// it may not have taken the octet of a probe, nor a FIN. A window that only seems to shrink, by
     /// less than the peer's scale can say, does not count.
-    fn acceptable_seq(&self) -> SeqNum {
+    pub(super) fn acceptable_seq(&self) -> SeqNum {
         let edge = self.snd.una + self.snd.wnd;
         let is_beyond = self.snd.nxt.is_after(edge)
             && (self.snd.wnd == 0 || self.snd.nxt.since(edge) >= 1 << self.snd.scale);
@@ -328,7 +338,7 @@ impl Tcb {
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
     /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2: MUST-39).
-    fn offer_window(&mut self, flags: Flags) -> u16 {
+    pub(super) fn offer_window(&mut self, flags: Flags) -> u16 {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;
         }
@@ -375,7 +385,7 @@ impl Tcb {
             }
             Kind::New | Kind::BurstEnd | Kind::Again(_) => {}
         }
-        self.on_ack_sent(plan);
+        self.on_ack_sent(plan.text == 0 && plan.flags == Flags::ACK);
         if !plan.flags.contains(Flags::SYN) {
             self.switches.set(Switch::OwesTimeout, false);
         }
@@ -441,11 +451,10 @@ impl Tcb {
     }
 
     /// Every segment but the first SYN acknowledges; a bare one may be one of several that are owed.
-    fn on_ack_sent(&mut self, plan: &Plan) {
+    pub(super) fn on_ack_sent(&mut self, is_bare: bool) {
         if self.state() == State::SynSent {
             return;
         }
-        let is_bare = plan.text == 0 && plan.flags == Flags::ACK;
         if is_bare && self.owed.extra_acks > 0 {
             self.owed.extra_acks -= 1;
         }

@@ -202,6 +202,29 @@ pub fn emit(header: &Header, options: &Options, buf: &mut [u8]) -> usize {
     len
 }
 
+/// Writes a whole segment without data whose only option is timestamps, with its checksum; returns its
+/// length.
+///
+/// # Panics
+///
+/// If `buf` is too short.
+#[inline]
+pub fn emit_stamped(
+    header: &Header,
+    stamps: Timestamps,
+    (src, dst): (&Addr, &Addr),
+    buf: &mut [u8],
+) -> usize {
+    let mut whole = Stamped { fixed: header.fixed(STAMPED_LEN), stamps: stamps.in_words() };
+    whole.fixed.checksum = 0.into();
+    // RFC 9293 3.1 (MUST-2), CM-9.d.
+    let sum = checksum::pseudo_header(src, dst, super::PROTOCOL_TCP, STAMPED_LEN)
+        + checksum::sum(whole.as_bytes());
+    whole.fixed.checksum = checksum::finish(sum).into();
+    buf[..STAMPED_LEN].copy_from_slice(whole.as_bytes());
+    STAMPED_LEN
+}
+
 /// Fills in the checksum of a whole segment whose checksum field is zero. `payload` is the sum of
 /// its data, as [`checksum::copy_and_sum`] gave it; only the header is read here.
 ///

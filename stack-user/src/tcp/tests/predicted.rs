@@ -1,4 +1,5 @@
-//! Header prediction does what the checks would have done.
+//! Header prediction does what the checks would have done, and the acknowledgment written at once is the
+//! one that output would have planned.
 
 use super::*;
 use proptest::prelude::*;
@@ -64,7 +65,7 @@ fn take(bench: &mut Bench, step: &Step, predicts: bool) -> String {
             format!("{:?} {follows:?} {}", accepted.text, accepted.is_refused)
         }
         Step::Send(len) => format!("{}", bench.send(&vec![7; len])),
-        Step::Transmit => format!("{:?}", bench.sent()),
+        Step::Transmit => format!("{:?}", transmit(bench, predicts)),
         Step::Wait(millis) => {
             bench.now = bench.now + Duration::from_millis(millis);
             let now = bench.now;
@@ -73,6 +74,22 @@ fn take(bench: &mut Bench, step: &Step, predicts: bool) -> String {
         }
     };
     format!("{seen} {:?} {:?}", bench.tcb, bench.counters)
+}
+
+/// Everything that is sent now. With `predicts` a bare acknowledgment may be written at once.
+fn transmit(bench: &mut Bench, predicts: bool) -> Vec<Vec<u8>> {
+    let (mut all, now, mut frame) = (Vec::new(), bench.now, [0; 2048]);
+    let mut next = || {
+        let len = bench.env(|tcb, env| match predicts {
+            true => tcb.poll_transmit(&mut frame, env, now),
+            false => tcb.write_planned(&mut frame, env, now),
+        })?;
+        Some(frame[..len].to_vec())
+    };
+    while let Some(sent) = next() {
+        all.push(sent);
+    }
+    all
 }
 
 proptest! {
@@ -88,6 +105,20 @@ proptest! {
             prop_assert_eq!(take(&mut one, step, true), take(&mut other, step, false), "{:?}", step);
         }
     }
+}
+
+// As the next one: it is worth something only where acknowledgments are written at once.
+#[test]
+fn established_usual_acknowledgments_are_written_at_once() {
+    let stamps = Some(Timestamps { value: 1, echo: 0 });
+    let mut bench =
+        Bench::open_as(Config::default(), Options { timestamps: stamps, ..Options::NONE });
+    let (nxt, una) = (bench.tcb.rcv.nxt.0, bench.tcb.snd.una.0);
+    let options = Options { timestamps: stamps, ..Options::NONE };
+    bench.arrive(Segment { options, ..segment(nxt, una, ACK, b"text") });
+    assert!(bench.tcb.owes_stamped_ack());
+    bench.send(b"answer");
+    assert!(!bench.tcb.owes_stamped_ack());
 }
 
 // The comparison is worth something only if segments are predicted.

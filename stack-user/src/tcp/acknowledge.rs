@@ -1,0 +1,45 @@
+//! The bare acknowledgment with timestamps alone: the most frequent of all segments that are sent, in
+//! one piece.
+//!
+//! `output` would write the same, octet for octet, after it has looked for everything else that a
+//! segment can carry; a property test compares both.
+
+use super::own::Switch;
+use super::{Env, Tcb};
+use crate::counters::Counter;
+use crate::time::Instant;
+use crate::wire::tcp::{Flags, Header, Timestamps, emit_stamped};
+
+impl Tcb {
+    /// Whether what is owed is an acknowledgment that carries nothing but timestamps.
+    #[inline]
+    pub(super) fn owes_stamped_ack(&self) -> bool {
+        self.owes_ack_alone()
+            && self.switches.has(Switch::Stamps)
+            && !self.switches.has(Switch::OwesTimeout)
+            && self.own.is_none()
+            && self.rcv.early.is_empty()
+            && self.rcv.duplicate.0 == self.rcv.duplicate.1
+    }
+
+    /// Writes it with its checksum; returns its length.
+    #[inline]
+    pub(super) fn write_ack(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> usize {
+        let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
+        let window = self.offer_window(Flags::ACK);
+        let header = Header {
+            src_port: self.tuple.local_port,
+            dst_port: self.tuple.remote_port,
+            seq: self.acceptable_seq().0,
+            ack: self.rcv.nxt.0,
+            flags: Flags::ACK,
+            window,
+            checksum: 0,
+            urgent: 0,
+        };
+        let len = emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out);
+        env.counters.count(Counter::SegmentsOut);
+        self.on_ack_sent(true);
+        len
+    }
+}
