@@ -8,11 +8,12 @@ use super::inner::{Conn, Core, Mark};
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::Segment;
+use crate::tcp::{Segment, SeqNum};
 use crate::time::Instant;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
-use crate::wire::tcp::Packet;
-use crate::wire::{FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
+use crate::wire::tcp::{Options, Packet};
+use crate::wire::usual::Usual;
+use crate::wire::{Addr, FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
 
 /// A frame that passed the checks of its headers.
 pub(super) enum Parsed<'a> {
@@ -59,6 +60,9 @@ impl Shard {
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
+            if self.core.parse_usual(frame, slot) {
+                continue;
+            }
             if let Err(reason) = self.core.parse(frame, slot) {
                 self.core.counters.count(reason);
             }
@@ -94,6 +98,45 @@ impl Shard {
 }
 
 impl Core {
+    /// Parses a frame of the usual form that is for us into its slot; whether it is one.
+    #[inline]
+    fn parse_usual<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> bool {
+        let config = &self.config;
+        let Some(usual) = Usual::read(bytes, config.verify_checksums) else { return false };
+        let addr = |octets: [u8; 4]| Addr::from(core::net::Ipv4Addr::from(octets));
+        let (local, remote) = (addr(usual.dst), addr(usual.src));
+        let is_ours = config.vlan.is_none()
+            && usual.to == config.mac
+            && self.is_local(&local)
+            && !ipv4::is_martian_source(&remote)
+            && !self.is_local(&remote);
+        if !is_ours {
+            return false;
+        }
+        let (local_port, remote_port) = (usual.dst_port, usual.src_port);
+        *slot = Some(Parsed::Segment(Arrival {
+            mac: usual.from,
+            tuple: FourTuple { local, remote, local_port, remote_port },
+            hash: self.hasher.hash_v4((usual.dst, usual.src), (local_port, remote_port)),
+            segment: Segment {
+                seq: SeqNum(usual.seq),
+                ack: SeqNum(usual.ack),
+                flags: usual.flags,
+                window: usual.window,
+                urgent: usual.urgent,
+                options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
+                text: usual.text,
+            },
+        }));
+        true
+    }
+
+    /// Whether a packet to this address is for us.
+    #[inline]
+    fn is_local(&self, addr: &Addr) -> bool {
+        self.config.addrs.iter().any(|local| local.addr == *addr)
+    }
+
     /// Parses a frame into its slot.
     fn parse<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> Result<(), DropReason> {
         let frame = Frame::parse(bytes, self.config.vlan)?;
@@ -187,7 +230,12 @@ impl Core {
                     FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
                     _ => self.name_of(*flow).map(|name| name.remote_port.into()),
                 });
-                if flow.kind() == FlowKind::Tcb {
+            }
+            for flow in likely.iter().flatten() {
+                let is_armed = |conn: &Conn| conn.marks.has(Mark::Armed);
+                if flow.kind() == FlowKind::Tcb
+                    && self.conns.get(flow.index()).is_some_and(is_armed)
+                {
                     self.alarms.touch(flow.index());
                 }
             }

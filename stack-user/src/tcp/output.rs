@@ -112,6 +112,12 @@ impl Tcb {
         self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
     }
 
+    /// Whether more acknowledgments are owed than one.
+    #[inline]
+    pub fn owes_several(&self) -> bool {
+        self.owed.extra_acks > 0
+    }
+
     /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
     #[inline]
     fn owes_at_most_an_ack(&self) -> bool {
