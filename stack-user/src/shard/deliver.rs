@@ -53,9 +53,14 @@ impl Shard {
     /// As [`Shard::deliver`], for text alone that a connection gets to which [`Conn::is_plain`] applies.
     /// Whether that was all, and the connection is settled.
     #[inline]
-    pub(super) fn deliver_plain(&mut self, index: u32, text: &[u8], now: Instant) -> bool {
+    pub(super) fn deliver_plain(
+        &mut self,
+        index: u32,
+        (text, is_unseen): (&[u8], bool),
+        now: Instant,
+    ) -> bool {
         let takes_all = text.is_empty() || self.offer_plain(index, text, now);
-        if takes_all && self.settle_plain(index, now) {
+        if takes_all && self.settle_plain(index, is_unseen, now) {
             return true;
         }
         if !self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
@@ -81,9 +86,10 @@ impl Shard {
     }
 
     /// As [`Shard::settle`], where there is nothing to tell and nothing ends; false, and nothing was
-    /// done, where it may be otherwise.
+    /// done, where it may be otherwise. What `is_unseen` changed nothing that its record shows; what the
+    /// service sent does, and output notes that.
     #[inline]
-    fn settle_plain(&mut self, index: u32, now: Instant) -> bool {
+    fn settle_plain(&mut self, index: u32, is_unseen: bool, now: Instant) -> bool {
         let Core { conns, publisher, pool, config, dirty, unarmed, .. } = &mut self.core;
         let Some(conn) = conns.get_mut(index) else { return false };
         let is_plain = conn.is_plain()
@@ -95,7 +101,9 @@ impl Shard {
         if !is_plain {
             return false;
         }
-        publisher.note(index, conn, now);
+        if !is_unseen {
+            publisher.note(index, conn, now);
+        }
         if !conn.marks.has(Mark::Unarmed) {
             conn.marks.set(Mark::Dirty, true);
             conn.marks.set(Mark::Unarmed, true);

@@ -95,20 +95,21 @@ impl Hop {
     }
 }
 
-/// A connection in its shard.
+/// A connection in its shard. In this order in memory: what a segment touches lies together.
+#[repr(C)]
 pub(super) struct Conn {
-    pub tcb: Tcb,
-    pub service: u16,
     /// The service's word.
     pub user: u64,
     /// The next hop, once it is known.
     pub next_hop: Option<Hop>,
     /// Which entry of the queue of stuck connections is its own; zero for none.
     pub stuck: u32,
+    pub service: u16,
     pub marks: Marks,
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
+    pub tcb: Tcb,
 }
 
 impl Conn {

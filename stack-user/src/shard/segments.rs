@@ -41,7 +41,7 @@ impl Shard {
         let text = &arrival.segment.text[accepted.text];
         if !is_plain {
             self.deliver(index, (text, accepted.follows), now);
-        } else if self.deliver_plain(index, text, now) {
+        } else if self.deliver_plain(index, (text, accepted.is_unseen), now) {
             return;
         }
         self.core.enter_time_wait(index, arrival, now);

@@ -80,7 +80,7 @@ impl Shard {
             census: &mut core.census,
             config: &core.config.tcp,
         };
-        let Some((header, stamps)) = conn.tcb.poll_ack(&mut env, now) else { return false };
+        let (header, stamps) = conn.tcb.take_ack(&mut env, now);
         let delivery = conn.tcb.delivery(&core.config.tcp);
         let usual = Usual {
             to: mac,
@@ -99,9 +99,12 @@ impl Shard {
         };
         usual.write(delivery, out);
         conn.marks.set(Mark::Dirty, false);
+        conn.marks.set(Mark::Unarmed, false);
+        if conn.marks.has(Mark::Armed) || conn.tcb.has_timer() {
+            core.arm(index, now);
+        }
         core.count_out(usual::LEN);
         tx.commit(START, usual::LEN);
-        core.arm(index, now);
         true
     }
 

@@ -29,15 +29,10 @@ impl Tcb {
         emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out)
     }
 
-    /// Takes it for a caller who writes it with the headers before it.
+    /// Its header and timestamps, for a caller who writes it with the headers before it and who has
+    /// asked whether it is owed; it counts as sent.
     #[inline]
-    pub fn poll_ack(&mut self, env: &mut Env<'_>, now: Instant) -> Option<(Header, Timestamps)> {
-        self.owes_stamped_ack().then(|| self.take_ack(env, now))
-    }
-
-    /// Its header and timestamps; it counts as sent.
-    #[inline]
-    fn take_ack(&mut self, env: &mut Env<'_>, now: Instant) -> (Header, Timestamps) {
+    pub fn take_ack(&mut self, env: &mut Env<'_>, now: Instant) -> (Header, Timestamps) {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         let window = self.offer_window(Flags::ACK);
         let header = Header {

@@ -148,7 +148,9 @@ fn put<const N: usize>(out: &mut [u8; LEN], place: usize, octets: [u8; N]) {
 /// The octets at a place of the header.
 #[inline(always)]
 fn at<const N: usize>(head: &[u8; LEN], place: usize) -> [u8; N] {
-    core::array::from_fn(|n| head[place + n])
+    let mut octets = [0; N];
+    octets.copy_from_slice(&head[place..place + N]);
+    octets
 }
 
 const ETHERNET: usize = super::ethernet::HEADER_LEN;
