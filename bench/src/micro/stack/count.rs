@@ -45,24 +45,35 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Plays a case on the stack of that name; how many operations that were.
+/// Plays a case on the stack of that name, so many rounds with so many connections; how many operations
+/// that were. What each took in the median of its rounds is noted on the standard error.
 ///
 /// # Errors
 /// When there is no such case or stack, or the stack did something else.
-pub fn play(case: usize, stack: &str, rounds: usize) -> Result<u64> {
+pub fn play(case: usize, stack: &str, times: (usize, usize)) -> Result<u64> {
     let (op, batch) = *CASES.get(case).context("there is no such case")?;
     match stack {
-        OURS => play_on::<Ours>(op, batch, rounds),
-        Smol::NAME => play_on::<Smol>(op, batch, rounds),
+        OURS => play_on::<Ours>(op, batch, times),
+        Smol::NAME => play_on::<Smol>(op, batch, times),
         _ => bail!("there is no stack {stack}"),
     }
 }
 
-fn play_on<S: Stack>(op: Op, batch: usize, rounds: usize) -> Result<u64> {
-    let mut world = World::<S>::new(1)?;
+fn play_on<S: Stack>(op: Op, batch: usize, (rounds, conns): (usize, usize)) -> Result<u64> {
+    let mut world = World::<S>::new(conns)?;
     world.settle()?;
     let mut scene = Scene { world: &mut world, op, batch };
-    (0..rounds).map(|_| scene.round(&mut Stopwatch::new())).sum()
+    let (mut done, mut times) = (0, Vec::with_capacity(rounds));
+    for _ in 0..rounds {
+        let mut watch = Stopwatch::new();
+        let count = scene.round(&mut watch)?;
+        times.push(watch.nanos() as f64 / count.max(1) as f64);
+        done += count;
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
+    eprintln!("each took {:.1} ns in the median, {:.1} to {:.1}", at(50), at(5), at(95));
+    Ok(done)
 }
 
 /// Instructions of one operation.
@@ -128,14 +139,14 @@ mod tests {
     #[test]
     fn every_case_plays_on_both_stacks() {
         for case in 0..CASES.len() {
-            let (ours, theirs) = (play(case, OURS, 2).unwrap(), play(case, Smol::NAME, 2).unwrap());
+            let (ours, theirs) = (play(case, OURS, (2, 1)).unwrap(), play(case, Smol::NAME, (2, 1)).unwrap());
             assert!(ours == theirs && ours > 0, "{case}");
         }
     }
 
     #[test]
     fn case_or_stack_that_is_not_there_is_refused() {
-        assert!(play(CASES.len(), OURS, 1).is_err());
-        assert!(play(0, "linux", 1).is_err());
+        assert!(play(CASES.len(), OURS, (1, 1)).is_err());
+        assert!(play(0, "linux", (1, 1)).is_err());
     }
 }
