@@ -56,7 +56,7 @@ impl Shard {
         now: Instant,
     ) {
         // First pass: parse and hash.
-        let mut parsed = [const { None }; SLOTS];
+        let mut parsed: [Option<Parsed<'_>>; SLOTS] = core::array::from_fn(|_| None);
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
@@ -67,9 +67,13 @@ impl Shard {
                 self.core.counters.count(reason);
             }
         }
-        // Second pass: find the records, and load their first lines.
+        // Second pass: find the records, and load their first lines. A single frame has nothing to overlap
+        // with.
         let mut likely = [None; SLOTS];
-        self.core.load_ahead(&parsed[..frames.len()], &mut likely);
+        match &parsed[..frames.len()] {
+            [one] => likely[0] = one.as_ref().and_then(|parsed| self.core.likely(parsed)),
+            several => self.core.load_ahead(several, &mut likely),
+        }
         // Third pass: each in its turn, names compared. A frame before may have changed what was found.
         for (index, slot) in parsed[..frames.len()].iter().enumerate() {
             match slot {
@@ -209,36 +213,36 @@ impl Core {
     }
 
     /// Finds what the table is likely to have for each segment, and loads the names in those records and
-    /// the alarms of connections, which almost every segment moves.
-    /// For a single one there is nothing to overlap with.
+    /// the alarms of connections that have one.
     fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
-        fn hash(slot: &Option<Parsed<'_>>) -> Option<u64> {
-            match slot {
-                Some(Parsed::Segment(arrival)) => Some(arrival.hash),
-                _ => None,
+        for slot in parsed {
+            if let Some(Parsed::Segment(arrival)) = slot {
+                self.flows.touch(arrival.hash);
             }
-        }
-        if parsed.len() > 1 {
-            parsed.iter().filter_map(hash).for_each(|hash| self.flows.touch(hash));
         }
         for (flow, slot) in likely.iter_mut().zip(parsed) {
-            *flow = hash(slot).and_then(|hash| self.flows.likely(hash));
+            *flow = slot.as_ref().and_then(|parsed| self.likely(parsed));
         }
-        if parsed.len() > 1 {
-            for flow in likely.iter().flatten() {
-                black_box(match flow.kind() {
-                    FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
-                    _ => self.name_of(*flow).map(|name| name.remote_port.into()),
-                });
+        for flow in likely.iter().flatten() {
+            black_box(match flow.kind() {
+                FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
+                _ => self.name_of(*flow).map(|name| name.remote_port.into()),
+            });
+        }
+        for flow in likely.iter().flatten() {
+            let is_armed = |conn: &Conn| conn.marks.has(Mark::Armed);
+            if flow.kind() == FlowKind::Tcb && self.conns.get(flow.index()).is_some_and(is_armed) {
+                self.alarms.touch(flow.index());
             }
-            for flow in likely.iter().flatten() {
-                let is_armed = |conn: &Conn| conn.marks.has(Mark::Armed);
-                if flow.kind() == FlowKind::Tcb
-                    && self.conns.get(flow.index()).is_some_and(is_armed)
-                {
-                    self.alarms.touch(flow.index());
-                }
-            }
+        }
+    }
+
+    /// What the table is likely to have for a segment.
+    #[inline]
+    fn likely(&self, parsed: &Parsed<'_>) -> Option<FlowRef> {
+        match parsed {
+            Parsed::Segment(arrival) => self.flows.likely(arrival.hash),
+            _ => None,
         }
     }
 

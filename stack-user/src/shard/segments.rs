@@ -15,6 +15,7 @@ use crate::wire::tcp::Flags;
 
 impl Shard {
     /// RFC 9293, 3.10.7: SEGMENT ARRIVES.
+    #[inline]
     pub(super) fn on_arrival(
         &mut self,
         flow: Option<FlowRef>,

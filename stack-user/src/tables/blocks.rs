@@ -57,4 +57,4 @@ impl<T> Blocks<T> {
 }
 
 /// Values that are allocated at once.
-const BLOCK_LEN: usize = 1 << 16;
+const BLOCK_LEN: usize = 1024;

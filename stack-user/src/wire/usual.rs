@@ -63,10 +63,11 @@ impl<'a> Usual<'a> {
         let (src, dst) = (at(head, 26), at(head, 30));
         if verifies {
             // RFC 9293 3.1 (MUST-3): addresses, protocol and length of the pseudo-header as well.
-            let pseudo = checksum::sum(&at::<8>(head, 26))
+            let pseudo = checksum::sum_words(&[at(head, 26)])
                 + Partial::word(u16::from(PROTOCOL_TCP))
                 + Partial::word((total - IP) as u16);
-            let header = checksum::sum(&at::<32>(head, ETHERNET + IP));
+            let words = [at(head, 34), at(head, 42), at(head, 50), at(head, 58)];
+            let header = checksum::sum_words(&words);
             if checksum::finish(pseudo + header + checksum::sum(text)) != 0 {
                 return None;
             }

@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn every_case_plays_on_both_stacks() {
         for case in 0..CASES.len() {
-            let (ours, theirs) = (play(case, OURS, (2, 1)).unwrap(), play(case, Smol::NAME, (2, 1)).unwrap());
+            let (ours, theirs) =
+                (play(case, OURS, (2, 1)).unwrap(), play(case, Smol::NAME, (2, 1)).unwrap());
             assert!(ours == theirs && ours > 0, "{case}");
         }
     }
