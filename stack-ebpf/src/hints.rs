@@ -6,7 +6,7 @@
 
 use core::mem::size_of;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::contract::{Address, AddressKey};
 
@@ -82,9 +82,8 @@ impl Hints {
 }
 
 #[inline(always)]
-const fn words(addr: &AddressKey) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+fn words(addr: &AddressKey) -> [u64; 2] {
+    transmute!(*addr)
 }
 
 /// Where an address falls: by the upper bits of a product (Knuth's multiplicative hashing).

@@ -84,7 +84,7 @@ const LENGTH: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use stack_ebpf::contract::{Address, AddressKey, Config, ListenerKey, mapped};
+    use stack_ebpf::contract::{Address, AddressKey, Config, mapped};
     use stack_ebpf::steer::{Tables, classify};
     use stack_ebpf::verdict::Action;
 
@@ -102,8 +102,8 @@ mod tests {
             (*addr == mapped(SHARED)).then_some(Address::Shared)
         }
 
-        fn is_listener(&self, key: &ListenerKey) -> bool {
-            *key == ListenerKey::new(mapped(SHARED), 80)
+        fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
+            (*local, port) == (mapped(SHARED), 80)
         }
     }
 
