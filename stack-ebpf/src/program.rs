@@ -1,5 +1,6 @@
 //! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
 
+use core::cell::Cell;
 use core::mem::{align_of, size_of};
 use core::ptr;
 
@@ -9,7 +10,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::hints::{Hints, Told};
+use stack_ebpf::hints::{Hints, Listened, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
 use zerocopy::FromBytes;
@@ -38,7 +39,7 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let verdict = classify(&packet, &Maps);
+    let verdict = classify(&packet, &Maps { hints: Cell::new(None) });
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
@@ -101,7 +102,10 @@ impl Frame for Packet {
 }
 
 /// The maps above, as the library asks for them.
-struct Maps;
+struct Maps {
+    /// Looked up once: an address is asked for before its ports.
+    hints: Cell<Option<&'static Hints>>,
+}
 
 impl Tables for Maps {
     #[inline(always)]
@@ -111,7 +115,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, addr: &AddressKey) -> Option<Address> {
-        if let Told::Exactly(kind) = HINTS.get(0)?.address(addr) {
+        self.hints.set(HINTS.get(0));
+        if let Told::Exactly(kind) = self.hints.get()?.address(addr) {
             return kind;
         }
         let key = Key(*addr);
@@ -121,8 +126,10 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
-        if !HINTS.get(0).is_some_and(|hints| hints.may_listen(port)) {
-            return false;
+        match self.hints.get().map_or(Listened::Nowhere, |hints| hints.listened(port)) {
+            Listened::Nowhere => return false,
+            Listened::Everywhere => return true,
+            Listened::Ask => {}
         }
         let exact = Key(ListenerKey::new(*local, port));
         // SAFETY: only the presence of the element is looked at.

@@ -23,7 +23,8 @@ pub trait Tables {
     /// How `addr` is owned; `None` where it is not ours.
     fn address(&self, addr: &AddressKey) -> Option<Address>;
 
-    /// Whether `port` is listened on, at `local` or at every shared address.
+    /// Whether `port` is listened on, at `local` or at every shared address. Asked only of a `local`
+    /// that [`Tables::address`] has called shared before.
     fn is_listener(&self, local: &AddressKey, port: u16) -> bool;
 }
 
