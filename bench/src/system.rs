@@ -164,3 +164,27 @@ fn programs(options: &Options) -> Result<Tools> {
 
 /// The XDP program's file.
 const PROGRAM: &str = "sluice-xdp.o";
+
+/// Work, subject and peer of every row that a full run makes, churn and floods included.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<[String; 3]> {
+    let row = |work: &str, subject: &str, peer: &str| [work, subject, peer].map(String::from);
+    let cases = plan::cases(false, None);
+    let of_case = |case: &Case| {
+        let each = case.metrics().iter().flat_map(|metric| {
+            let work = format!("{}{}", case.name, metric.suffix);
+            let peers = case.subjects[1..].iter();
+            peers.map(move |peer| row(&work, case.subjects[0].name(), peer.name()))
+        });
+        each.collect::<Vec<_>>()
+    };
+    let mut names: Vec<_> = cases.iter().flat_map(of_case).collect();
+    names.extend(memory::State::ALL.map(|state| row(state.name(), "sluice", "kernel")));
+    names.extend(check::all(None).iter().map(|check| row(check.name(), "load client", "other")));
+    names.extend(
+        flood::cases(false, None).iter().map(|flood| row(flood.name(), "sluice", "kernel")),
+    );
+    names.push(row(loss::CEILING, "relay", ""));
+    names.push(row("churn", "sluice", ""));
+    names
+}
