@@ -118,8 +118,8 @@ const QUIET: f64 = 0.2;
 const BEFORE: Duration = Duration::from_millis(250);
 /// The most times that a measurement is done again because something disturbed it.
 pub(crate) const REPEATS: usize = 3;
-/// The kernel's threads that process packets.
-const PACKETS: [&str; 2] = ["ksoftirqd/", "napi/"];
+/// The kernel's threads that process or send packets.
+const PACKETS: [&str; 3] = ["ksoftirqd/", "napi/", "kpktgend_"];
 
 #[cfg(test)]
 mod tests {

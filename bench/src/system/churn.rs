@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, Room, Subject};
 use super::memory::resident;
 use super::process::Process;
+use super::rows;
 use crate::clock::now;
 use crate::load::{self, Report};
 use crate::machine;
@@ -60,7 +61,8 @@ pub(super) fn rows(room: &Room, length: Length) -> Result<(Vec<Row>, Option<Stri
         let why = found.failure.as_deref().unwrap_or("no reason");
         format!("churn: {} of {} ({why})", found.failed, found.opened)
     });
-    Ok((found.rows((highest, before), length), failure))
+    let rows = found.rows((highest, before), length).into_iter();
+    Ok((rows.map(|row| row.with(rows::wire(bed.mode.as_deref()))).collect(), failure))
 }
 
 impl Minutes {
