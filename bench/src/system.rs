@@ -23,11 +23,11 @@ mod spinners;
 mod stop;
 mod wrk;
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use nix::unistd::geteuid;
 
 use crate::row::Row;
@@ -53,7 +53,7 @@ pub struct Options {
     /// Only short connections at four fifths of the highest rate, for so many minutes: memory and
     /// latency are to stay as they are.
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10",
-          conflicts_with = "filter")]
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=600), conflicts_with = "filter")]
     churn: Option<usize>,
     /// Also writes the rows to a file, as one array of JSON.
     #[arg(long, value_name = "FILE")]
@@ -90,9 +90,7 @@ fn take(options: &Options, parts: Vec<Part>) -> Result<()> {
     }
     ensure!(!parts.is_empty(), "no row is called so; without a filter all are measured");
     if let Some(path) = &options.json {
-        // Before minutes go into measuring.
-        let file = File::options().create(true).append(true).open(path);
-        file.with_context(|| format!("cannot write {}", path.display()))?;
+        printer::check_json(path)?;
     }
     let room =
         Room { tools: programs(options)?, places: Places::find()?, stop: Stop::on_signals()? };

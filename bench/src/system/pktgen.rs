@@ -120,8 +120,7 @@ pub fn run(options: &Options) -> Result<()> {
     let room =
         Room { tools: programs(&common)?, places: Places::find()?, stop: Stop::on_signals()? };
     if let Some(path) = &options.json {
-        // Before minutes go into measuring.
-        printer::write_json(path, &[])?;
+        printer::check_json(path)?;
     }
     topology::sweep();
     let mut run = Run { room, options, rows: Vec::new() };
@@ -265,8 +264,10 @@ fn measure(
     let (mut repeated, mut most) = (0, 0.0_f64);
     // The first touches what is touched for the first time.
     let mut is_first = true;
+    // The one behind the interface of a user is what is measured.
+    let spared = options.iface.is_some().then_some("sluice");
     while samples.len() < alternations {
-        let watch = Watch::begin();
+        let watch = Watch::begin_beside(spared);
         let before = ground.count(fate)?;
         let sent = source.send(room, ground.namespace(), stream)?;
         let after = ground.count(fate)?;
