@@ -48,7 +48,8 @@ impl Part {
         let sample = 1.1 * pace.seconds + 0.5;
         match self {
             Self::Case(case) => rounds * case.subjects.len() as f64 * sample,
-            Self::Check(_) | Self::Flood(_) => rounds * 2.0 * sample,
+            Self::Check(_) => rounds * 2.0 * sample,
+            Self::Flood(_) => rounds * 2.0 * Flood::sample_seconds(pace),
             Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
             Self::Memory(state) => rounds * state.estimate(),
             Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
@@ -173,11 +174,27 @@ impl Run {
             Part::Flood(flood) => flood::rows(&self.room, flood, self.pace),
             Part::Memory(state) => Ok(vec![memory::row(&self.room, *state, self.pace)?]),
             Part::Relay => Ok(vec![loss::ceiling(&self.room, self.pace)?]),
-            Part::Churn(length) => {
-                let (rows, failure) = churn::rows(&self.room, *length)?;
-                self.failures.extend(failure);
-                Ok(rows)
-            }
+            Part::Churn(length) => churn::rows(&self.room, *length),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_run_is_planned_to_end_within_40_minutes() {
+        let options = Options {
+            filter: None,
+            smoke: false,
+            churn: None,
+            json: None,
+            sluice: None,
+            program: None,
+        };
+        let seconds: f64 = all(&options).iter().map(|part| part.estimate(Pace::FULL)).sum();
+        assert!(seconds < 40.0 * 60.0, "{seconds} s");
+        const { assert!(Pace::FULL.alternations >= 5) };
     }
 }
