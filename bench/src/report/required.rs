@@ -359,7 +359,7 @@ mod tests {
                 // 1, 32, 100 and 1,000 at once.
                 ("connect", _) => 4,
                 ("XDP verdict", ["foreign", _]) => 5,
-                ("XDP verdict", _) => 2,
+                ("XDP verdict", _) => 3,
                 // One for each peer.
                 (work, _) if work.starts_with("timers") => 3,
                 _ => 1,
