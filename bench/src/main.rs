@@ -123,6 +123,7 @@ fn micro(Micro { smoke, json, filter }: Micro) -> Result<()> {
     let mut config = machine::config();
     config.extend(machine::in_memory());
     let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
+    json.as_ref().map_or(Ok(()), |to| printer::check_json(to))?;
     // What there is so far outlives whatever ends the run.
     let write = |rows: &[Row]| json.as_ref().map_or(Ok(()), |to| printer::write_json(to, rows));
     let rows = micro::run(&plan, write)?;

@@ -4,15 +4,20 @@
 //! The bench runs itself under valgrind, once for few rounds and once for more; the difference is free
 //! of what only happens at the start.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use super::ours::Ours;
 use super::scene::{MEASURED, Op, Scene, World};
 use super::smol::Smol;
 use super::{OURS, Stack, with_settings};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, pause};
 use crate::micro::pair::{Plan, Work};
 use crate::row::Row;
 use crate::tools;
@@ -87,14 +92,14 @@ fn instructions(case: usize, stack: &str) -> Result<f64> {
 /// Instructions and operations of so many rounds.
 fn counted(case: usize, stack: &str, rounds: usize) -> Result<(f64, f64)> {
     let bench = std::env::current_exe().context("this program does not know where it lies")?;
-    let output = Command::new("valgrind")
+    let mut command = Command::new("valgrind");
+    command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(["--collect-atstart=no", &format!("--toggle-collect={MEASURED}")])
         .arg(bench)
         .args(["scene", &case.to_string(), stack, &rounds.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start valgrind")?;
+        .stdin(Stdio::null());
+    let output = guarded(&mut command).context("cannot start valgrind")?;
     let (said, noted) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let error = noted.lines().find(|line| line.starts_with("error:"));
@@ -103,6 +108,48 @@ fn counted(case: usize, stack: &str, rounds: usize) -> Result<(f64, f64)> {
     let operations = said.trim().parse().context("the scene said no number")?;
     let instructions = collected(&noted).with_context(|| format!("callgrind said {last}"))?;
     Ok((instructions, operations))
+}
+
+/// Runs a command to its end, and ends it before this process where a signal asks for that.
+fn guarded(command: &mut Command) -> Result<Output> {
+    let signals = Signals::caught()?;
+    signals.is_idle.store(false, Ordering::Relaxed);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // What it says is a few lines, which its pipes hold.
+    while child.try_wait()?.is_none() {
+        let signal = signals.asked.load(Ordering::Relaxed);
+        if signal != 0 {
+            child.kill()?;
+            child.wait()?;
+            low_level::emulate_default_handler(i32::try_from(signal)?)?;
+        }
+        pause(TURN);
+    }
+    signals.is_idle.store(true, Ordering::Relaxed);
+    Ok(child.wait_with_output()?)
+}
+
+/// Signals that end this process: at once while it is idle, else after its child.
+struct Signals {
+    /// The number of the last one; 0 is none.
+    asked: Arc<AtomicUsize>,
+    is_idle: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Those of this process, caught since the first call.
+    fn caught() -> Result<&'static Self> {
+        static SIGNALS: OnceLock<Signals> = OnceLock::new();
+        if let Some(signals) = SIGNALS.get() {
+            return Ok(signals);
+        }
+        let (asked, is_idle) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&is_idle))?;
+            flag::register_usize(signal, Arc::clone(&asked), usize::try_from(signal)?)?;
+        }
+        Ok(SIGNALS.get_or_init(|| Self { asked, is_idle }))
+    }
 }
 
 /// What callgrind says it has collected.
@@ -124,6 +171,8 @@ const CASES: [(Op, usize); 8] = [
 ];
 const UNIT: &str = "instructions";
 const ROUNDS: usize = 4;
+/// How often is looked whether a command has ended.
+const TURN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
