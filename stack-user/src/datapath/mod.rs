@@ -5,6 +5,7 @@
 //! knows no netlink.
 
 mod affinity;
+mod burst;
 mod clock;
 mod frame;
 mod handover;
@@ -89,6 +90,7 @@ impl Datapath {
                     queue,
                     copy: config.copy,
                     frame_size,
+                    is_lone: config.queues == 1,
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -11,7 +11,8 @@ use nix::sys::time::TimeSpec;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig};
 use xsk_rs::socket::Socket;
 
-use super::frame::{Frame, Free, Pool, Rx};
+use super::burst::Bursts;
+use super::frame::{Frame, Free, Pool, Rx, Tx};
 use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
 use super::umem::{self, HEADROOM, Memory, Parts};
@@ -29,6 +30,8 @@ pub(super) struct XskConfig {
     pub(super) copy: CopyMode,
     /// Size of a frame in bytes.
     pub(super) frame_size: usize,
+    /// Whether it is the interface's only queue: packets of other sockets then take the same way.
+    pub(super) is_lone: bool,
 }
 
 /// What the kernel counts for a socket (`XDP_STATISTICS`).
@@ -56,6 +59,8 @@ pub(super) struct Xsk {
     /// Offset in a reserved frame at which its data begins, as the last commit had it.
     lead: usize,
     zero_copy: bool,
+    /// Where runs of segments leave as one packet, if they do.
+    bursts: Option<Bursts>,
 }
 
 impl Xsk {
@@ -109,7 +114,12 @@ impl Xsk {
             reserved: None,
             lead: 0,
             zero_copy,
+            bursts: None,
         };
+        if config.is_lone && !zero_copy && syscalls::sums_in_software(&config.interface) {
+            // Without it every frame goes by the ring.
+            xsk.bursts = Bursts::open(&config.interface).ok();
+        }
         xsk.refill();
         Ok(xsk)
     }
@@ -176,6 +186,11 @@ impl Xsk {
     /// Wakes the kernel until it has taken every frame, as often as `KICKS` allows. What is left
     /// stays on the ring for the next turn.
     pub(super) fn kick(&mut self) -> Kick {
+        self.send_burst();
+        self.kick_ring()
+    }
+
+    fn kick_ring(&mut self) -> Kick {
         let mut last = Kick::Done;
         for _ in 0..KICKS {
             if self.tx.waiting() == 0 || !self.tx.needs_wakeup() {
@@ -192,6 +207,41 @@ impl Xsk {
             }
         }
         if self.tx.waiting() == 0 { Kick::Done } else { last }
+    }
+
+    /// Gives a packet to the run that is being gathered, or to the ring.
+    fn dispatch(&mut self, frame: Frame<Tx>) {
+        let Some(bursts) = &mut self.bursts else {
+            return self.tx.submit(&mut self.tx_pool, frame);
+        };
+        let frame = match bursts.gather(frame, &self.memory) {
+            Ok(()) => return,
+            Err(frame) => frame,
+        };
+        self.send_burst();
+        let Some(bursts) = &mut self.bursts else { return };
+        if let Err(frame) = bursts.begin(frame, &self.memory) {
+            self.tx.submit(&mut self.tx_pool, frame);
+        }
+    }
+
+    /// Sends the run that was gathered; what the kernel refuses, or is too little, goes to the ring.
+    fn send_burst(&mut self) {
+        if self.bursts.as_ref().is_none_or(Bursts::is_empty) {
+            return;
+        }
+        if self.bursts.as_ref().is_some_and(Bursts::is_worth_it) && self.tx.waiting() > 0 {
+            // What was made before leaves before. An error comes again with the turn's own kick.
+            let _ = self.kick_ring();
+        }
+        let Some(bursts) = &mut self.bursts else { return };
+        let is_sent = bursts.send(&self.memory);
+        for frame in bursts.take() {
+            match is_sent {
+                true => self.tx_pool.sent(frame),
+                false => self.tx.submit(&mut self.tx_pool, frame),
+            }
+        }
     }
 
     /// The socket's pending error, taken: 0 when there is none.
@@ -252,7 +302,7 @@ impl Transmit for Xsk {
             self.lead = start.min(HEADROOM);
         }
         let frame = self.memory.finish(frame, len);
-        self.tx.submit(&mut self.tx_pool, frame);
+        self.dispatch(frame);
     }
 }
 
