@@ -182,9 +182,34 @@ impl Bursts {
     }
 
     /// The frames of a run that was sent, or will not be as one.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Frame<Tx>> {
-        self.frames.drain(..)
+    pub(super) fn take(&mut self) -> Vec<Frame<Tx>> {
+        mem::take(&mut self.frames)
     }
+
+    /// Takes the place of the frames back, empty.
+    pub(super) fn keep(&mut self, place: Vec<Frame<Tx>>) {
+        debug_assert!(place.is_empty() && self.frames.is_empty(), "all frames have gone");
+        self.frames = place;
+    }
+}
+
+/// Makes the checksum of a segment whose checksum was left zero.
+pub(super) fn fill_sum(frame: &mut [u8]) {
+    let Some(Segment { .. }) = Segment::read(frame) else { return };
+    if frame[SUM..SUM + 2] != [0, 0] {
+        return;
+    }
+    let sum = pseudo(&frame[..TCP], frame.len() - TCP) + checksum::sum(&frame[TCP..]);
+    frame[SUM..SUM + 2].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+}
+
+/// The sum of the pseudo-header of a segment of `len` octets, from the frame's headers.
+fn pseudo(frame: &[u8], len: usize) -> checksum::Partial {
+    let mut pseudo = [0; 12];
+    pseudo[..8].copy_from_slice(&frame[IP + 12..TCP]);
+    pseudo[9] = libc::IPPROTO_TCP as u8;
+    pseudo[10..].copy_from_slice(&(len as u16).to_be_bytes());
+    checksum::sum(&pseudo)
 }
 
 /// Whether a frame has the same headers as the first of the run, but for what counts up.
@@ -195,8 +220,8 @@ fn is_alike(frame: &[u8], first: &[u8], head: usize) -> bool {
         && same(IP + 6..IP + 10)
         && same(IP + 12..SEQ)
         && same(SEQ + 4..FLAGS)
-        && same(FLAGS + 1..TCP + 16)
-        && same(TCP + 18..head)
+        && same(FLAGS + 1..SUM)
+        && same(SUM + 2..head)
 }
 
 /// The headers of the packet that a run becomes.
@@ -211,12 +236,8 @@ fn headers(first: &[u8], last: &[u8], run: &Run) -> [u8; MAX_HEAD] {
     let sum = checksum::finish(checksum::sum(&headers[IP..TCP]));
     headers[IP + 10..IP + 12].copy_from_slice(&sum.to_be_bytes());
     // What is left of the checksum is for the kernel, or the device: here stands the pseudo-header's.
-    let mut pseudo = [0; 12];
-    pseudo[..8].copy_from_slice(&headers[IP + 12..TCP]);
-    pseudo[9] = libc::IPPROTO_TCP as u8;
-    pseudo[10..].copy_from_slice(&((head - TCP + run.text) as u16).to_be_bytes());
-    let sum = !checksum::finish(checksum::sum(&pseudo));
-    headers[TCP + 16..TCP + 18].copy_from_slice(&sum.to_be_bytes());
+    let sum = !checksum::finish(pseudo(&headers[..TCP], head - TCP + run.text));
+    headers[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
     headers
 }
 
@@ -227,7 +248,7 @@ fn preface(run: &Run) -> [u8; 10] {
     let mut preface = [0; 10];
     preface[0] = NEEDS_CSUM;
     preface[1] = GSO_TCPV4;
-    let words = [run.first.head, run.first.text, TCP, 16];
+    let words = [run.first.head, run.first.text, TCP, SUM - TCP];
     for (place, word) in preface[2..].chunks_exact_mut(2).zip(words) {
         place.copy_from_slice(&(word as u16).to_ne_bytes());
     }
@@ -245,6 +266,7 @@ const TCP: usize = IP + 20;
 const SEQ: usize = TCP + 4;
 const OFFSET: usize = TCP + 12;
 const FLAGS: usize = TCP + 13;
+const SUM: usize = TCP + 16;
 /// Octets of headers, without and with all options of TCP.
 const MIN_HEAD: usize = TCP + 20;
 const MAX_HEAD: usize = TCP + 60;

@@ -126,6 +126,11 @@ impl Pool {
         self.free.len()
     }
 
+    /// Frames in a ring or inside the kernel.
+    pub(super) fn in_kernel(&self) -> usize {
+        self.in_kernel
+    }
+
     /// Takes a free frame into the hand.
     pub(super) fn take(&mut self) -> Option<Frame<Free>> {
         let frame = self.free.pop()?;

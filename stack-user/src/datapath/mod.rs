@@ -9,6 +9,7 @@ mod burst;
 mod clock;
 mod frame;
 mod handover;
+mod level;
 mod packet;
 mod rings;
 mod running;

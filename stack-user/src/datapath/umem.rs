@@ -103,6 +103,16 @@ impl Memory {
         unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
     }
 
+    /// The packet to be sent, to be changed.
+    #[inline]
+    pub(super) fn outgoing_mut<'a>(&'a mut self, frame: &'a mut Frame<Tx>) -> &'a mut [u8] {
+        let len = self.outgoing(frame).len();
+        let at = self.base + frame.addr();
+        // SAFETY: the range is that of `outgoing`, and both this memory and the token are borrowed
+        // mutably for as long as the slice lives.
+        unsafe { core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(at), len) }
+    }
+
     /// A free frame's bytes such that the byte at `lead` is where the rings say the data begins.
     ///
     /// `lead` is at most [`HEADROOM`].

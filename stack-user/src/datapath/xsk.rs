@@ -11,8 +11,9 @@ use nix::sys::time::TimeSpec;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig};
 use xsk_rs::socket::Socket;
 
-use super::burst::Bursts;
+use super::burst::{self, Bursts};
 use super::frame::{Frame, Free, Pool, Rx, Tx};
+use super::level::Level;
 use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
 use super::umem::{self, HEADROOM, Memory, Parts};
@@ -61,6 +62,7 @@ pub(super) struct Xsk {
     zero_copy: bool,
     /// Where runs of segments leave as one packet, if they do.
     bursts: Option<Bursts>,
+    level: Level,
 }
 
 impl Xsk {
@@ -115,6 +117,7 @@ impl Xsk {
             lead: 0,
             zero_copy,
             bursts: None,
+            level: Level::new(RX_FRAMES as usize),
         };
         if config.is_lone && !zero_copy && syscalls::sums_in_software(&config.interface) {
             // Without it every frame goes by the ring.
@@ -147,7 +150,11 @@ impl Xsk {
 
     /// Appends received frames to `out`, at most `most`; returns how many.
     pub(super) fn receive(&mut self, out: &mut Vec<Frame<Rx>>, most: usize) -> usize {
-        self.rx.receive(&mut self.rx_pool, self.memory.frame_size(), out, most)
+        let n = self.rx.receive(&mut self.rx_pool, self.memory.frame_size(), out, most);
+        if n > 0 {
+            self.level.on_received(n, self.rx.waiting());
+        }
+        n
     }
 
     /// The bytes of a received frame.
@@ -163,9 +170,15 @@ impl Xsk {
         }
     }
 
-    /// Puts all free frames on the fill ring and wakes the driver where it waits for them.
+    /// Another second is over, for what is reckoned by time.
+    pub(super) fn on_second(&mut self) {
+        self.level.on_second();
+    }
+
+    /// Puts free frames on the fill ring, as many as are to lie ready, and wakes the driver where it waits for them.
     pub(super) fn refill(&mut self) -> usize {
-        let given = self.fill.refill(&mut self.rx_pool);
+        let most = self.level.now().saturating_sub(self.rx_pool.in_kernel());
+        let given = self.fill.refill(&mut self.rx_pool, most);
         if given > 0 && self.zero_copy && self.fill.needs_wakeup() {
             // An interface that is down or gone says so to the next transmit kick or poll.
             let _ = syscalls::kick_rx(self.fd());
@@ -221,7 +234,7 @@ impl Xsk {
         self.send_burst();
         let Some(bursts) = &mut self.bursts else { return };
         if let Err(frame) = bursts.begin(frame, &self.memory) {
-            self.tx.submit(&mut self.tx_pool, frame);
+            self.submit(frame);
         }
     }
 
@@ -236,12 +249,22 @@ impl Xsk {
         }
         let Some(bursts) = &mut self.bursts else { return };
         let is_sent = bursts.send(&self.memory);
-        for frame in bursts.take() {
+        let mut frames = bursts.take();
+        for frame in frames.drain(..) {
             match is_sent {
                 true => self.tx_pool.sent(frame),
-                false => self.tx.submit(&mut self.tx_pool, frame),
+                false => self.submit(frame),
             }
         }
+        if let Some(bursts) = &mut self.bursts {
+            bursts.keep(frames);
+        }
+    }
+
+    /// Puts a packet on the ring, with its checksum where the shard left that open.
+    fn submit(&mut self, mut frame: Frame<Tx>) {
+        burst::fill_sum(self.memory.outgoing_mut(&mut frame));
+        self.tx.submit(&mut self.tx_pool, frame);
     }
 
     /// The socket's pending error, taken: 0 when there is none.
@@ -269,6 +292,10 @@ impl Xsk {
 }
 
 impl Transmit for Xsk {
+    fn makes_sums(&self) -> bool {
+        self.bursts.is_some()
+    }
+
     fn reserve(&mut self) -> Option<&mut [u8]> {
         if self.reserved.is_none() {
             if self.tx_pool.free() == 0 {
