@@ -283,3 +283,117 @@ const WORTH: usize = 3;
 /// Memory that packets may hold until they have left, in bytes.
 const SEND_MEMORY: i32 = 8 << 20;
 const EMPTY: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An untagged frame with a segment of `text` octets from `seq` on, its checksum left zero.
+    fn frame(seq: u32, text: usize, flags: u8) -> Vec<u8> {
+        let mut frame = vec![0; MIN_HEAD + text];
+        frame[12..15].copy_from_slice(&[0x08, 0x00, 0x45]);
+        let total = (frame.len() - IP) as u16;
+        frame[IP + 2..IP + 4].copy_from_slice(&total.to_be_bytes());
+        frame[IP + 9] = libc::IPPROTO_TCP as u8;
+        frame[IP + 12..TCP].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        frame[SEQ..SEQ + 4].copy_from_slice(&seq.to_be_bytes());
+        frame[OFFSET] = 5 << 4;
+        frame[FLAGS] = flags;
+        frame[MIN_HEAD..].fill(0xa5);
+        frame
+    }
+
+    fn segment(seq: u32, text: usize, flags: u8) -> Segment {
+        Segment::read(&frame(seq, text, flags)).unwrap()
+    }
+
+    fn run() -> Run {
+        Run::of(segment(u32::MAX, 1000, ACK)).unwrap()
+    }
+
+    #[test]
+    fn segment_of_other_kinds_is_none() {
+        assert!(Segment::read(&frame(1, 0, ACK)).is_none());
+        assert!(Segment::read(&frame(1, 10, ACK | 1)).is_none());
+        let mut udp = frame(1, 10, ACK);
+        udp[IP + 9] = 17;
+        assert!(Segment::read(&udp).is_none());
+        assert!(Segment::read(&udp[..20]).is_none());
+    }
+
+    #[test]
+    fn run_goes_on_with_what_follows_and_ends_with_a_short_or_pushed_one() {
+        let two = run().with(segment(999, 1000, ACK)).unwrap();
+        assert_eq!((two.next, two.text, two.is_over), (1999, 2000, false));
+        assert!(run().with(segment(1000, 1000, ACK)).is_none(), "a gap");
+        assert!(run().with(segment(999, 1001, ACK)).is_none(), "longer than the first");
+        for last in [segment(999, 999, ACK), segment(999, 1000, ACK | PSH)] {
+            let over = run().with(last).unwrap();
+            assert!(over.with(segment(over.next, 100, ACK)).is_none());
+        }
+    }
+
+    #[test]
+    fn run_is_no_longer_than_ip_can_say() {
+        let mut run = run();
+        while let Some(next) = run.with(segment(run.next, 1000, ACK)) {
+            run = next;
+        }
+        assert!(run.first.head + run.text <= LONGEST);
+        assert!(run.first.head + run.text + 1000 > LONGEST);
+    }
+
+    #[test]
+    fn frames_are_alike_but_for_number_sum_and_push() {
+        let first = frame(1, 1000, ACK);
+        assert!(is_alike(&frame(1001, 900, ACK | PSH), &first, MIN_HEAD));
+        for at in [0, 13, IP + 8, IP + 12, TCP, TCP + 3, SEQ + 4, FLAGS + 1, SUM + 2] {
+            let mut other = frame(1001, 900, ACK);
+            other[at] ^= 1;
+            assert!(!is_alike(&other, &first, MIN_HEAD), "octet {at}");
+        }
+    }
+
+    #[test]
+    fn sum_is_filled_where_it_was_left_and_only_there() {
+        let mut left = frame(7, 33, ACK);
+        fill_sum(&mut left);
+        assert!(crate::wire::tcp::verify(&left[TCP..], &addr(1), &addr(2)));
+        let mut made = frame(7, 33, ACK);
+        made[SUM] = 1;
+        let before = made.clone();
+        fill_sum(&mut made);
+        assert_eq!(made, before);
+    }
+
+    fn addr(last: u8) -> crate::wire::Addr {
+        let mut octets = [0; 16];
+        octets[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, last]);
+        crate::wire::Addr(octets)
+    }
+
+    #[test]
+    fn headers_of_a_run_have_its_length_its_end_and_the_sum_of_both_pseudo_and_ip() {
+        let (first, last) = (frame(u32::MAX, 1000, ACK), frame(999, 10, ACK | PSH));
+        let run = run().with(segment(999, 10, ACK | PSH)).unwrap();
+        let headers = headers(&first, &last, &run);
+        assert_eq!(headers[FLAGS], ACK | PSH);
+        assert_eq!(headers[IP + 2..IP + 4], 1050u16.to_be_bytes());
+        assert_eq!(checksum::finish(checksum::sum(&headers[IP..TCP])), 0);
+        // What the kernel does: it sums segment and field, and has the checksum.
+        let mut packet = headers[..MIN_HEAD].to_vec();
+        packet.extend_from_slice(&[0xa5; 1010]);
+        let sum = checksum::finish(checksum::sum(&packet[TCP..]));
+        packet[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
+        assert!(crate::wire::tcp::verify(&packet[TCP..], &addr(1), &addr(2)));
+        assert_eq!(preface(&run), expected_preface());
+    }
+
+    fn expected_preface() -> [u8; 10] {
+        let mut bytes = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (n, word) in [54u16, 1000, 34, 16].into_iter().enumerate() {
+            bytes[2 + 2 * n..4 + 2 * n].copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+}
