@@ -14,6 +14,7 @@ mod handle;
 mod hosts;
 mod inner;
 mod listen;
+mod next_hops;
 mod open;
 mod orphans;
 mod outside;
