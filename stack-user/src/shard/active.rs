@@ -197,11 +197,14 @@ impl Core {
         // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
         // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
-        let is_fit = |addr: &Addr| match open.local {
-            Some(local) => *addr == local,
-            None => addr.is_v4() == remote.is_v4(),
+        let ours = || self.config.addrs.iter().map(|local| local.addr);
+        let local = match open.local {
+            Some(local) => ours().find(|addr| *addr == local),
+            // RFC 6724 5, rule 2: of IPv6 one of the peer's scope, where there is one.
+            None => ours()
+                .filter(|addr| addr.is_v4() == remote.is_v4())
+                .min_by_key(|addr| ipv6::is_link_local(addr) != ipv6::is_link_local(&remote)),
         };
-        let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
         let named = |local_port| FourTuple { local_port, ..tuple };

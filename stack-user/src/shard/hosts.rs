@@ -5,10 +5,9 @@ use super::inner::Core;
 use super::replies::Body;
 use crate::counters::Counter;
 use crate::tcp::SeqNum;
-use crate::tcp::pool::Chain;
 use crate::time::Instant;
 use crate::wire::arp::{Op, Packet};
-use crate::wire::icmp::{Error, Message, Quoted};
+use crate::wire::icmp::{Answer, Echo, Error, Message, Quoted};
 use crate::wire::{Addr, MacAddr, ipv4};
 
 impl Core {
@@ -42,6 +41,13 @@ impl Core {
             self.counters.count(Counter::DropNotOurs);
         }
     }
+
+    /// An echo for an address of our own (RFC 1122, 3.2.2.6; RFC 4443, 4.2).
+    pub(super) fn answer_echo(&mut self, mac: MacAddr, addrs: (Addr, Addr), echo: &Echo<'_>) {
+        self.counters.count(Counter::EchoAnswered);
+        let answer = Answer::EchoReply { ident: echo.ident, seq: echo.seq };
+        self.reply_icmp(mac, addrs, answer, echo.payload);
+    }
 }
 
 impl Shard {
@@ -50,15 +56,7 @@ impl Shard {
         let is_owned = self.core.local(packet.dst).is_some_and(|local| local.is_owned);
         match Message::parse(packet.payload) {
             Ok(Message::EchoRequest(echo)) if is_owned => {
-                let mut payload = Chain::default();
-                if !self.core.pool.has_room_to_receive() {
-                    return self.core.counters.count(Counter::PoolExhausted);
-                }
-                payload.append(&mut self.core.pool, echo.payload);
-                self.core.counters.count(Counter::EchoAnswered);
-                let (local, remote) = (packet.dst, packet.src);
-                let (ident, seq) = (echo.ident, echo.seq);
-                self.core.reply(mac, Body::Echo { local, remote, ident, seq, payload });
+                self.core.answer_echo(mac, (packet.dst, packet.src), &echo);
             }
             Ok(Message::Error(error, quoted)) => self.on_icmp_error(error, &quoted, now),
             Ok(_) => self.core.counters.count(Counter::DropIcmp),
@@ -67,7 +65,7 @@ impl Shard {
     }
 
     /// RFC 9293 3.9.2.2 (MUST-54): an error goes to the connection whose segment it quotes.
-    fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
+    pub(super) fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
         let hash = self.core.hasher.hash(&quoted.tuple);
         let Some(flow) = self.core.find(hash, &quoted.tuple) else {
             return self.core.counters.count(Counter::DropIcmp);

@@ -5,6 +5,7 @@ use super::Shard;
 use super::inner::{Core, Hop, Mark, TimerKey};
 use super::replies::Body;
 use crate::counters::Counter;
+use crate::tables::neighbours::Reach;
 use crate::tables::slab::TcbId;
 use crate::time::{Duration, Instant};
 use crate::wire::arp::{Op, Packet};
@@ -35,14 +36,13 @@ impl Core {
 
     /// A connection gets no answers: its next hop is asked whether it is still there, before the next
     /// segment goes (RFC 9293 3.8.3, MUST-20: negative advice at R1).
-    pub(super) fn doubt_next_hop(&mut self, index: u32, now: Instant) {
+    pub(super) fn doubt_next_hop(&mut self, index: u32) {
         if let Some(hop) = self.conns.get(index).and_then(|conn| conn.next_hop) {
-            let entry = self.neighbours.at(hop.index());
-            entry.ask_at = entry.ask_at.min(now);
+            self.neighbours.at(hop.index()).suspect();
         }
     }
 
-    fn wake(&mut self, waiting: Vec<TcbId>) {
+    pub(super) fn wake(&mut self, waiting: Vec<TcbId>) {
         for id in waiting {
             if let Some(conn) = self.conns.get_mut_by_id(id) {
                 conn.marks.set(Mark::Waiting, false);
@@ -101,75 +101,90 @@ impl Core {
         }
         if is_doubtful {
             let local = self.conns.get(index)?.tcb.tuple().local;
-            self.ask(hop, local, now);
+            self.look_after(hop, local, now);
         }
         mac
     }
 
-    /// Asks for a next hop, on the link or through the kernel, and comes back when no answer came.
-    fn ask(&mut self, hop: u32, local: Addr, now: Instant) {
+    /// Somebody sends to a next hop of which too little is known (RFC 4861, 7.3.3).
+    fn look_after(&mut self, hop: u32, local: Addr, now: Instant) {
         let is_owned = self.local(local).is_some_and(|local| local.is_owned);
         let entry = self.neighbours.at(hop);
-        entry.ask_at = now + ASK_AGAIN;
-        entry.tries = entry.tries.saturating_add(1);
-        if entry.tries > TRIES {
-            // It no longer answers: what is known of it is worth nothing.
-            entry.mac = None;
+        entry.local = local;
+        match entry.reach {
+            // Of a shared address's neighbours the kernel knows by itself whether they are there.
+            Reach::Reachable | Reach::Stale if is_owned => entry.delay(now + DELAY),
+            _ => self.ask(hop, now),
         }
-        let addr = entry.addr;
-        let is_awaited = entry.mac.is_none();
-        if is_awaited {
-            self.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
-        }
-        let (Some(sender_ip), Some(target_ip)) = (local.as_v4(), addr.as_v4()) else { return };
-        if !is_owned {
+        self.arm_neighbour(hop);
+    }
+
+    /// Asks for a next hop once more, on the link or through the kernel.
+    fn ask(&mut self, hop: u32, now: Instant) {
+        let entry = self.neighbours.at(hop);
+        entry.asked(now + ASK_AGAIN);
+        let (addr, known, local) = (entry.addr, entry.mac, entry.local);
+        if !self.local(local).is_some_and(|local| local.is_owned) {
             match self.requests.len() < self.config.limits.replies {
                 true => self.requests.push_back(Request::Resolve(addr)),
                 false => self.counters.count(Counter::RequestsDropped),
             }
             return;
         }
-        self.counters.count(Counter::ArpRequests);
-        let question = Packet {
-            op: Op::Request,
-            sender_mac: self.config.mac,
-            sender_ip,
-            target_mac: MacAddr::default(),
-            target_ip,
-        };
-        self.reply(MacAddr::BROADCAST, Body::Arp(question));
+        match (local.as_v4(), addr.as_v4()) {
+            (Some(sender_ip), Some(target_ip)) => {
+                self.counters.count(Counter::ArpRequests);
+                let question = Packet {
+                    op: Op::Request,
+                    sender_mac: self.config.mac,
+                    sender_ip,
+                    target_mac: known.unwrap_or_default(),
+                    target_ip,
+                };
+                // RFC 1122 2.3.2.1: one that is known is asked itself.
+                self.reply(known.unwrap_or(MacAddr::BROADCAST), Body::Arp(question));
+            }
+            _ => self.solicit((addr, known), local),
+        }
+    }
+
+    fn arm_neighbour(&mut self, hop: u32) {
+        let key = TimerKey::Neighbour(hop).pack();
+        let due = self.neighbours.at(hop).due;
+        self.wheel.ensure(key, self.neighbour_alarms.at(hop), due);
     }
 }
 
 impl Shard {
-    /// A next hop was asked for and has not answered.
-    pub(super) fn on_neighbour_timer(&mut self, hop: u32, now: Instant) {
+    /// A next hop was sent to or asked for, and has not shown itself.
+    pub(super) fn on_neighbour_timer(&mut self, hop: u32, generation: u32, now: Instant) {
+        if !self.core.heed_neighbour(hop, generation) {
+            return;
+        }
+        let conns = &self.core.conns;
         let entry = self.core.neighbours.at(hop);
-        if entry.mac.is_some() || entry.waiting.is_empty() {
-            return;
+        if entry.due <= now {
+            entry.due = Instant::NEVER;
+            entry.waiting.retain(|id| conns.contains(*id));
+            match entry.reach {
+                Reach::Reachable | Reach::Stale => {}
+                Reach::Incomplete if entry.waiting.is_empty() => entry.forget(),
+                Reach::Incomplete | Reach::Probe if entry.tries >= TRIES => {
+                    let addr = entry.addr;
+                    self.on_unreachable(addr, now);
+                }
+                _ => self.core.ask(hop, now),
+            }
         }
-        if entry.tries >= TRIES {
-            let addr = entry.addr;
-            self.on_unreachable(addr, now);
-            return;
-        }
-        let first = entry.waiting[0];
-        if let Some(conn) = self.core.conns.get_by_id(first) {
-            let local = conn.tcb.tuple().local;
-            self.core.ask(hop, local, now);
-        } else {
-            entry.waiting.remove(0);
-            self.core.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
-        }
+        self.core.arm_neighbour(hop);
     }
 
-    /// A next hop cannot be resolved: whoever waits for it is told.
+    /// A next hop cannot be resolved, or no longer answers: whoever waits for it is told. The next
+    /// that sends there asks anew (RFC 4861, 7.3.3).
     pub(super) fn on_unreachable(&mut self, addr: Addr, now: Instant) {
         let Some(hop) = self.core.neighbours.intern(addr) else { return };
         let entry = self.core.neighbours.at(hop);
-        entry.mac = None;
-        entry.tries = 0;
-        entry.ask_at = now;
+        entry.forget();
         let waiting = core::mem::take(&mut entry.waiting);
         if !waiting.is_empty() {
             self.core.counters.count(Counter::NeighbourFailed);
@@ -187,6 +202,11 @@ impl Shard {
     }
 }
 
-/// Between two questions for a next hop (RFC 1122, 2.3.2.1: at most one a second).
+/// Between two questions for a next hop (RFC 1122, 2.3.2.1: at most one a second; RFC 4861, 10:
+/// RETRANS_TIMER).
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Questions without an answer (RFC 4861, 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT).
 const TRIES: u8 = 3;
+/// How long what was sent may show that a neighbour is there (RFC 4861, 10:
+/// DELAY_FIRST_PROBE_TIME).
+const DELAY: Duration = Duration::from_secs(5);

@@ -270,6 +270,7 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
             neighbours: 4,
             replies: 8,
             resets_per_second: 20,
+            icmp_errors_per_second: 20,
             buffers: 1 << 20,
             orphans: 2,
         },
