@@ -21,7 +21,7 @@ use crate::process::{Process, quiet, wait_until};
 use relay::{Link, Relay};
 
 /// The server's addresses, as the ready line has them.
-pub(crate) const SERVED: &str = "10.77.0.1,fd77::1";
+pub(crate) const SERVED: &str = "10.77.0.1,fd77::1,fe80::1";
 /// The link-layer address of the server's end.
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
@@ -131,6 +131,8 @@ impl Topology {
         for ((namespace, name, _), host) in ends.into_iter().zip([1, 2]) {
             namespace.ip(&format!("address add 10.77.0.{host}/24 dev {name}"));
             namespace.ip(&format!("address add fd77::{host}/64 dev {name} nodad"));
+            // As which the kernel asks for neighbours by itself.
+            namespace.ip(&format!("address add fe80::{host}/64 dev {name} nodad"));
             namespace.ip("link set lo up");
             namespace.ip(&format!("link set {name} up"));
         }
