@@ -32,6 +32,8 @@ pub(crate) const UNSPECIFIED: Ip = Ip::UNSPECIFIED;
 pub(crate) const LOCALHOST: Ip = Ip::LOCALHOST;
 /// Another network, and a host in it.
 pub(crate) const ELSEWHERE: (&str, Ip) = ("10.99.0.0/24", Ip::new(10, 99, 0, 1));
+/// The router of that network.
+pub(crate) const ROUTER: Ip = Ip::new(10, 99, 0, 254);
 /// The sysctl that makes a router.
 pub(crate) const FORWARDING: &str = "net/ipv4/ip_forward";
 

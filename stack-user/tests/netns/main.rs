@@ -19,6 +19,7 @@ mod capture;
 mod closing;
 mod family;
 mod harness;
+mod hosts;
 mod impair;
 mod impaired;
 mod kernel;

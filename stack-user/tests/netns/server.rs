@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::family::shown;
+use crate::family::{Ip, shown};
 use crate::process::{Process, piped};
 use crate::topology::{CLIENT, Namespace, PATIENCE, SERVER, Topology};
 
@@ -93,9 +93,14 @@ impl Sluice {
 
 /// The status page as JSON.
 fn stats(client: &Namespace) -> serde_json::Value {
+    stats_of(client, SERVER)
+}
+
+/// As [`stats`], of a server at another address.
+pub(crate) fn stats_of(client: &Namespace, server: Ip) -> serde_json::Value {
     let mut curl = client.command("curl");
     curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
-    piped(curl.arg(format!("http://{}/stats", shown(SERVER))), |out| {
+    piped(curl.arg(format!("http://{}/stats", shown(server))), |out| {
         serde_json::from_reader(out).expect("the page is JSON")
     })
 }

@@ -166,6 +166,26 @@ impl Topology {
         topology
     }
 
+    /// A host behind the client, which has to forward, on a link whose router takes so much.
+    pub(crate) fn beyond(&self, address: Ip, mtu: u32) -> Namespace {
+        let far = Namespace::make(format!("{}-far", self.client.name));
+        let (near, router) = (&self.client.name, crate::family::ROUTER);
+        quiet(&format!(
+            "ip link add far0 netns {near} type veth peer name far1 netns {}",
+            far.name
+        ));
+        let prefix = crate::family::PREFIX;
+        for (namespace, end, address) in [(&self.client, "far0", router), (&far, "far1", address)] {
+            let nodad = crate::family::NODAD;
+            namespace.ip(&format!("address add {address}/{prefix} dev {end} {nodad}"));
+            namespace.ip(&format!("link set {end} up"));
+        }
+        // Only the router's end is narrow: the host offers to take more.
+        self.client.ip(&format!("link set far0 mtu {mtu}"));
+        far.ip(&format!("route add default via {router}"));
+        far
+    }
+
     /// Puts into the middle what is to lie there.
     fn furnish(&mut self, middle: &Namespace, Middle { impairs, relay }: Middle) {
         // Frames as they are: with their checksums, neither joined nor longer than the link takes.

@@ -33,6 +33,8 @@ pub(crate) const UNSPECIFIED: Ip = Ip::UNSPECIFIED;
 pub(crate) const LOCALHOST: Ip = Ip::LOCALHOST;
 /// Another network, and a host in it.
 pub(crate) const ELSEWHERE: (&str, Ip) = ("fd99::/64", Ip::new(0xfd99, 0, 0, 0, 0, 0, 0, 1));
+/// The router of that network.
+pub(crate) const ROUTER: Ip = Ip::new(0xfd99, 0, 0, 0, 0, 0, 0, 0xfe);
 /// The sysctl that makes a router.
 pub(crate) const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
 

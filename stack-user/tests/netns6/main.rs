@@ -13,7 +13,10 @@ use note;
 mod capture;
 #[path = "../netns/closing.rs"]
 mod closing;
+mod discovery;
 mod family;
+#[path = "../netns/hosts.rs"]
+mod hosts;
 #[path = "../netns/impair.rs"]
 mod impair;
 #[path = "../netns/impaired.rs"]
