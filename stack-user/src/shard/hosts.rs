@@ -44,9 +44,8 @@ impl Core {
 
     /// An echo for an address of our own (RFC 1122, 3.2.2.6; RFC 4443, 4.2).
     pub(super) fn answer_echo(&mut self, mac: MacAddr, addrs: (Addr, Addr), echo: &Echo<'_>) {
-        self.counters.count(Counter::EchoAnswered);
         let answer = Answer::EchoReply { ident: echo.ident, seq: echo.seq };
-        self.reply_icmp(mac, addrs, answer, echo.payload);
+        self.reply_icmp(mac, addrs, (answer, Counter::EchoAnswered), echo.payload);
     }
 }
 

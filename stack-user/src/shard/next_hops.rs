@@ -1,9 +1,8 @@
 //! Next hops: which one a connection has, what is known of it, and who waits for that.
 
-use super::Request;
-use super::Shard;
 use super::inner::{Core, Hop, Mark, TimerKey};
 use super::replies::Body;
+use super::{Request, Shard};
 use crate::counters::Counter;
 use crate::tables::neighbours::Reach;
 use crate::tables::slab::TcbId;

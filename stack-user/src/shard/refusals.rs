@@ -103,8 +103,7 @@ impl Core {
         if !self.icmp_errors.take(self.config.limits.icmp_errors_per_second, now) {
             return self.counters.count(Counter::IcmpErrorsLimited);
         }
-        self.counters.count(Counter::IcmpErrorsOut);
-        let longest = Answer::longest_quote(!addrs.0.is_v4());
-        self.reply_icmp(mac, addrs, answer, &packet[..packet.len().min(longest)]);
+        let quote = packet.len().min(Answer::longest_quote(!addrs.0.is_v4()));
+        self.reply_icmp(mac, addrs, (answer, Counter::IcmpErrorsOut), &packet[..quote]);
     }
 }

@@ -74,12 +74,12 @@ impl Core {
         }
     }
 
-    /// Queues an answer by ICMP, with a copy of what comes back.
+    /// Queues an answer by ICMP, with a copy of what comes back, and counts it.
     pub(super) fn reply_icmp(
         &mut self,
         mac: MacAddr,
         (local, remote): (Addr, Addr),
-        answer: Answer,
+        (answer, counter): (Answer, Counter),
         what: &[u8],
     ) {
         if !self.pool.has_room_to_receive() {
@@ -87,6 +87,7 @@ impl Core {
         }
         let mut back = Chain::default();
         back.append(&mut self.pool, what);
+        self.counters.count(counter);
         self.reply(mac, Body::Icmp { local, remote, answer, back });
     }
 
