@@ -44,34 +44,31 @@ fn closed_segment_is_answered_by_rst() {
     assert_eq!((reset.flags, reset.ack), (RST.union(ACK), IRS + 1));
 }
 
+/// The flow label of the answer to a SYN.
+fn label(raw: &mut Raw, port: u16) -> u32 {
+    let (src, dst) = raw.ends;
+    raw.take(&frame_between(&syn(port), src, dst));
+    let packet = packet(&raw.frames()[0]);
+    u32::from_be_bytes([0, packet[1] & 0xf, packet[2], packet[3]])
+}
+
 // RFC 6437 3: a label of the flow's own, on every packet of it.
 #[test]
 fn flow_label_is_the_flows_own() {
     let mut raw = listening(|_| {});
-    let mut label = |port| {
-        let (src, dst) = raw.ends;
-        raw.take(&frame_between(&syn(port), src, dst));
-        let packet = packet(&raw.frames()[0]);
-        u32::from_be_bytes([0, packet[1] & 0xf, packet[2], packet[3]])
-    };
-    let labels: Vec<u32> = [1000, 1001, 1002, 1003].map(&mut label).to_vec();
+    let ports = [1000, 1001, 1002, 1003];
+    let labels = ports.map(|port| label(&mut raw, port));
     // The peer repeats its SYN, and is answered again once that is due.
     raw.now = raw.now + Duration::from_secs(1);
-    let mut label = |port| {
-        let (src, dst) = raw.ends;
-        raw.take(&frame_between(&syn(port), src, dst));
-        let packet = packet(&raw.frames()[0]);
-        u32::from_be_bytes([0, packet[1] & 0xf, packet[2], packet[3]])
-    };
-    let again: Vec<u32> = [1000, 1001, 1002, 1003].map(&mut label).to_vec();
-    assert_eq!(labels, again);
-    let mut different = labels.clone();
+    assert_eq!(ports.map(|port| label(&mut raw, port)), labels);
+    let mut different = labels.to_vec();
     different.sort_unstable();
     different.dedup();
     assert_eq!(different.len(), 4, "{labels:?}");
 }
 
-// CM-3.g, CM-3.h: peers of IPv6 get cookies too; (MUST-15) one that does not say takes 1220 octets.
+// CM-3.g, CM-3.h: peers of IPv6 get cookies too. RFC 9293 3.7.1 (MUST-15): one that does not say takes
+// 1220 octets.
 #[test]
 fn listen_cookie_serves_a_peer_of_ipv6() {
     let mut raw = listening(|config| config.tcp.syn_cookies = SynCookies::Always);
