@@ -27,7 +27,7 @@ impl Core {
         }
         let mut record = self.half_open_for(arrival, listener, now);
         // CM-3.g, CM-3.h.
-        let mss = cookie::mss_index(record.offer.mss);
+        let mss = cookie::mss_index(Some(record.peer_mss()));
         let iss = cookie::encode(&keys, &flow_name(&arrival.tuple), record.irs.0, mss, period);
         record.iss = SeqNum(iss);
         if record.offer.stamp.is_none() {
