@@ -52,7 +52,7 @@ impl Shard {
 
     /// As [`Shard::deliver`], for text alone that a connection gets to which [`Conn::is_plain`] applies.
     /// Whether that was all, and the connection is settled.
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver_plain(
         &mut self,
         index: u32,

@@ -30,6 +30,7 @@ mod sound;
 mod tests;
 mod timers;
 mod transmit;
+mod usual;
 
 pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};

@@ -1,6 +1,6 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::inner::{Core, Hop, Mark};
+use super::inner::{Conn, Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
@@ -61,12 +61,23 @@ impl Shard {
     fn send_plain(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
         let core = &mut self.core;
         let Some(conn) = core.conns.get_mut(index) else { return false };
+        if !conn.is_plain() {
+            return false;
+        }
+        if conn.tcb.is_quiet() {
+            core.publisher.note(index, conn, now);
+            if conn.on_plain_output() {
+                core.arm(index, now);
+            }
+            return true;
+        }
         let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
         let hop = core.neighbours.at(hop);
         let (Some(mac), false) = (hop.mac, hop.ask_at <= now) else { return false };
         let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
-        let is_v4 = local.is_v4() && remote.is_v4();
-        if !is_v4 || core.config.vlan.is_some() || !conn.is_plain() {
+        // Both are of one family.
+        let is_v4 = local.is_v4();
+        if !is_v4 || core.config.vlan.is_some() {
             return false;
         }
         let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
@@ -101,13 +112,12 @@ impl Shard {
             text: &[],
         };
         usual.write(delivery, out);
-        conn.marks.set(Mark::Dirty, false);
-        conn.marks.set(Mark::Unarmed, false);
-        if conn.marks.has(Mark::Armed) || conn.tcb.has_timer() {
-            core.arm(index, now);
-        }
+        let has_deadline = conn.on_plain_output();
         core.count_out(usual::LEN);
         tx.commit(START, usual::LEN);
+        if has_deadline {
+            core.arm(index, now);
+        }
         true
     }
 
@@ -161,6 +171,16 @@ impl Shard {
     }
 }
 
+impl Conn {
+    /// Output has come to it, and it stays on no list. Whether it has a deadline, or had one.
+    #[inline]
+    fn on_plain_output(&mut self) -> bool {
+        self.marks.set(Mark::Dirty, false);
+        self.marks.set(Mark::Unarmed, false);
+        self.marks.has(Mark::Armed) || self.tcb.has_timer()
+    }
+}
+
 /// What became of a connection's turn.
 enum Sent {
     /// It has nothing more to send now.
@@ -172,6 +192,7 @@ enum Sent {
 }
 
 impl Core {
+    #[inline]
     fn count_out(&mut self, len: usize) {
         self.counters.count(Counter::FramesOut);
         self.counters.add(Counter::BytesOut, len as u64);

@@ -33,6 +33,7 @@ use core::ops::Range;
 
 pub use closed::on_closed;
 pub use listen::{ListenVerdict, on_listen};
+pub use predicted::Gist;
 
 use super::pool::Chain;
 use super::{Cause, CloseReason, Env, Segment, State, Tcb};
@@ -72,8 +73,13 @@ impl Tcb {
         match self.state() {
             State::Closed | State::Listen => Accepted { is_refused: true, ..Accepted::default() },
             State::SynSent => self.on_syn_sent(segment, env, now),
-            _ if self.is_predicted(segment, env) => self.on_predicted(segment, env, now),
-            _ => self.on_other_states(segment, env, now),
+            _ => match segment.gist() {
+                Some(gist) if self.predicts(&gist, env) => {
+                    let is_unseen = self.on_predicted(&gist, env, now);
+                    Accepted { text: 0..gist.len, is_unseen, ..Accepted::default() }
+                }
+                _ => self.on_other_states(segment, env, now),
+            },
         }
     }
 
