@@ -18,32 +18,14 @@ impl Shard {
         self.core.config.tcp.leaves_sums = tx.makes_sums() && self.core.config.vlan.is_none();
         self.relieve(now);
         self.feed_starved(now);
-        while let Some(reply) = self.core.replies.pop_front() {
-            let Some(frame) = tx.reserve() else {
-                self.core.replies.push_front(reply);
-                return self.core.arm_rest(now);
-            };
-            let (start, len) = self.core.write_reply(reply.mac, reply.body, frame);
-            self.core.count_out(len);
-            tx.commit(start, len);
+        if !self.core.replies.is_empty() && !self.core.send_replies(tx) {
+            return self.core.arm_rest(now);
         }
         // A connection that would send for ever goes to the end of the list after its share.
         for _ in 0..self.core.dirty.len() {
             let Some(index) = self.core.dirty.pop_front() else { return };
-            if self.send_plain(index, tx, now) {
-                continue;
-            }
-            match self.send_share(index, tx, now) {
-                Sent::All => self.after_output(index, now),
-                Sent::Share => {
-                    self.core.dirty.push_back(index);
-                    self.core.unarmed += 1;
-                }
-                Sent::NoFrame => {
-                    self.core.dirty.push_front(index);
-                    self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
-                    return self.core.arm_rest(now);
-                }
+            if !self.send_plain(index, tx, now) && !self.send_any(index, tx, now) {
+                return;
             }
         }
         self.core.unarmed = self.core.dirty.len();
@@ -121,6 +103,26 @@ impl Shard {
         true
     }
 
+    /// Sends what a connection owes, at most its share of a turn. Without a frame for it, false: the rest
+    /// of the list waits as well.
+    #[inline(never)]
+    fn send_any(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        match self.send_share(index, tx, now) {
+            Sent::All => self.after_output(index, now),
+            Sent::Share => {
+                self.core.dirty.push_back(index);
+                self.core.unarmed += 1;
+            }
+            Sent::NoFrame => {
+                self.core.dirty.push_front(index);
+                self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
+                self.core.arm_rest(now);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Sends segments of one connection, at most its share of a turn.
     fn send_share(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> Sent {
         if self.core.conns.get(index).is_none_or(|conn| conn.tcb.is_quiet()) {
@@ -192,6 +194,21 @@ enum Sent {
 }
 
 impl Core {
+    /// Sends replies without state; false where there was no frame for the next.
+    #[inline(never)]
+    fn send_replies(&mut self, tx: &mut dyn Transmit) -> bool {
+        while let Some(reply) = self.replies.pop_front() {
+            let Some(frame) = tx.reserve() else {
+                self.replies.push_front(reply);
+                return false;
+            };
+            let (start, len) = self.write_reply(reply.mac, reply.body, frame);
+            self.count_out(len);
+            tx.commit(start, len);
+        }
+        true
+    }
+
     #[inline]
     fn count_out(&mut self, len: usize) {
         self.counters.count(Counter::FramesOut);

@@ -111,7 +111,7 @@ impl Tcb {
     }
 
     /// Whether an acknowledgment is all that is owed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn owes_ack_alone(&self) -> bool {
         self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
     }
@@ -349,7 +349,7 @@ impl Tcb {
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
     /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2: MUST-39).
-    #[inline]
+    #[inline(always)]
     pub(super) fn offer_window(&mut self, flags: Flags) -> u16 {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;

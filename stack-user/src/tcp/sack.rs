@@ -103,6 +103,7 @@ impl Tcb {
     }
 
     /// Takes what is acknowledged out of the flight.
+    #[inline]
     pub(super) fn take_acknowledged(
         &mut self,
         una: SeqNum,

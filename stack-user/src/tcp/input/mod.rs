@@ -14,7 +14,8 @@
 //! | other: seventh | 3.10.7.4 | `text` |
 //! | other: eighth | 3.10.7.4 | `fin` |
 //!
-//! `predicted` spares the checks to a segment in which they could find nothing. The third check, security and compartment, has nothing to do: those options are not used
+//! `predicted` spares the checks to a segment in which they could find nothing. The third check,
+//! security and compartment, has nothing to do: those options are not used
 //! (RFC 9293, 3.10.7.4 and A.1).
 
 mod ack;
