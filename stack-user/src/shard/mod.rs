@@ -2,7 +2,8 @@
 //!
 //! Owns the flow table, the connections, the records and the pools of one worker. Knows no socket,
 //! no ring and no clock. `demux` takes frames apart and finds their flows, `segments` brings them
-//! to connections and records, `deliver` to services; `transmit` sends what is owed.
+//! to connections and records, `deliver` to services; `transmit` sends what is owed. `usual` is the
+//! short way of the segment that an open connection expects next.
 #![forbid(unsafe_code)]
 
 mod active;
@@ -30,6 +31,7 @@ mod sound;
 mod tests;
 mod timers;
 mod transmit;
+mod usual;
 
 pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};

@@ -1,6 +1,6 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::inner::{Core, Hop, Mark};
+use super::inner::{Conn, Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
@@ -18,32 +18,14 @@ impl Shard {
         self.core.config.tcp.leaves_sums = tx.makes_sums() && self.core.config.vlan.is_none();
         self.relieve(now);
         self.feed_starved(now);
-        while let Some(reply) = self.core.replies.pop_front() {
-            let Some(frame) = tx.reserve() else {
-                self.core.replies.push_front(reply);
-                return self.core.arm_rest(now);
-            };
-            let (start, len) = self.core.write_reply(reply.mac, reply.body, frame);
-            self.core.count_out(len);
-            tx.commit(start, len);
+        if !self.core.replies.is_empty() && !self.core.send_replies(tx) {
+            return self.core.arm_rest(now);
         }
         // A connection that would send for ever goes to the end of the list after its share.
         for _ in 0..self.core.dirty.len() {
             let Some(index) = self.core.dirty.pop_front() else { return };
-            if self.send_plain(index, tx, now) {
-                continue;
-            }
-            match self.send_share(index, tx, now) {
-                Sent::All => self.after_output(index, now),
-                Sent::Share => {
-                    self.core.dirty.push_back(index);
-                    self.core.unarmed += 1;
-                }
-                Sent::NoFrame => {
-                    self.core.dirty.push_front(index);
-                    self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
-                    return self.core.arm_rest(now);
-                }
+            if !self.send_plain(index, tx, now) && !self.send_any(index, tx, now) {
+                return;
             }
         }
         self.core.unarmed = self.core.dirty.len();
@@ -61,12 +43,23 @@ impl Shard {
     fn send_plain(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
         let core = &mut self.core;
         let Some(conn) = core.conns.get_mut(index) else { return false };
+        if !conn.is_plain() {
+            return false;
+        }
+        if conn.tcb.is_quiet() {
+            core.publisher.note(index, conn, now);
+            if conn.on_plain_output() {
+                core.arm(index, now);
+            }
+            return true;
+        }
         let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
         let hop = core.neighbours.at(hop);
         let (Some(mac), false) = (hop.mac, hop.ask_at <= now) else { return false };
         let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
-        let is_v4 = local.is_v4() && remote.is_v4();
-        if !is_v4 || core.config.vlan.is_some() || !conn.is_plain() {
+        // Both are of one family.
+        let is_v4 = local.is_v4();
+        if !is_v4 || core.config.vlan.is_some() {
             return false;
         }
         let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
@@ -101,13 +94,32 @@ impl Shard {
             text: &[],
         };
         usual.write(delivery, out);
-        conn.marks.set(Mark::Dirty, false);
-        conn.marks.set(Mark::Unarmed, false);
-        if conn.marks.has(Mark::Armed) || conn.tcb.has_timer() {
-            core.arm(index, now);
-        }
+        let has_deadline = conn.on_plain_output();
         core.count_out(usual::LEN);
         tx.commit(START, usual::LEN);
+        if has_deadline {
+            core.arm(index, now);
+        }
+        true
+    }
+
+    /// Sends what a connection owes, at most its share of a turn. Without a frame for it, false: the rest
+    /// of the list waits as well.
+    #[inline(never)]
+    fn send_any(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        match self.send_share(index, tx, now) {
+            Sent::All => self.after_output(index, now),
+            Sent::Share => {
+                self.core.dirty.push_back(index);
+                self.core.unarmed += 1;
+            }
+            Sent::NoFrame => {
+                self.core.dirty.push_front(index);
+                self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
+                self.core.arm_rest(now);
+                return false;
+            }
+        }
         true
     }
 
@@ -161,6 +173,16 @@ impl Shard {
     }
 }
 
+impl Conn {
+    /// Output has come to it, and it stays on no list. Whether it has a deadline, or had one.
+    #[inline]
+    fn on_plain_output(&mut self) -> bool {
+        self.marks.set(Mark::Dirty, false);
+        self.marks.set(Mark::Unarmed, false);
+        self.marks.has(Mark::Armed) || self.tcb.has_timer()
+    }
+}
+
 /// What became of a connection's turn.
 enum Sent {
     /// It has nothing more to send now.
@@ -172,6 +194,22 @@ enum Sent {
 }
 
 impl Core {
+    /// Sends replies without state; false where there was no frame for the next.
+    #[inline(never)]
+    fn send_replies(&mut self, tx: &mut dyn Transmit) -> bool {
+        while let Some(reply) = self.replies.pop_front() {
+            let Some(frame) = tx.reserve() else {
+                self.replies.push_front(reply);
+                return false;
+            };
+            let (start, len) = self.write_reply(reply.mac, reply.body, frame);
+            self.count_out(len);
+            tx.commit(start, len);
+        }
+        true
+    }
+
+    #[inline]
     fn count_out(&mut self, len: usize) {
         self.counters.count(Counter::FramesOut);
         self.counters.add(Counter::BytesOut, len as u64);

@@ -8,6 +8,7 @@ use super::tcb::{Ack, Fin};
 use super::timers::NEVER_SILENT;
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::counters::Counter;
+use crate::tcp::events::Note;
 use crate::time::{Duration, Instant};
 
 impl Tcb {
@@ -35,6 +36,7 @@ impl Tcb {
 
     /// Whether the user waits for room that only the pool keeps from it: its own connection has
     /// made enough, so that no acknowledgment need come that tells it of more.
+    #[inline]
     pub fn waits_for_pool(&self, pool: &Pool, config: &Config) -> bool {
         self.switches.has(Switch::Starved)
             && self.own_room(pool, config) >= self.room_to_tell(pool, config)
@@ -56,7 +58,9 @@ impl Tcb {
 
     /// The pool has room again: tells a user that waits for it.
     pub fn on_pool_room(&mut self) {
-        self.events.writable |= self.switches.has(Switch::Starved);
+        if self.switches.has(Switch::Starved) {
+            self.events.note(Note::Writable);
+        }
         self.switches.set(Switch::Starved, false);
     }
 
@@ -204,7 +208,7 @@ impl Tcb {
     pub(super) fn release_lingering(&mut self, config: &Config) {
         if self.is_orphan() && self.linger(config).is_some() {
             self.timers.user = Deadline::NEVER;
-            self.events.released = Some(CloseReason::Closed);
+            self.events.note_release(CloseReason::Closed);
         }
     }
 
