@@ -39,8 +39,9 @@ use crate::counters::Counters;
 use crate::service::Service;
 use crate::tables::flow::FlowReader;
 use crate::tables::region::Region;
-use crate::tcp::State;
+use crate::tcp::{HEADROOM, MAX_HEADER, State};
 use crate::time::Instant;
+use crate::wire::run::{self, Run};
 
 /// Where outgoing frames are written: the transmit half of the datapath, or a queue in a test.
 pub trait Transmit {
@@ -51,10 +52,16 @@ pub trait Transmit {
     /// Sends `frame[start..start + len]` of the reserved frame.
     fn commit(&mut self, start: usize, len: usize);
 
-    /// Whether it makes the checksums of segments of TCP over IPv4 that carry text and no flags but
-    /// ACK and PSH: theirs is then left zero.
-    fn makes_sums(&self) -> bool {
-        false
+    /// Room for a run of segments, of which no more than [`RUN_LEN`] bytes are used; the same again
+    /// until `commit_run`. `None` where runs do not leave as one packet, or not now: their segments
+    /// then leave by themselves.
+    fn reserve_run(&mut self) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// Sends `room[start..start + len]` of the reserved room, cut into segments.
+    fn commit_run(&mut self, _start: usize, _len: usize, _run: Run) {
+        debug_assert!(false, "room is reserved before");
     }
 }
 
@@ -62,6 +69,9 @@ pub trait Transmit {
 /// UMEM frame of 2048 bytes without the kernel's headroom. A larger MTU needs 128 bytes more than
 /// itself.
 pub const FRAME_LEN: usize = 1792;
+
+/// What the longest run needs of the room that [`Transmit::reserve_run`] gives, in bytes.
+pub const RUN_LEN: usize = HEADROOM + MAX_HEADER + run::MOST_TEXT;
 
 /// The most frames that one call of [`Shard::on_frames`] takes.
 pub const BATCH: usize = 64;
