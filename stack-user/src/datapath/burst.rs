@@ -3,7 +3,7 @@
 //! In copy mode each frame of a transmit ring passes the kernel by itself, and on veth the receiver
 //! runs once for each. A packet socket takes a packet of up to 64 KiB with the length of its segments
 //! (`PACKET_VNET_HDR`), as the kernel's own TCP hands them down: what is below is paid for once in a
-//! run. Owns the socket and the room for one run; where the segments of a run go that the kernel
+//! run. Owns the socket and the room for its headers; where the segments of a run go that the kernel
 //! refused is somebody else's to say.
 
 use core::mem;
@@ -14,7 +14,8 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::syscalls;
-use crate::shard::RUN_LEN;
+use crate::shard::RUN_HEAD;
+use crate::tcp::MOST_PIECES;
 use crate::wire::run::{Run, SUM, TCP};
 
 /// The packet socket and the room of a run.
@@ -46,31 +47,34 @@ impl Bursts {
         syscalls::take_virtual_headers(fd.as_raw_fd())?;
         // As for the ring: only raises the ceiling.
         let _ = syscalls::allow_send_memory(fd.as_raw_fd(), SEND_MEMORY);
-        Ok(Self { fd, room: vec![0; RUN_LEN].into() })
+        Ok(Self { fd, room: vec![0; RUN_HEAD].into() })
     }
 
-    /// Where a run is written.
+    /// Where the headers of a run are written.
     pub(super) fn room(&mut self) -> &mut [u8] {
         &mut self.room
     }
 
-    /// Sends the run that lies at `start` as one packet; whether the kernel took it.
-    pub(super) fn send(&mut self, start: usize, len: usize, run: Run) -> bool {
-        let Some(frame) = self.room.get_mut(start..start + len) else { return false };
-        Run::begin_sum(frame);
+    /// Sends the headers that lie at `start`, and the text, as one packet; whether the kernel took it.
+    pub(super) fn send(&mut self, start: usize, text: &[&[u8]], run: Run) -> bool {
+        let Some(head) = self.room.get_mut(start..start + run.head) else { return false };
+        let len = text.iter().fold(run.head, |len, piece| len + piece.len());
+        Run::begin_sum(head, len);
         let preface = preface(run, len);
-        syscalls::send_parts(self.fd.as_raw_fd(), &[part(&preface), part(frame)])
+        let mut parts = [EMPTY; MOST_PIECES + 2];
+        parts[0] = part(&preface);
+        parts[1] = part(head);
+        let Some(places) = parts.get_mut(2..text.len() + 2) else { return false };
+        for (place, piece) in places.iter_mut().zip(text) {
+            *place = part(piece);
+        }
+        syscalls::send_parts(self.fd.as_raw_fd(), &parts[..text.len() + 2])
     }
 
-    /// Writes the `n`th segment of a run that was refused to `out`; its length.
-    pub(super) fn cut(
-        &self,
-        (start, len): (usize, usize),
-        run: Run,
-        n: usize,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        run.cut(self.room.get(start..start + len)?, n, out)
+    /// The whole packet, for whoever cuts it where the kernel did not take it.
+    pub(super) fn whole(&self, start: usize, text: &[&[u8]], run: Run) -> Vec<u8> {
+        let head = &self.room[start..start + run.head];
+        [&[head], text].concat().concat()
     }
 }
 
@@ -97,6 +101,7 @@ fn part(bytes: &[u8]) -> libc::iovec {
 
 /// Memory that packets may hold until they have left, in bytes.
 const SEND_MEMORY: i32 = 8 << 20;
+const EMPTY: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
 
 #[cfg(test)]
 mod tests {

@@ -279,7 +279,7 @@ impl Transmit for Xsk {
         self.tx.submit(&mut self.tx_pool, frame);
     }
 
-    fn reserve_run(&mut self) -> Option<&mut [u8]> {
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
         let bursts = self.bursts.as_mut()?;
         // A run that the kernel refuses goes by the ring.
         if self.tx_pool.free() < MOST_SEGMENTS {
@@ -287,24 +287,26 @@ impl Transmit for Xsk {
         }
         let has_room = self.tx_pool.free() >= MOST_SEGMENTS
             && self.tx.waiting() as usize + MOST_SEGMENTS <= TX_FRAMES as usize;
-        has_room.then(|| bursts.room())
+        has_room.then(|| (bursts.room(), MOST_SEGMENTS))
     }
 
-    fn commit_run(&mut self, start: usize, len: usize, run: Run) {
+    fn commit_run(&mut self, start: usize, text: &[&[u8]], run: Run) {
         if self.tx.waiting() > 0 {
             // What was made before leaves before. An error comes again with the turn's own kick.
             let _ = self.kick();
         }
-        let Some(mut bursts) = self.bursts.take() else { return };
-        if !bursts.send(start, len, run) {
-            for n in 0..run.count(len) {
-                let cut = |frame: &mut [u8]| bursts.cut((start, len), run, n, frame);
-                if let Some(len) = self.reserve().and_then(cut) {
-                    self.commit(0, len);
-                }
+        let Some(bursts) = &mut self.bursts else { return };
+        if bursts.send(start, text, run) {
+            return;
+        }
+        // Seldom: the kernel is short of memory, or the interface is down.
+        let whole = bursts.whole(start, text, run);
+        for n in 0..run.count(whole.len()) {
+            let cut = |frame: &mut [u8]| run.cut(&whole, n, frame);
+            if let Some(len) = self.reserve().and_then(cut) {
+                self.commit(0, len);
             }
         }
-        self.bursts = Some(bursts);
     }
 }
 

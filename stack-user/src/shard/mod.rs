@@ -41,7 +41,7 @@ use crate::tables::flow::FlowReader;
 use crate::tables::region::Region;
 use crate::tcp::{HEADROOM, MAX_HEADER, State};
 use crate::time::Instant;
-use crate::wire::run::{self, Run};
+use crate::wire::run::Run;
 
 /// Where outgoing frames are written: the transmit half of the datapath, or a queue in a test.
 pub trait Transmit {
@@ -52,15 +52,16 @@ pub trait Transmit {
     /// Sends `frame[start..start + len]` of the reserved frame.
     fn commit(&mut self, start: usize, len: usize);
 
-    /// Room for a run of segments, of which no more than [`RUN_LEN`] bytes are used; the same again
-    /// until `commit_run`. `None` where runs do not leave as one packet, or not now: their segments
-    /// then leave by themselves.
-    fn reserve_run(&mut self) -> Option<&mut [u8]> {
+    /// Room for the headers of a run of segments, [`RUN_HEAD`] bytes, the same again until `commit_run`;
+    /// and how many segments it may have. `None` where runs do not leave as one packet, or not now:
+    /// their segments then leave by themselves.
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
         None
     }
 
-    /// Sends `room[start..start + len]` of the reserved room, cut into segments.
-    fn commit_run(&mut self, _start: usize, _len: usize, _run: Run) {
+    /// Sends the headers that begin at `start` of the reserved room, with these pieces of text behind
+    /// them, cut into segments.
+    fn commit_run(&mut self, _start: usize, _text: &[&[u8]], _run: Run) {
         debug_assert!(false, "room is reserved before");
     }
 }
@@ -70,8 +71,8 @@ pub trait Transmit {
 /// itself.
 pub const FRAME_LEN: usize = 1792;
 
-/// What the longest run needs of the room that [`Transmit::reserve_run`] gives, in bytes.
-pub const RUN_LEN: usize = HEADROOM + MAX_HEADER + run::MOST_TEXT;
+/// What the longest headers of a run take, in bytes.
+pub const RUN_HEAD: usize = HEADROOM + MAX_HEADER;
 
 /// The most frames that one call of [`Shard::on_frames`] takes.
 pub const BATCH: usize = 64;

@@ -4,7 +4,7 @@ use super::inner::{Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{Env, HEADROOM, MAX_HEADER, Written};
+use crate::tcp::{Env, HEADROOM, MAX_HEADER, MOST_PIECES, Written};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::ipv4::Delivery;
@@ -169,18 +169,21 @@ impl Shard {
         if self.core.config.vlan.is_some() || !self.core.conns.get(index)?.tcb.has_run() {
             return None;
         }
-        let room = tx.reserve_run()?;
+        let (room, most) = tx.reserve_run()?;
         let (conn, mut env) = self.core.conn_env(index)?;
-        let written = conn.tcb.poll_run(&mut room[HEADROOM..], &mut env, now)?;
+        let written = conn.tcb.poll_run((&mut room[HEADROOM..], most), &mut env, now)?;
         let delivery = conn.tcb.delivery(env.config);
         let tuple = conn.tcb.tuple();
         let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-        let Written { head, text, size, count } = written;
+        let Written { head, text, size, count, .. } = written;
         let start = self.core.write_headers(mac, (addrs, delivery), room, head + text);
         let head = HEADROOM - start + head;
         self.core.counters.add(Counter::FramesOut, count as u64);
         self.core.counters.add(Counter::BytesOut, (count * head + text) as u64);
-        tx.commit_run(start, head + text, Run { head, size });
+        let Core { conns, pool, .. } = &mut self.core;
+        let mut pieces = [&[][..]; MOST_PIECES];
+        let n = conns.get_mut(index)?.tcb.run_text(&written, pool, &mut pieces);
+        tx.commit_run(start, &pieces[..n], Run { head, size });
         Some(count)
     }
 

@@ -51,7 +51,7 @@ pub use info::{CaState, Info};
 pub use input::{Accepted, ListenVerdict, on_closed, on_listen};
 pub use output::{HEADROOM, MAX_HEADER};
 pub use reason::{CloseReason, Severity, Trouble, Unreachable};
-pub use run::Written;
+pub use run::{MOST_PIECES, Written};
 pub use segment::Segment;
 pub use seq::SeqNum;
 pub use settings::{ConfigError, KeepAlive, OutOfRange, Setting, SettingError};

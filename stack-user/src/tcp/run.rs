@@ -4,10 +4,11 @@
 //! planned and recorded for itself. What is saved is the rest, headers and the way down. Only what is
 //! frequent leaves so; everything else is output's.
 
-use super::output::{ASKS, MAX_HEADER};
+use super::output::ASKS;
 use super::own::Switch;
+use super::pool::Pool;
 use super::tcb::Fin;
-use super::{Bare, Env, State, Tcb};
+use super::{Bare, Env, SeqNum, State, Tcb};
 use crate::time::Instant;
 use crate::wire::run::{MOST_SEGMENTS, MOST_TEXT};
 use crate::wire::tcp::{Flags, emit};
@@ -15,6 +16,8 @@ use crate::wire::tcp::{Flags, emit};
 /// A run that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// The number of the first octet of text.
+    pub seq: SeqNum,
     /// Octets of the header of TCP.
     pub head: usize,
     /// Octets of text in all.
@@ -51,16 +54,22 @@ impl Tcb {
             && self.tuple.local.is_v4()
     }
 
-    /// Writes a run to the start of `out`, its checksum left zero, where there is one
-    /// ([`Tcb::has_run`]). Its header is that of the first segment, with the PSH of the last.
-    pub fn poll_run(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> Option<Written> {
+    /// Writes the header of a run to the start of `out`, its checksum left zero, where there is one
+    /// ([`Tcb::has_run`]): that of the first segment, with the PSH of the last. The text is
+    /// [`Tcb::run_text`]'s.
+    pub fn poll_run(
+        &mut self,
+        (out, most): (&mut [u8], usize),
+        env: &mut Env<'_>,
+        now: Instant,
+    ) -> Option<Written> {
         if !self.has_run() {
             return None;
         }
         let (seq, size) = (self.snd.nxt, self.max_text());
-        let most = out.len().saturating_sub(MAX_HEADER).min(MOST_TEXT) as u32;
+        let reach = self.reach(env.pool);
         let (mut text, mut count, mut flags) = (0, 0, Flags::ACK);
-        while text + size <= most && count < MOST_SEGMENTS && !self.is_before_fin(size) {
+        while text + size <= reach && count < most.min(MOST_SEGMENTS) && !self.is_before_fin(size) {
             let Some((len, with)) = self.send_planned(env, now) else { break };
             (text, count, flags) = (text + len, count + 1, flags.union(with));
             // Only the last one is short, or pushed.
@@ -75,9 +84,37 @@ impl Tcb {
         let window = self.offer_window(flags);
         let bare = Bare { seq, ack: self.rcv.nxt, flags, window, options };
         let head = emit(&bare.header(&self.tuple), &options, out);
-        let whole = &mut out[head..head + text as usize];
-        self.snd.cursor.read((env.pool, &self.snd.buffer), (self.snd.una.0, seq.0), whole);
-        Some(Written { head, text: text as usize, size: size as usize, count })
+        Some(Written { seq, head, text: text as usize, size: size as usize, count })
+    }
+
+    /// Octets of new text that lie in so few pieces that they make one run.
+    fn reach(&self, pool: &Pool) -> u32 {
+        let (nxt, unsent) = (self.snd.nxt, self.text_end().since(self.snd.nxt) as usize);
+        let (mut reach, mut pieces) = (0, 0);
+        let at = (self.snd.una.0, nxt.0);
+        // Only a look: the cursor itself moves when the text is taken.
+        let mut cursor = self.snd.cursor;
+        cursor.visit((pool, &self.snd.buffer), at, unsent.min(MOST_TEXT), |piece| {
+            (reach, pieces) = (reach + piece.len(), pieces + 1);
+            pieces < MOST_PIECES
+        });
+        reach as u32
+    }
+
+    /// The text of a run that was just written, as it lies in the send buffer; how many pieces.
+    pub fn run_text<'p>(
+        &mut self,
+        run: &Written,
+        pool: &'p Pool,
+        pieces: &mut [&'p [u8]; MOST_PIECES],
+    ) -> usize {
+        let (at, mut count) = ((self.snd.una.0, run.seq.0), 0);
+        self.snd.cursor.visit((pool, &self.snd.buffer), at, run.text, |piece| {
+            pieces[count] = piece;
+            count += 1;
+            count < MOST_PIECES
+        });
+        count
     }
 
     /// Whether the next segment carries FIN, which no run has.
@@ -86,6 +123,8 @@ impl Tcb {
     }
 }
 
+/// The most pieces that the text of a run lies in: as many as `MOST_TEXT` takes in chunks, twice over.
+pub const MOST_PIECES: usize = 36;
 /// The fewest segments for which a run is worth its own call of the kernel.
 const WORTH: u32 = 3;
 /// The least text of a run's segments: shorter ones are not what bulk is made of.

@@ -22,9 +22,10 @@ impl Run {
         len.saturating_sub(self.head).div_ceil(self.size)
     }
 
-    /// Leaves the checksum of TCP as those want it who finish it: the sum of the pseudo-header alone.
-    pub fn begin_sum(frame: &mut [u8]) {
-        let len = frame.len().saturating_sub(TCP);
+    /// Leaves the checksum of TCP in the headers of a frame of `len` octets as those want it who finish
+    /// it: the sum of the pseudo-header alone.
+    pub fn begin_sum(frame: &mut [u8], len: usize) {
+        let len = len.saturating_sub(TCP);
         let Some(head) = frame.first_chunk_mut::<{ SUM + 2 }>() else { return };
         let sum = !checksum::finish(pseudo(head, len));
         head[SUM..].copy_from_slice(&sum.to_be_bytes());
@@ -141,7 +142,8 @@ mod tests {
     #[test]
     fn sum_that_was_begun_is_right_once_the_rest_is_summed() {
         let (mut frame, _) = whole(700);
-        Run::begin_sum(&mut frame);
+        let len = frame.len();
+        Run::begin_sum(&mut frame[..66], len);
         // What the kernel does: it sums segment and field, and has the checksum.
         let sum = checksum::finish(checksum::sum(&frame[TCP..]));
         frame[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());

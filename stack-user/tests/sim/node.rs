@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice::counters::Counter;
 use sluice::service::Service;
 use sluice::shard::{
-    BATCH, Command, FRAME_LEN, Limits, LocalAddr, RUN_LEN, Route, Secrets, Shard, ShardConfig,
+    BATCH, Command, FRAME_LEN, Limits, LocalAddr, RUN_HEAD, Route, Secrets, Shard, ShardConfig,
     Transmit,
 };
 use sluice::tables::listeners::{Listener, ListenerId};
@@ -30,7 +30,7 @@ pub(crate) struct Node {
 struct Outbox {
     frames: Vec<Vec<u8>>,
     frame: Vec<u8>,
-    room: Vec<u8>,
+    head: [u8; RUN_HEAD],
     /// How many frames a turn may send.
     slots: usize,
 }
@@ -46,18 +46,17 @@ impl Transmit for Outbox {
         self.frame.fill(0xa5);
     }
 
-    fn reserve_run(&mut self) -> Option<&mut [u8]> {
-        // No more segments than there are slots left: each has 512 octets at least.
-        let most = self.slots.saturating_sub(self.frames.len()) * 512;
-        Some(&mut self.room[..RUN_LEN.min(tcp::HEADROOM + tcp::MAX_HEADER + most)])
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
+        Some((&mut self.head, self.slots.saturating_sub(self.frames.len())))
     }
 
-    fn commit_run(&mut self, start: usize, len: usize, run: Run) {
-        for n in 0..run.count(len) {
-            let len = run.cut(&self.room[start..start + len], n, &mut self.frame);
-            self.frames.push(self.frame[..len.expect("a segment fits a frame")].to_vec());
+    fn commit_run(&mut self, start: usize, text: &[&[u8]], run: Run) {
+        let whole = [&[&self.head[start..start + run.head]], text].concat().concat();
+        for n in 0..run.count(whole.len()) {
+            let len = run.cut(&whole, n, &mut self.frame).expect("a segment fits a frame");
+            self.frames.push(self.frame[..len].to_vec());
         }
-        self.room.fill(0xa5);
+        self.head.fill(0xa5);
     }
 }
 
@@ -67,7 +66,7 @@ impl Node {
         let outbox = Outbox {
             frames: Vec::new(),
             frame: vec![0xa5; len],
-            room: vec![0xa5; RUN_LEN],
+            head: [0xa5; RUN_HEAD],
             slots: 48,
         };
         Self { shard: Shard::new(config, services), on_call: None, outbox }

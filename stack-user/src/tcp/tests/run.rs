@@ -5,12 +5,15 @@ use crate::wire::run::MOST_TEXT;
 
 const PSH: Flags = Flags::PSH;
 
-/// The runs that leave now: text, segments, flags.
-fn runs(bench: &mut Bench) -> Vec<(usize, usize, Flags)> {
-    let (mut all, mut out, now) = (Vec::new(), vec![0; MAX_HEADER + MOST_TEXT], bench.now);
-    while let Some(run) = bench.env(|tcb, env| tcb.poll_run(&mut out, env, now)) {
-        let packet = Packet::parse(&out[..run.head + run.text]).expect("a run's header parses");
-        all.push((run.text, run.count, packet.flags));
+/// The runs that leave now: their headers with all of the text, and their form.
+fn runs(bench: &mut Bench) -> Vec<(Vec<u8>, Written)> {
+    let (mut all, mut out, now) = (Vec::new(), [0; MAX_HEADER], bench.now);
+    while let Some(run) = bench.env(|tcb, env| tcb.poll_run((&mut out, usize::MAX), env, now)) {
+        let mut pieces = [&[][..]; MOST_PIECES];
+        let n = bench.tcb.run_text(&run, &bench.pool, &mut pieces);
+        let bytes = [&[&out[..run.head]], &pieces[..n]].concat().concat();
+        assert_eq!(bytes.len(), run.head + run.text);
+        all.push((bytes, run));
     }
     all
 }
@@ -56,9 +59,8 @@ fn established_runs_are_the_segments_that_output_makes() {
     let [mut whole, mut single] = pair(100);
     assert!(whole.tcb.has_run());
     let mut all = Vec::new();
-    let (mut out, now) = (vec![0; MAX_HEADER + MOST_TEXT], whole.now);
-    while let Some(run) = whole.env(|tcb, env| tcb.poll_run(&mut out, env, now)) {
-        let packet = Packet::parse(&out[..run.head + run.text]).unwrap();
+    for (bytes, run) in runs(&mut whole) {
+        let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.checksum, 0, "left to whoever cuts");
         for (n, text) in packet.payload.chunks(run.size).enumerate() {
             let is_last = n + 1 == run.count;
@@ -85,7 +87,8 @@ fn established_runs_are_the_segments_that_output_makes() {
 #[test]
 fn established_run_ends_with_psh_or_what_ip_can_say() {
     let [mut bench, _] = pair(100);
-    for (text, count, flags) in runs(&mut bench) {
+    for (bytes, Written { text, count, .. }) in runs(&mut bench) {
+        let flags = Packet::parse(&bytes).unwrap().flags;
         assert!(text <= MOST_TEXT && text.div_ceil(1448) == count);
         assert!(flags.contains(PSH) || count == MOST_TEXT / 1448, "{count} segments, {flags:?}");
     }
@@ -120,8 +123,26 @@ fn fin_wait_1_fin_leaves_behind_the_run() {
     let mut bench = Bench::open();
     bench.send(&[1; 5 * MSS as usize]);
     bench.close();
-    assert_eq!(runs(&mut bench), [(4 * MSS as usize, 4, ACK)]);
+    let all = runs(&mut bench);
+    assert_eq!((all.len(), all[0].1.text, all[0].1.count), (1, 4 * MSS as usize, 4));
     let last = bench.sent();
     assert_eq!(last.len(), 1);
     assert!(last[0].flags.contains(Flags::FIN) && last[0].text.len() == MSS as usize);
+}
+
+// Text that was lent lies in other pieces than copies do, and goes the same ways.
+#[test]
+fn established_lent_text_leaves_in_runs_and_again_as_it_was() {
+    static LENT: [u8; 20_000] = [8; 20_000];
+    let mut bench = Bench::open();
+    bench.send(&[7; 1000]);
+    assert_eq!(bench.env(|tcb, env| tcb.send_static(&LENT, env)), LENT.len());
+    bench.send(&[9; 1000]);
+    let all = runs(&mut bench);
+    let expected = [&[7; 1000][..], &LENT, &[9; 1000]].concat();
+    let sent: Vec<u8> = all.iter().flat_map(|(bytes, run)| bytes[run.head..].to_vec()).collect();
+    assert!(!sent.is_empty() && expected.starts_with(&sent));
+    bench.wait();
+    let again = bench.sent();
+    assert_eq!(again[0].text, expected[..MSS.into()]);
 }
