@@ -69,7 +69,12 @@ impl Tcb {
         let (seq, size) = (self.snd.nxt, self.max_text());
         let reach = self.reach(env.pool);
         let (mut text, mut count, mut flags) = (0, 0, Flags::ACK);
-        while text + size <= reach && count < most.min(MOST_SEGMENTS) && !self.is_before_fin(size) {
+        let is_all = self.snd.nxt + reach == self.text_end();
+        while count < most.min(MOST_SEGMENTS) && !self.is_before_fin(size) {
+            // A short one goes with them, where it is the end of the text.
+            if text == reach || (text + size > reach && !is_all) {
+                break;
+            }
             let Some((len, with)) = self.send_planned(env, now) else { break };
             (text, count, flags) = (text + len, count + 1, flags.union(with));
             // Only the last one is short, or pushed.
