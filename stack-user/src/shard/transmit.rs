@@ -4,18 +4,17 @@ use super::inner::{Conn, Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{Env, HEADROOM, MAX_HEADER};
+use crate::tcp::{Env, HEADROOM, MAX_HEADER, MOST_PIECES, Written};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::ipv4::Delivery;
+use crate::wire::run::Run;
 use crate::wire::usual::{self, Usual};
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, ipv4, ndp};
 
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
-        // Who sums tagged frames is not asked: they are rare.
-        self.core.config.tcp.leaves_sums = tx.makes_sums() && self.core.config.vlan.is_none();
         self.relieve(now);
         self.feed_starved(now);
         if !self.core.replies.is_empty() && !self.core.send_replies(tx) {
@@ -137,7 +136,16 @@ impl Shard {
             }
             return Sent::All;
         };
-        for _ in 0..SHARE {
+        let mut share = SHARE;
+        while share > 0 {
+            if let Some(sent) = self.send_run(index, mac, tx, now) {
+                if self.core.conns.get(index).is_none_or(|conn| conn.tcb.is_quiet()) {
+                    return Sent::All;
+                }
+                share = share.saturating_sub(sent);
+                continue;
+            }
+            share -= 1;
             let Some(frame) = tx.reserve() else { return Sent::NoFrame };
             let longest = HEADROOM + MAX_HEADER + usize::from(self.core.config.mtu);
             let end = longest.min(frame.len());
@@ -159,6 +167,36 @@ impl Shard {
             }
         }
         Sent::Share
+    }
+
+    /// Sends what may leave as a run; how many segments that were.
+    fn send_run(
+        &mut self,
+        index: u32,
+        mac: MacAddr,
+        tx: &mut dyn Transmit,
+        now: Instant,
+    ) -> Option<usize> {
+        // Tagged frames are rare.
+        if self.core.config.vlan.is_some() || !self.core.conns.get(index)?.tcb.has_run() {
+            return None;
+        }
+        let (room, most) = tx.reserve_run()?;
+        let (conn, mut env) = self.core.conn_env(index)?;
+        let written = conn.tcb.poll_run((&mut room[HEADROOM..], most), &mut env, now)?;
+        let delivery = conn.tcb.delivery(env.config);
+        let tuple = conn.tcb.tuple();
+        let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
+        let Written { head, text, size, count, .. } = written;
+        let start = self.core.write_headers(mac, (addrs, delivery), room, head + text);
+        let head = HEADROOM - start + head;
+        self.core.counters.add(Counter::FramesOut, count as u64);
+        self.core.counters.add(Counter::BytesOut, (count * head + text) as u64);
+        let Core { conns, pool, .. } = &mut self.core;
+        let mut pieces = [&[][..]; MOST_PIECES];
+        let n = conns.get_mut(index)?.tcb.run_text(&written, pool, &mut pieces);
+        tx.commit_run(start, &pieces[..n], Run { head, size });
+        Some(count)
     }
 
     fn after_output(&mut self, index: u32, now: Instant) {

@@ -87,18 +87,14 @@ impl Tcb {
         }
         let head = emit(&header, &options, out);
         let len = head + plan.text as usize;
-        let mut sum = Some(checksum::Partial::ZERO);
+        let mut sum = checksum::Partial::ZERO;
         if plan.text > 0 {
             let text = &mut out[head..len];
             let base = (self.snd.una.0, plan.seq.0);
             self.rare.cursor.read((env.pool, &self.snd.buffer), base, text);
-            let is_left =
-                env.config.leaves_sums && is_plain(header.flags) && self.tuple.local.is_v4();
-            sum = (!is_left).then(|| checksum::sum(text));
+            sum = checksum::sum(text);
         }
-        if let Some(sum) = sum {
-            fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
-        }
+        fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
         self.on_sent(&plan, env, now);
         Some(len)
     }
@@ -244,6 +240,15 @@ impl Tcb {
         })
     }
 
+    /// Plans the next segment of new text and counts it as sent, for whoever writes it; its text and
+    /// flags. Nothing else may be owed.
+    pub(super) fn send_planned(&mut self, env: &mut Env<'_>, now: Instant) -> Option<(u32, Flags)> {
+        let plan = self.plan_new(false, env, now)?;
+        let pushed = if plan.kind == Kind::BurstEnd { Flags::PSH } else { Flags::ACK };
+        self.on_sent(&plan, env, now);
+        Some((plan.text, plan.flags.union(pushed)))
+    }
+
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     pub(super) fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
@@ -313,7 +318,7 @@ impl Tcb {
     }
 
     #[inline]
-    fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
+    pub(super) fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
         if !flags.contains(Flags::SYN) {
@@ -477,10 +482,5 @@ impl Tcb {
     }
 }
 
-/// Whether a segment says nothing but what data says.
-fn is_plain(flags: Flags) -> bool {
-    flags == Flags::ACK || flags == Flags::ACK.union(Flags::PSH)
-}
-
 /// Switches that are a question to output.
-const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);
+pub(super) const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);

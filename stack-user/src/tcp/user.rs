@@ -14,13 +14,31 @@ use crate::time::{Duration, Instant};
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
-        self.set_more(More::Unsaid);
-        let room = self.send_room(env.pool, env.config).min(data.len());
+        let room = self.begin_send(data.len(), env);
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
-        if taken < data.len() {
+        self.end_send(data.len() - taken);
+        taken
+    }
+
+    /// As [`Tcb::send`], of text that lives as long as the process: it need not be copied.
+    pub fn send_static(&mut self, data: &'static [u8], env: &mut Env<'_>) -> usize {
+        let room = self.begin_send(data.len(), env);
+        let taken = self.snd.buffer.append_lent(env.pool, &data[..room]);
+        self.end_send(data.len() - taken);
+        taken
+    }
+
+    /// How many of `len` octets may be queued.
+    fn begin_send(&mut self, len: usize, env: &Env<'_>) -> usize {
+        self.set_more(More::Unsaid);
+        self.send_room(env.pool, env.config).min(len)
+    }
+
+    /// So many octets were not taken.
+    fn end_send(&mut self, left: usize) {
+        if left > 0 {
             self.switches.set(Switch::Starved, true);
         }
-        taken
     }
 
     /// As [`Tcb::send`], and more follows soon (Linux's MSG_MORE): a short segment at the end waits
