@@ -89,7 +89,7 @@ impl Core {
     fn assert_armed(&self, index: u32, conn: &Conn, now: Instant) {
         let deadline = conn.tcb.next_deadline(now);
         let alarm = self.alarms.get(index);
-        let next = self.wheel.due_of(&alarm);
+        let next = self.wheel.due_of(alarm);
         let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));
         let is_armed = conn.marks.has(Mark::Dirty) || deadline == Instant::NEVER || is_armed;
         assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);
@@ -103,7 +103,7 @@ impl Core {
         assert!(self.starved.len() <= self.config.limits.connections);
         // A place has three at most, and rarely one that was forgotten.
         let places =
-            self.alarms.len() + self.half_open_alarms.len() + self.config.limits.neighbours;
+            self.conns.places() + self.half_open.places() + self.config.limits.neighbours;
         assert!(self.wheel.len() <= 16 + 4 * places, "{} timers for {places}", self.wheel.len());
     }
 }

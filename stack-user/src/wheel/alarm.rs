@@ -47,33 +47,27 @@ impl Alarm {
     }
 }
 
-/// An alarm for each place of a table. They come in blocks, so that growth copies none, and memory is
-/// touched as it is used.
-#[derive(Debug, Default)]
+/// An alarm for each place of a table. Their memory is asked for at once, so that finding one takes a
+/// single step, and touched as it is used.
+#[derive(Debug)]
 pub struct Alarms {
-    blocks: Vec<Box<[Alarm; BLOCK_LEN]>>,
-    /// Places that were asked for, and all before them.
-    len: usize,
+    places: Box<[Alarm]>,
 }
 
 impl Alarms {
+    /// An alarm, unarmed, for each of `capacity` places.
+    ///
+    /// # Panics
+    /// When the address space has no room for them.
+    pub fn new(capacity: usize) -> Self {
+        let places = <[Alarm]>::new_box_zeroed_with_elems(capacity);
+        Self { places: places.expect("the address space has room for the timers") }
+    }
+
     /// The alarm of a place.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Alarm {
-        let place = index as usize;
-        if place >= self.len {
-            self.grow(place + 1);
-        }
-        &mut self.blocks[place / BLOCK_LEN][place % BLOCK_LEN]
-    }
-
-    #[cold]
-    fn grow(&mut self, len: usize) {
-        self.len = len;
-        let block = || <[Alarm; BLOCK_LEN]>::new_box_zeroed();
-        self.blocks.resize_with(len.div_ceil(BLOCK_LEN), || {
-            block().expect("the address space has room for the timers")
-        });
+        &mut self.places[index as usize]
     }
 
     /// Reads a place's alarm, so that its cache line is on the way. For many in a loop of its own.
@@ -82,16 +76,10 @@ impl Alarms {
         black_box(self.get(index).wanted);
     }
 
-    /// How many places there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The alarm of a place as it is.
     #[inline]
-    pub fn get(&self, index: u32) -> Alarm {
-        let place = index as usize;
-        self.blocks.get(place / BLOCK_LEN).map(|block| block[place % BLOCK_LEN]).unwrap_or_default()
+    pub fn get(&self, index: u32) -> &Alarm {
+        &self.places[index as usize]
     }
 }
 
@@ -170,8 +158,6 @@ const MOST: usize = 3;
 const PRESENT: u32 = 1 << 31;
 /// How far ahead an entry may lie, in ticks, so that 31 bits of them keep their order.
 const FURTHEST: u64 = 1 << 30;
-/// Alarms that are allocated at once: a megabyte, zero and not touched yet.
-const BLOCK_LEN: usize = 1 << 16;
 const _: () = assert!(size_of::<Alarm>() == 16);
 
 #[cfg(test)]
@@ -235,13 +221,11 @@ mod tests {
 
     #[test]
     fn alarms_of_all_places_are_their_own() {
-        let mut alarms = Alarms::default();
-        let places = [0, 1, BLOCK_LEN as u32 - 1, BLOCK_LEN as u32, 3 * BLOCK_LEN as u32 + 5];
-        for place in places {
+        let mut alarms = Alarms::new(5);
+        for place in [0, 1, 4] {
             alarms.at(place).wanted = place + 1;
         }
-        assert_eq!(alarms.len(), 3 * BLOCK_LEN + 6);
-        assert!(places.iter().all(|place| alarms.get(*place).wanted == place + 1));
+        assert!([0, 1, 4].iter().all(|place| alarms.get(*place).wanted == place + 1));
         assert_eq!(alarms.get(2).wanted, 0);
     }
 
