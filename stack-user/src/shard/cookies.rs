@@ -8,7 +8,7 @@ use stack_ebpf::siphash::Key;
 
 use super::Secrets;
 use super::demux::Arrival;
-use super::inner::{Core, flow_name};
+use super::inner::Core;
 use super::open::Completion;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
@@ -28,7 +28,9 @@ impl Core {
         let mut record = self.half_open_for(arrival, listener, now);
         // CM-3.g, CM-3.h.
         let mss = cookie::mss_index(record.offer.mss);
-        let iss = cookie::encode(&keys, &flow_name(&arrival.tuple), record.irs.0, mss, period);
+        let offsets = self.offsets(&arrival.tuple);
+        // The keys are of this time.
+        let Some(iss) = cookie::encode(&keys, offsets, record.irs.0, mss, period) else { return };
         record.iss = SeqNum(iss);
         if record.offer.stamp.is_none() {
             // Nothing would bring them back.
@@ -104,7 +106,7 @@ impl Core {
         let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
-        let mss = cookie::decode(&keys, &flow_name(&arrival.tuple), irs.0, iss.0, period)?;
+        let mss = cookie::decode(&keys, self.offsets(&arrival.tuple), irs.0, iss.0, period)?;
         let mut record = self.half_open_for(arrival, listener, now);
         (record.iss, record.irs) = (iss, irs);
         record.offer = Offer { mss: Some(MSS[usize::from(mss)]), ..Offer::default() };
@@ -132,8 +134,8 @@ impl Core {
 
 /// What a shard knows of its cookies.
 pub(super) struct Cookies {
-    /// Their keys, and the epoch that these are for.
-    keys: (u32, Keys),
+    /// Their keys, and the period that these are for.
+    keys: (Period, Keys),
     /// Marks of cookies that made a connection. One that has room nowhere takes another's place, which
     /// may then be used again: as everywhere else.
     spent: Vec<u64>,
@@ -142,14 +144,14 @@ pub(super) struct Cookies {
 impl Cookies {
     pub(super) fn new(secrets: &Secrets) -> Self {
         let period = Period(0);
-        let keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        let keys = (period, Keys::at(Key::new(secrets.isn), period));
         Self { keys, spent: Vec::new() }
     }
 
     /// The keys for this period's cookies and the last one's.
     fn keys(&mut self, secrets: &Secrets, period: Period) -> Keys {
-        if self.keys.0 != period.epoch() {
-            self.keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        if self.keys.0 != period {
+            self.keys = (period, Keys::at(Key::new(secrets.isn), period));
         }
         self.keys.1
     }

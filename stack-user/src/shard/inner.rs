@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use stack_ebpf::flow::{FlowName, sequence_clock};
+use stack_ebpf::flow::{FlowName, Offsets, sequence_clock};
 use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
@@ -357,8 +357,7 @@ impl Core {
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
         // RFC 9293 3.4.1 (MUST-8, MUST-9, SHLD-1), CM-2.h: a clock of 4 µs, and a hash of the name
         // under a key that never leaves the process.
-        let offset = flow_name(tuple).sequence_offset(&Key::new(self.config.secrets.isn));
-        SeqNum(offset) + sequence_clock(now.as_nanos()) as u32
+        SeqNum(self.offsets(tuple).sequence()) + sequence_clock(now.as_nanos()) as u32
     }
 
     /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC
@@ -380,7 +379,12 @@ impl Core {
     /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
         // CM-3.i: as the XDP program computes it.
-        flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
+        self.offsets(tuple).stamp()
+    }
+
+    /// What a connection's name adds to both clocks.
+    pub(super) fn offsets(&self, tuple: &FourTuple) -> Offsets {
+        flow_name(tuple).offsets(&Key::new(self.config.secrets.isn))
     }
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).

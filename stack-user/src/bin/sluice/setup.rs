@@ -331,7 +331,7 @@ fn secrets() -> Result<Secrets> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map(|()| key).context("the kernel gives no random numbers")
     };
-    Ok(Secrets { flow: key()?, isn: key()?, stamp: key()?, port: key()? })
+    Ok(Secrets { flow: key()?, isn: key()?, port: key()? })
 }
 
 /// Asks the shards in turn to open the connections.
