@@ -27,7 +27,7 @@ pub type Restored = [u64; 16];
 pub const CONFIG: &str = "SLUICE_CONFIG";
 /// Hash: [`AddressKey`] to a `u32` that is an [`Address`].
 pub const ADDRESSES: &str = "SLUICE_ADDRS";
-/// Hash: [`ListenerKey`] to a `u32` that is [`PRESENT`].
+/// Hash: [`ListenerKey`] to a `u32` that is [`PRESENT`] plus the listener's place in every shard.
 pub const LISTENERS: &str = "SLUICE_LISTEN";
 /// Array of one [`crate::hints::Hints`], which follows from the two maps above.
 pub const HINTS: &str = "SLUICE_HINTS";
@@ -36,6 +36,16 @@ pub const SOCKETS: &str = "SLUICE_XSKS";
 /// Per-CPU array: [`crate::Verdict`] to a `u64` count of frames.
 pub const COUNTERS: &str = "SLUICE_COUNTS";
 
+/// Array of one [`crate::front::Front`], which user space maps.
+pub const FRONT: &str = "SLUICE_FRONT";
+/// Array of [`crate::front::Gate`], one for each shard, which user space maps.
+pub const GATES: &str = "SLUICE_GATES";
+/// Array of [`crate::front::Door`], [`crate::front::Front::doors`] for each shard, which user space maps.
+pub const DOORS: &str = "SLUICE_DOORS";
+/// Array of [`crate::flows::Bucket`], [`crate::front::Front::buckets`] for each shard, which user space
+/// maps.
+pub const FLOWS: &str = "SLUICE_FLOWS";
+
 /// The most addresses that [`ADDRESSES`] holds.
 pub const MAX_ADDRESSES: u32 = 256;
 /// The most entries that [`LISTENERS`] holds.
@@ -43,7 +53,7 @@ pub const MAX_LISTENERS: u32 = 4096;
 /// The most receive queues that [`SOCKETS`] holds.
 pub const MAX_QUEUES: u32 = 256;
 
-/// The value of every entry of [`LISTENERS`].
+/// The value of the entry of [`LISTENERS`] whose place is zero.
 pub const PRESENT: u32 = 1;
 
 /// An address of either family, IPv4 as `::ffff:a.b.c.d`; the key of [`ADDRESSES`].

@@ -14,9 +14,9 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::flow::{Offsets, PERIOD, PERIOD_BITS};
 #[cfg(doc)]
 use crate::flow::FlowName;
+use crate::flow::{Offsets, PERIOD, PERIOD_BITS};
 use crate::siphash::Key;
 
 /// The keys of cookies in two neighbouring epochs, as a map holds them. All zero: there is none.

@@ -21,15 +21,59 @@ pub struct FlowName {
 }
 
 impl FlowName {
+    /// The name in words.
+    #[inline(always)]
+    pub const fn words(&self) -> Words {
+        let ports = (self.local_port as u32) << 16 | self.remote_port as u32;
+        Words { local: halves(self.local), remote: halves(self.remote), ports }
+    }
+
+    /// The keyed hash of the name.
+    #[inline(always)]
+    pub const fn hash(&self, key: &Key) -> u64 {
+        self.words().hash(key)
+    }
+
+    /// What is added to the clocks. `key` is of nothing else.
+    #[inline(always)]
+    pub const fn offsets(&self, key: &Key) -> Offsets {
+        self.words().offsets(key)
+    }
+
+    /// As [`Words::fingerprint`].
+    #[inline(always)]
+    pub const fn fingerprint(&self, key: &Key) -> u64 {
+        self.words().fingerprint(key)
+    }
+}
+
+/// A connection's name in words: addresses with their first octets the lowest, and the local port above
+/// the remote one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Our address.
+    pub local: [u64; 2],
+    /// The peer's.
+    pub remote: [u64; 2],
+    /// Both ports.
+    pub ports: u32,
+}
+
+impl Words {
+    /// A mapped IPv4 address whose four octets, the first the lowest, are these.
+    #[inline(always)]
+    pub const fn mapped(octets: u32) -> [u64; 2] {
+        [0, (octets as u64) << 32 | V4 as u64]
+    }
+
     /// The keyed hash of the name; of IPv4 only the four octets of each address, which takes six
     /// rounds less. The length tells the two forms apart.
     #[inline(always)]
     pub const fn hash(&self, key: &Key) -> u64 {
-        let ([a, b], [c, d]) = (halves(self.local), halves(self.remote));
-        let ports = (self.local_port as u64) << 16 | self.remote_port as u64;
-        match a == 0 && c == 0 && b as u32 == V4 && d as u32 == V4 {
-            true => key.hash(&[(b >> 32) | (d >> 32 << 32), ports]),
-            false => key.hash(&[a, b, c, d, ports]),
+        let Self { local: [a, b], remote: [c, d], ports } = *self;
+        match self.is_v4() {
+            true => key.hash(&[(b >> 32) | (d >> 32 << 32), ports as u64]),
+            false => key.hash(&[a, b, c, d, ports as u64]),
         }
     }
 
@@ -40,16 +84,21 @@ impl FlowName {
     }
 
     /// The hash under which a flow is found in a table, and in the program's array of flows; the
-    /// same rule as for [`FlowName::hash`].
+    /// same rule as for [`Words::hash`].
     #[inline(always)]
     pub const fn fingerprint(&self, key: &Key) -> u64 {
-        let ([a, b], [c, d]) = (halves(self.local), halves(self.remote));
-        let ports = (self.local_port as u32) << 16 | self.remote_port as u32;
+        let Self { local: [a, b], remote: [c, d], ports } = *self;
         let ports = ports.swap_bytes();
-        match a == 0 && c == 0 && b as u32 == V4 && d as u32 == V4 {
+        match self.is_v4() {
             true => key.hash_for_table(&[(b >> 32) | (d >> 32 << 32)], ports),
             false => key.hash_for_table(&[a, b, c, d], ports),
         }
+    }
+
+    #[inline(always)]
+    const fn is_v4(&self) -> bool {
+        let ([a, b], [c, d]) = (self.local, self.remote);
+        a == 0 && c == 0 && b as u32 == V4 && d as u32 == V4
     }
 }
 

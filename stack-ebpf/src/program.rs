@@ -1,5 +1,8 @@
 //! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
 
+#[path = "program/front.rs"]
+mod front;
+
 use core::mem::{MaybeUninit, size_of};
 use core::ptr;
 
@@ -44,7 +47,13 @@ pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
-        Action::Redirect => redirect(ctx, verdict),
+        Action::Transmit => finish(verdict, xdp_action::XDP_ABORTED),
+        Action::Redirect => match verdict {
+            Verdict::RedirectListener | Verdict::RedirectOwn if front::is_closed(ctx) => {
+                front::meet(ctx, verdict)
+            }
+            _ => redirect(ctx, verdict),
+        },
     }
 }
 

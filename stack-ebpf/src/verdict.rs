@@ -11,6 +11,8 @@ pub enum Action {
     Drop,
     /// XDP_REDIRECT into the AF_XDP socket of the frame's receive queue.
     Redirect,
+    /// XDP_TX: the frame was made an answer and goes back.
+    Transmit,
 }
 
 macro_rules! verdicts {
@@ -30,6 +32,11 @@ macro_rules! verdicts {
             #[inline(always)]
             pub const fn action(self) -> Action {
                 match self { $(Self::$name => Action::$action,)+ }
+            }
+
+            /// Whether it is given at a closed gate alone.
+            pub const fn is_of_front(self) -> bool {
+                self as u32 >= Self::RedirectFlow as u32
             }
 
             /// The name in `snake_case`, as the status page and logs print it.
@@ -86,6 +93,30 @@ verdicts! {
     RedirectNeighbour => Redirect "xdp_redirect_neighbour",
     /// Redirected: an ICMP error that quotes a segment of ours from a shared address.
     RedirectIcmpError => Redirect "xdp_redirect_icmp_error",
+    /// Redirected by a closed gate: a flow that a shard has.
+    RedirectFlow => Redirect "xdp_redirect_flow",
+    /// Redirected by a closed gate: an acknowledgment that answers a valid cookie.
+    RedirectCookie => Redirect "xdp_redirect_cookie",
+    /// Redirected by a closed gate: a flow that has answered a cookie a moment ago.
+    RedirectProven => Redirect "xdp_redirect_proven",
+    /// Redirected by a closed gate: no known flow, within the budget for what may not be known yet.
+    RedirectStray => Redirect "xdp_redirect_stray",
+    /// Redirected by a closed gate: a SYN that cannot be answered here, without keys or too long.
+    RedirectUnanswered => Redirect "xdp_redirect_unanswered",
+    /// Dropped at a closed gate: no flow, no cookie, and no RST for it.
+    DropStray => Drop "xdp_drop_stray",
+    /// Dropped at a closed gate: a SYN whose TCP checksum is wrong.
+    DropChecksum => Drop "xdp_drop_checksum",
+    /// Dropped at a closed gate: a SYN with an option of impossible length.
+    DropTcpOption => Drop "xdp_drop_tcp_option",
+    /// Dropped at a closed gate: a SYN whose source address is no single host's, or ours.
+    DropMartian => Drop "xdp_drop_martian",
+    /// Dropped at a closed gate: the answer found no room in the frame.
+    DropUnsent => Drop "xdp_drop_unsent",
+    /// Sent back: a SYN-ACK with a cookie.
+    TransmitCookie => Transmit "xdp_tx_cookie",
+    /// Sent back: a RST for an acknowledgment of no flow and no cookie.
+    TransmitReset => Transmit "xdp_tx_reset",
 }
 
 #[cfg(test)]
@@ -108,6 +139,7 @@ mod tests {
                 Action::Pass => "xdp_pass_",
                 Action::Drop => "xdp_drop_",
                 Action::Redirect => "xdp_redirect_",
+                Action::Transmit => "xdp_tx_",
             };
             assert!(verdict.name().starts_with(prefix), "{verdict:?}");
         }

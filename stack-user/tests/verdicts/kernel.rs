@@ -9,7 +9,7 @@ use stack_ebpf::contract::ListenerKey;
 use stack_ebpf::verdict::{Action, Verdict};
 
 use crate::cases::World;
-use crate::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
+use crate::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 
 pub(crate) struct Kernel {
     pub(crate) program: Program,
@@ -67,6 +67,7 @@ impl Kernel {
             Action::Pass => XDP_PASS,
             Action::Drop => XDP_DROP,
             Action::Redirect => XDP_REDIRECT,
+            Action::Transmit => XDP_TX,
         };
         let [(old, new)] = moved[..] else { panic!("{name}: not one counter moved: {moved:?}") };
         assert_eq!((new.0, new.1 - old.1), (verdict.name(), 1), "{name}");

@@ -129,4 +129,5 @@ const MUTATIONS: usize = 200;
 const MOST_INSTRUCTIONS: u32 = 100_000;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;

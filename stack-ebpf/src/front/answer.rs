@@ -1,0 +1,476 @@
+//! The decision for a segment whose shard may have closed a gate.
+
+use core::mem::size_of;
+
+use super::options::{self, NONE, Offers};
+use super::reply::{Reply, Sheet, SynAck};
+use super::sum::{self, Chunk};
+use super::{Door, Front, Gate, MAX_SHARDS, Record};
+use crate::cookie::{self, Offered, Period};
+use crate::flow::{Offsets, Words, stamp_clock};
+use crate::flows::{self, Bucket, Entry};
+use crate::frame::{self, Ethernet, Frame, Tag};
+use crate::verdict::Verdict;
+
+/// A frame that is answered in place.
+pub trait Wire: Frame {
+    /// Copies `length` octets from `offset` on, at most those of a chunk; what was behind them stays.
+    fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool;
+
+    /// Makes the first `length` octets of the sheet the frame; `false` where that cannot be.
+    fn replace(&mut self, with: &Sheet, length: usize) -> bool;
+}
+
+/// Memory that is as large as the decision needs, which is more than a program's stack has.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Scratch {
+    /// What the shard is told with the frame.
+    pub record: Record,
+    chunk: Chunk,
+    sheet: Sheet,
+}
+
+impl Scratch {
+    /// Nothing yet.
+    pub const EMPTY: Self = Self { record: Record::EMPTY, chunk: Chunk::ZERO, sheet: Sheet::EMPTY };
+}
+
+/// The maps and the clock as the program sees them.
+pub trait Defence {
+    /// What user space set; `None` before the map has its one value.
+    fn front(&self) -> Option<&Front>;
+
+    /// The receive queue of this frame, which is the shard's number too.
+    fn queue(&self) -> u32;
+
+    /// A shard's gate.
+    fn gate(&self, shard: u32) -> Option<&Gate>;
+
+    /// The place of the listener of exactly this address and port, or of wildcard and port.
+    fn listener(&self, local: &[u64; 2], port: u16) -> Option<u32>;
+
+    /// The door at an index.
+    fn door(&self, index: u32) -> Option<&Door>;
+
+    /// The bucket of flows at an index.
+    fn bucket(&self, index: u32) -> Option<&Bucket>;
+
+    /// The kernel's coarse monotonic clock, in ns.
+    fn now(&self) -> u64;
+
+    /// Takes one out of this CPU's budget of strays that go to shards.
+    fn spend_stray(&self, cost: u64, now: u64) -> bool;
+
+    /// Takes one out of this CPU's budget of RSTs.
+    fn spend_reset(&self, cost: u64, now: u64) -> bool;
+
+    /// Remembers for a while, on this CPU, that a flow has answered a cookie: its shard may not have
+    /// written it down when the next segment comes.
+    fn prove(&self, fingerprint: u64);
+
+    /// Whether it has.
+    fn is_proven(&self, fingerprint: u64) -> bool;
+
+    /// Gives back `value`. In the program the verifier does not know that.
+    fn unknown(&self, value: u64) -> u64;
+}
+
+/// What to do with a frame that [`crate::steer::classify`] gives to a socket: that, or something better.
+/// `vlan` is the one that is served.
+#[inline(always)]
+pub fn defend<W: Wire, D: Defence>(
+    wire: &mut W,
+    defence: &D,
+    (verdict, vlan): (Verdict, u16),
+    scratch: &mut Scratch,
+) -> Verdict {
+    let done = match is_ipv6(wire, vlan) {
+        Some(true) => defend_ipv6(wire, defence, vlan, scratch),
+        Some(false) => defend_ipv4(wire, defence, vlan, scratch),
+        None => None,
+    };
+    done.unwrap_or(verdict)
+}
+
+/// Whether a frame is IPv6's; `None` where it is not IPv4's either.
+#[inline(always)]
+pub fn is_ipv6<F: Frame + ?Sized>(frame: &F, vlan: u16) -> Option<bool> {
+    let [ethertype] = frame.read::<[u16; 1]>(place(vlan).at - 2)?;
+    match u16::from_be(ethertype) {
+        frame::ETHERTYPE_IPV4 => Some(false),
+        frame::ETHERTYPE_IPV6 => Some(true),
+        _ => None,
+    }
+}
+
+/// The part of [`defend`] for IPv4; `None`: steered as without.
+#[inline(always)]
+pub fn defend_ipv4<W: Wire, D: Defence>(
+    wire: &mut W,
+    defence: &D,
+    vlan: u16,
+    scratch: &mut Scratch,
+) -> Option<Verdict> {
+    let place = place(vlan);
+    let segment = Segment::<false>::of_ipv4(wire, place.at)?;
+    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+}
+
+/// The part of [`defend`] for IPv6; `None`: steered as without.
+#[inline(always)]
+pub fn defend_ipv6<W: Wire, D: Defence>(
+    wire: &mut W,
+    defence: &D,
+    vlan: u16,
+    scratch: &mut Scratch,
+) -> Option<Verdict> {
+    let place = place(vlan);
+    let segment = Segment::<true>::of_ipv6(wire, place.at)?;
+    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+}
+
+#[inline(always)]
+fn place(vlan: u16) -> Place {
+    Place { at: size_of::<Ethernet>() + if vlan != 0 { size_of::<Tag>() } else { 0 }, vlan }
+}
+
+/// Where the network header begins, and the VLAN that answers carry.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub at: usize,
+    pub vlan: u16,
+}
+
+/// A whole TCP segment in a packet without options or extension headers.
+#[derive(Clone, Copy)]
+struct Segment<const V6: bool> {
+    name: Words,
+    sequence: u32,
+    acknowledgment: u32,
+    flags: u8,
+    /// The header's length.
+    header: usize,
+    /// Where it begins.
+    at: usize,
+    /// Its length.
+    length: usize,
+    /// Whether the IP header's checksum is right, if it has one.
+    is_sound: bool,
+}
+
+impl Segment<false> {
+    #[inline(always)]
+    fn of_ipv4<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
+        let ip: [u16; 10] = frame.read(at)?;
+        let is_plain = u16::from_be(ip[0]) >> 8 == 0x45 && u16::from_be(ip[3]) & 0x3fff == 0;
+        if !is_plain || u16::from_be(ip[4]) as u8 != frame::TCP {
+            return None;
+        }
+        let octets = |n: usize| u16::from_le(ip[n]) as u32 | (u16::from_le(ip[n + 1]) as u32) << 16;
+        let (remote, local) = (Words::mapped(octets(6)), Words::mapped(octets(8)));
+        let length = (u16::from_be(ip[1]) as usize).checked_sub(20)?;
+        let segment = Self::behind(frame, (at + 20, length), (local, remote))?;
+        Some(Self { is_sound: sum::finish(sum::of(&ip)) == 0, ..segment })
+    }
+}
+
+impl Segment<true> {
+    #[inline(always)]
+    fn of_ipv6<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
+        let ip: [u16; 20] = frame.read(at)?;
+        if u16::from_be(ip[3]) >> 8 != frame::TCP as u16 {
+            return None;
+        }
+        let word = |n: usize| {
+            let half = |n: usize| u16::from_le(ip[n]) as u64;
+            half(n) | half(n + 1) << 16 | half(n + 2) << 32 | half(n + 3) << 48
+        };
+        let (remote, local) = ([word(4), word(8)], [word(12), word(16)]);
+        let length = u16::from_be(ip[2]) as usize;
+        Self::behind(frame, (at + 40, length), (local, remote))
+    }
+}
+
+impl<const V6: bool> Segment<V6> {
+    #[inline(always)]
+    fn behind<F: Frame + ?Sized>(
+        frame: &F,
+        (at, length): (usize, usize),
+        (local, remote): ([u64; 2], [u64; 2]),
+    ) -> Option<Self> {
+        let tcp: [u16; 7] = frame.read(at)?;
+        let half = |n: usize| u16::from_be(tcp[n]);
+        let word = |n: usize| (half(n) as u32) << 16 | half(n + 1) as u32;
+        let header = (half(6) >> 12) as usize * 4;
+        // Both were checked before.
+        if header < 20 || header > length || at + length > frame.length() {
+            return None;
+        }
+        let ports = (half(1) as u32) << 16 | half(0) as u32;
+        Some(Self {
+            name: Words { local, remote, ports },
+            sequence: word(2),
+            acknowledgment: word(4),
+            flags: half(6) as u8,
+            header,
+            at,
+            length,
+            is_sound: true,
+        })
+    }
+
+    #[inline(always)]
+    const fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// Whether the sender's address is no single host's, or our own (RFC 9293, 3.9.2.3: MUST-63).
+    #[inline(always)]
+    fn is_martian(&self) -> bool {
+        let [first, second] = self.name.remote;
+        let is_odd = match V6 {
+            true => first as u8 == 0xff || first as u8 == 0,
+            false => matches!((second >> 32) as u8, 0 | 127 | 224..),
+        };
+        is_odd || self.name.remote == self.name.local
+    }
+}
+
+/// A segment before the front line.
+struct Line<'a, D, const V6: bool> {
+    defence: &'a D,
+    front: &'a Front,
+    place: Place,
+    segment: Segment<V6>,
+}
+
+/// What the array says of a flow.
+enum Known {
+    Entry(Entry),
+    /// Not there; and whether it would be, if a shard had it.
+    Nothing {
+        is_complete: bool,
+    },
+}
+
+impl<D: Defence, const V6: bool> Line<'_, D, V6> {
+    #[inline(always)]
+    fn meet<W: Wire>(&self, wire: &mut W, scratch: &mut Scratch) -> Option<Verdict> {
+        let (segment, front) = (&self.segment, self.front);
+        let port = (segment.name.ports >> 16) as u16;
+        let place = self.defence.listener(&segment.name.local, port)?;
+        if place >= front.doors {
+            return None;
+        }
+        let door = self.defence.door(self.defence.queue() * front.doors + place)?;
+        if door.is_closed == 0 {
+            return None;
+        }
+        let fingerprint = segment.name.fingerprint(&front.flow);
+        let record = &mut scratch.record;
+        *record = Record {
+            nonce: front.nonce,
+            fingerprint,
+            length: wire.length() as u32,
+            sequence: segment.sequence,
+            acknowledgment: segment.acknowledgment,
+            ..Record::EMPTY
+        };
+        let is_complete = match self.known(fingerprint) {
+            Known::Entry(entry) => {
+                record.owner = entry.shard() as u16;
+                return Some(Verdict::RedirectFlow);
+            }
+            Known::Nothing { is_complete } => is_complete,
+        };
+        let now = self.defence.now();
+        let clock = now.saturating_sub(front.origin);
+        if segment.has(SYN) && !segment.has(ACK | RST | FIN) {
+            return Some(self.answer_syn(wire, scratch, (door, clock)));
+        }
+        if segment.has(ACK) && !segment.has(SYN | RST) {
+            let offsets = segment.name.offsets(&front.keys.sequence);
+            let (irs, iss) =
+                (segment.sequence.wrapping_sub(1), segment.acknowledgment.wrapping_sub(1));
+            let period = Period::at(clock);
+            if let Some(mss) = cookie::decode(&front.keys, offsets, irs, iss, period) {
+                self.defence.prove(fingerprint);
+                record.mss = mss;
+                record.period = period.0 as u8;
+                return Some(Verdict::RedirectCookie);
+            }
+        }
+        if self.defence.is_proven(fingerprint) {
+            return Some(Verdict::RedirectProven);
+        }
+        Some(self.stray(wire, &mut scratch.sheet, (is_complete, now)))
+    }
+
+    /// Looks for the flow in the regions of all shards, that of this queue's first.
+    #[inline(always)]
+    fn known(&self, fingerprint: u64) -> Known {
+        let (front, queue) = (self.front, self.defence.queue());
+        let home = flows::home(fingerprint, front.buckets);
+        let mut is_complete = front.shards <= MAX_SHARDS;
+        for nth in 0..MAX_SHARDS {
+            if nth >= front.shards {
+                break;
+            }
+            // The queue's own, then the others from zero on.
+            let shard = match nth {
+                0 => queue,
+                nth if nth <= queue => nth - 1,
+                nth => nth,
+            };
+            let index = shard.wrapping_mul(front.buckets).wrapping_add(home);
+            if let Some(bucket) = self.defence.bucket(index)
+                && let Some(entry) = flows::find(bucket, fingerprint)
+            {
+                return Known::Entry(entry);
+            }
+            is_complete &= self.defence.gate(shard).is_some_and(|gate| gate.is_complete != 0);
+        }
+        Known::Nothing { is_complete }
+    }
+
+    /// Answers a SYN by a cookie, in place.
+    #[inline(always)]
+    fn answer_syn<W: Wire>(
+        &self,
+        wire: &mut W,
+        scratch: &mut Scratch,
+        (door, clock): (&Door, u64),
+    ) -> Verdict {
+        let (segment, front) = (&self.segment, self.front);
+        if segment.is_martian() {
+            return Verdict::DropMartian;
+        }
+        if !segment.is_sound {
+            return Verdict::DropIpHeader;
+        }
+        let chunk = &mut scratch.chunk;
+        chunk.clear();
+        if !wire.load(segment.at, segment.header, chunk) {
+            return Verdict::DropTcpHeader;
+        }
+        let unknown = |value| self.defence.unknown(value);
+        let offers = options::parse(chunk, segment.header, unknown);
+        if front.flags & Front::TRUSTS_CHECKSUMS == 0 {
+            match self.is_correct(wire, chunk) {
+                Some(true) => {}
+                Some(false) => return Verdict::DropChecksum,
+                None => return Verdict::RedirectUnanswered,
+            }
+        }
+        let Some(offers) = offers else { return Verdict::DropTcpOption };
+        let offsets = segment.name.offsets(&front.keys.sequence);
+        let Some(answer) = self.syn_ack(door, offsets, (offers, clock)) else {
+            return Verdict::RedirectUnanswered;
+        };
+        match self.reply().syn_ack(wire, &mut scratch.sheet, &answer) {
+            Some(()) => Verdict::TransmitCookie,
+            None => Verdict::DropUnsent,
+        }
+    }
+
+    /// Whether the checksum of the segment with this header is right; `None` where it is too long to be
+    /// summed here.
+    #[inline(always)]
+    fn is_correct<W: Wire>(&self, wire: &W, chunk: &mut Chunk) -> Option<bool> {
+        let Segment { at, header, length, name, .. } = self.segment;
+        let mut sum = sum::of_addresses::<V6>(&name) + sum::pseudo(length) + chunk.sum();
+        let mut done = header;
+        for _ in 0..CHUNKS {
+            if done >= length {
+                return Some(sum::finish(sum) == 0);
+            }
+            let left = length - done;
+            let next = if left < size_of::<Chunk>() { left } else { size_of::<Chunk>() };
+            chunk.clear();
+            if !wire.load(at + done, next, chunk) {
+                return Some(false);
+            }
+            sum += chunk.sum();
+            done += next;
+        }
+        None
+    }
+
+    /// What the SYN-ACK says, as the shard would say it; `None` while the keys are of other times.
+    #[inline(always)]
+    fn syn_ack(
+        &self,
+        door: &Door,
+        offsets: Offsets,
+        (offers, clock): (Offers, u64),
+    ) -> Option<SynAck> {
+        let segment = &self.segment;
+        let mss = if offers.mss == NONE { None } else { Some(offers.mss as u16) };
+        let period = Period::at(clock);
+        let index = cookie::mss_index(mss);
+        let iss = cookie::encode(&self.front.keys, offsets, segment.sequence, index, period)?;
+        let is_stamped = offers.stamp != NONE && door.options & Door::TIMESTAMPS != 0;
+        // Without timestamps nothing would bring the others back.
+        let scales = is_stamped && offers.scale != NONE && door.options & Door::WINDOW_SCALING != 0;
+        let takes_sack = is_stamped && offers.sack != 0 && door.options & Door::SACK != 0;
+        let offered = Offered {
+            window_scale: if scales { Some(offers.scale as u8) } else { None },
+            sack_permitted: takes_sack,
+        };
+        let stamp = offered.into_clock(stamp_clock(clock)).wrapping_add(offsets.stamp());
+        let of_family = if V6 { 2 } else { 0 };
+        Some(SynAck {
+            iss,
+            irs: segment.sequence,
+            window: door.windows[of_family + is_stamped as usize],
+            mss: door.mss[V6 as usize],
+            stamps: if is_stamped { Some((stamp, offers.stamp as u32)) } else { None },
+            scale: if scales { Some(door.scale) } else { None },
+            takes_sack,
+        })
+    }
+
+    /// A segment that belongs to nothing we know of.
+    #[inline(always)]
+    fn stray<W: Wire>(
+        &self,
+        wire: &mut W,
+        sheet: &mut Sheet,
+        (is_complete, now): (bool, u64),
+    ) -> Verdict {
+        let (segment, front) = (&self.segment, self.front);
+        if !is_complete && self.defence.spend_stray(front.stray_cost, now) {
+            return Verdict::RedirectStray;
+        }
+        // RFC 9293 3.10.7.2: any acknowledgment is bad, and a RST is not answered.
+        if !segment.has(ACK) || segment.has(RST) {
+            return Verdict::DropStray;
+        }
+        if !is_complete || segment.is_martian() || !self.defence.spend_reset(front.reset_cost, now)
+        {
+            return Verdict::DropStray;
+        }
+        match self.reply().reset(wire, sheet, segment.acknowledgment) {
+            Some(()) => Verdict::TransmitReset,
+            None => Verdict::DropUnsent,
+        }
+    }
+
+    #[inline(always)]
+    fn reply(&self) -> Reply<V6> {
+        Reply {
+            place: self.place,
+            name: self.segment.name,
+            traffic_class: self.front.traffic_class as u8,
+            hop_limit: self.front.hop_limit as u8,
+        }
+    }
+}
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+/// Pieces of a SYN's text that are summed: 1536 octets.
+const CHUNKS: usize = 24;

@@ -1,0 +1,278 @@
+//! Maps, packet access and helpers of the front line: the part of it that is `unsafe`.
+
+use core::arch::asm;
+use core::mem::size_of;
+use core::ptr;
+
+use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_coarse_ns, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
+    bpf_xdp_store_bytes,
+};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray};
+use aya_ebpf::programs::XdpContext;
+use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
+use stack_ebpf::flows::Bucket;
+use stack_ebpf::frame::Frame;
+use stack_ebpf::front::{
+    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Sheet, Wire, defend_ipv4,
+    defend_ipv6, is_ipv6,
+};
+use stack_ebpf::{Action, ListenerKey, Verdict};
+use zerocopy::{FromBytes, transmute};
+
+use super::{CONFIG, LISTENERS, Packet, finish, redirect};
+
+// The names are those of `stack_ebpf::contract`. User space makes the arrays as large as it needs.
+#[map(name = "SLUICE_FRONT")]
+static FRONT: Array<Front> = Array::with_max_entries(1, MMAPABLE);
+#[map(name = "SLUICE_GATES")]
+static GATES: Array<Gate> = Array::with_max_entries(MAX_QUEUES, MMAPABLE);
+#[map(name = "SLUICE_DOORS")]
+static DOORS: Array<Door> = Array::with_max_entries(1, MMAPABLE);
+#[map(name = "SLUICE_FLOWS")]
+static FLOWS: Array<Bucket> = Array::with_max_entries(1, MMAPABLE);
+/// Budgets of this CPU: of strays, of RSTs.
+#[map(name = "SLUICE_BUDGETS")]
+static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(2, 0);
+/// Flows that have answered a cookie on this CPU, each at the place that its hash names.
+#[map(name = "SLUICE_PROVEN")]
+static PROVEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROVEN_FLOWS, 0);
+
+/// What the decision needs beside the stack.
+#[map(name = "SLUICE_SCRATCH")]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether this queue's shard has closed a gate.
+#[inline(always)]
+pub(super) fn is_closed(ctx: &XdpContext) -> bool {
+    GATES.get(ctx.rx_queue_index()).is_some_and(|gate| gate.closed != 0)
+}
+
+/// Decides anew for a frame that goes to a socket, and does what is decided.
+#[inline(always)]
+pub(super) fn meet(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    let Some(config) = CONFIG.get(0) else { return redirect(ctx, verdict) };
+    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
+    let decided = match is_ipv6(&packet, config.vlan) {
+        Some(true) => meet_ipv6(ctx.ctx, config.vlan),
+        Some(false) => meet_ipv4(ctx.ctx, config.vlan),
+        None => UNDECIDED,
+    };
+    let verdict = Verdict::ALL.get(decided as usize).copied().unwrap_or(verdict);
+    match verdict.action() {
+        Action::Pass => finish(verdict, xdp_action::XDP_PASS),
+        Action::Drop => finish(verdict, xdp_action::XDP_DROP),
+        Action::Transmit => finish(verdict, xdp_action::XDP_TX),
+        Action::Redirect => {
+            if decided != UNDECIDED
+                && let Some(scratch) = SCRATCH.get(0)
+            {
+                put_ahead(ctx, &scratch.record);
+            }
+            redirect(ctx, verdict)
+        }
+    }
+}
+
+/// The number of the verdict, or [`UNDECIDED`]. A function of its own, as is the other: what it needs on
+/// the stack is not the others'.
+#[inline(never)]
+fn meet_ipv4(ctx: *mut xdp_md, vlan: u16) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
+    let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
+    let defence = Maps { queue: ctx.rx_queue_index() };
+    // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
+    // each other; no other reference to it lives meanwhile.
+    let scratch = unsafe { &mut *scratch };
+    defend_ipv4(&mut live, &defence, vlan, scratch).map_or(UNDECIDED, |verdict| verdict as u32)
+}
+
+#[inline(never)]
+fn meet_ipv6(ctx: *mut xdp_md, vlan: u16) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
+    let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
+    let defence = Maps { queue: ctx.rx_queue_index() };
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *scratch };
+    defend_ipv6(&mut live, &defence, vlan, scratch).map_or(UNDECIDED, |verdict| verdict as u32)
+}
+
+/// Writes the record ahead of the frame. Where there is no room the frame goes without.
+#[inline(always)]
+fn put_ahead(ctx: &XdpContext, record: &Record) {
+    // SAFETY: the context is the program's own; no pointer into the packet is used after this.
+    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<Record>() as i32)) } != 0 {
+        return;
+    }
+    let at = ctx.metadata();
+    if at + size_of::<Record>() > ctx.metadata_end() {
+        return;
+    }
+    let halves: [u16; size_of::<Record>() / 2] = transmute!(*record);
+    for (n, half) in halves.iter().enumerate() {
+        // SAFETY: so many bytes lie between the metadata's two ends, as just compared, and the verifier
+        // checks again.
+        unsafe { ptr::write((at as *mut u16).add(n), *half) };
+    }
+}
+
+/// A frame that may be written and made longer or shorter.
+struct Live<'a> {
+    packet: Packet,
+    ctx: &'a XdpContext,
+}
+
+impl Frame for Live<'_> {
+    #[inline(always)]
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        self.packet.read(offset)
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.packet.length()
+    }
+}
+
+impl Wire for Live<'_> {
+    #[inline(always)]
+    fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool {
+        let Some(length) = bounded(length, size_of::<Chunk>()) else { return false };
+        let into = into.0.as_mut_ptr();
+        // SAFETY: the kernel writes at most so many bytes, which the chunk has.
+        unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset as u32, into.cast(), length) == 0 }
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, with: &Sheet, length: usize) -> bool {
+        let by = length as i32 - self.length() as i32;
+        // SAFETY: the context is the program's own; no pointer into the packet is used after this.
+        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } != 0 {
+            return false;
+        }
+        let Some(length) = bounded(length, size_of::<Sheet>() - Sheet::START) else { return false };
+        let from = with.words().as_ptr().cast::<u8>();
+        // SAFETY: so many bytes of the sheet lie behind its start.
+        unsafe {
+            let from = from.add(Sheet::START).cast_mut().cast();
+            bpf_xdp_store_bytes(self.ctx.ctx, 0, from, length) == 0
+        }
+    }
+}
+
+/// A length of one at least and `most` at most, which the verifier knows of it afterwards.
+#[inline(always)]
+fn bounded(length: usize, most: usize) -> Option<u32> {
+    let mut length = length as u64;
+    // SAFETY: it does nothing; the compiler may not leave out the comparison that follows.
+    unsafe { asm!("{0} = {0}", inout(reg) length) };
+    if length == 0 || length > most as u64 { None } else { Some(length as u32) }
+}
+
+/// The maps, as the library asks for them.
+struct Maps {
+    queue: u32,
+}
+
+impl Defence for Maps {
+    #[inline(always)]
+    fn front(&self) -> Option<&Front> {
+        FRONT.get(0)
+    }
+
+    #[inline(always)]
+    fn queue(&self) -> u32 {
+        self.queue
+    }
+
+    #[inline(always)]
+    fn gate(&self, shard: u32) -> Option<&Gate> {
+        GATES.get(shard)
+    }
+
+    #[inline(always)]
+    fn listener(&self, local: &[u64; 2], port: u16) -> Option<u32> {
+        let local: AddressKey = transmute!([local[0].to_le(), local[1].to_le()]);
+        let place = |key: ListenerKey| {
+            // SAFETY: the value is copied at once; user space replaces elements, never writes within.
+            unsafe { LISTENERS.get(&key) }.copied()
+        };
+        let found = place(ListenerKey::new(local, port));
+        let found = found.or_else(|| place(ListenerKey::wildcard(port)))?;
+        found.checked_sub(PRESENT)
+    }
+
+    #[inline(always)]
+    fn door(&self, index: u32) -> Option<&Door> {
+        DOORS.get(index)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        FLOWS.get(index)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper that touches no memory.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn spend_stray(&self, cost: u64, now: u64) -> bool {
+        spend(0, cost, now)
+    }
+
+    #[inline(always)]
+    fn spend_reset(&self, cost: u64, now: u64) -> bool {
+        spend(1, cost, now)
+    }
+
+    #[inline(always)]
+    fn prove(&self, fingerprint: u64) {
+        if let Some(place) = PROVEN.get_ptr_mut(proven_at(fingerprint)) {
+            // SAFETY: this CPU's element, which no other CPU writes, and XDP programs on one CPU do not
+            // interrupt each other.
+            unsafe { *place = fingerprint };
+        }
+    }
+
+    #[inline(always)]
+    fn is_proven(&self, fingerprint: u64) -> bool {
+        // SAFETY: as above.
+        PROVEN.get(proven_at(fingerprint)).is_some_and(|found| *found == fingerprint)
+    }
+
+    #[inline(always)]
+    fn unknown(&self, value: u64) -> u64 {
+        let mut value = value;
+        if let Some(front) = FRONT.get(0) {
+            // SAFETY: adds zero, as nobody but user space knows.
+            unsafe { asm!("{0} += {1}", inout(reg) value, in(reg) front.zero) };
+        }
+        value
+    }
+}
+
+#[inline(always)]
+fn spend(which: u32, cost: u64, now: u64) -> bool {
+    let Some(budget) = BUDGETS.get_ptr_mut(which) else { return false };
+    // SAFETY: this CPU's element, which no other CPU writes, and XDP programs on one CPU do not interrupt
+    // each other.
+    unsafe { (*budget).take(cost, now) }
+}
+
+#[inline(always)]
+const fn proven_at(fingerprint: u64) -> u32 {
+    (fingerprint >> 32) as u32 & (PROVEN_FLOWS - 1)
+}
+
+/// In place of a verdict's number.
+const UNDECIDED: u32 = u32::MAX;
+const PROVEN_FLOWS: u32 = 4096;
+/// BPF_F_MMAPABLE.
+const MMAPABLE: u32 = 1 << 10;
