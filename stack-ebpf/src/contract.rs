@@ -13,6 +13,11 @@ pub const PROGRAM: &str = "sluice_xdp";
 /// The program that passes every frame, for the peer end of a veth pair.
 pub const PASS_PROGRAM: &str = "sluice_pass";
 
+/// The program that [`PROGRAM`] goes on to where a gate is closed.
+pub const FRONT_PROGRAM: &str = "sluice_front";
+/// Array of one program, which is [`FRONT_PROGRAM`].
+pub const PROGRAMS: &str = "SLUICE_PROGS";
+
 /// In the bench's build: restores the frame, then steers.
 pub const BENCH_STEER: &str = "bench_steer";
 /// In the bench's build: restores the frame, then passes it.

@@ -48,12 +48,13 @@ pub(crate) fn steer(ctx: &XdpContext) -> u32 {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
         Action::Transmit => finish(verdict, xdp_action::XDP_ABORTED),
-        Action::Redirect => match verdict {
-            Verdict::RedirectListener | Verdict::RedirectOwn if front::is_closed(ctx) => {
-                front::meet(ctx, verdict)
+        Action::Redirect => {
+            let is_asked = matches!(verdict, Verdict::RedirectListener | Verdict::RedirectOwn);
+            if is_asked && front::is_closed(ctx) {
+                front::enter(ctx, verdict);
             }
-            _ => redirect(ctx, verdict),
-        },
+            redirect(ctx, verdict)
+        }
     }
 }
 

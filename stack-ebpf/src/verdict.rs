@@ -28,6 +28,15 @@ macro_rules! verdicts {
             /// Every verdict, in the order of its index.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
+            /// The verdict with this index.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $(number if number == Self::$name as u32 => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+
             /// What is done with the frame.
             #[inline(always)]
             pub const fn action(self) -> Action {
@@ -128,7 +137,14 @@ mod tests {
     fn all_lists_every_verdict_at_its_own_index() {
         for (index, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, index);
+            assert_eq!(Verdict::from_number(index as u32), Some(*verdict));
         }
+    }
+
+    #[test]
+    fn other_numbers_are_no_verdict() {
+        assert_eq!(Verdict::from_number(Verdict::ALL.len() as u32), None);
+        assert_eq!(Verdict::from_number(u32::MAX), None);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::verdict::Verdict;
 
 /// A frame that is answered in place.
 pub trait Wire: Frame {
-    /// Copies `length` octets from `offset` on, at most those of a chunk; what was behind them stays.
+    /// Copies `length` octets from `offset` on, at most those of a chunk, and zeros behind
+    /// them.
     fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool;
 
     /// Makes the first `length` octets of the sheet the frame; `false` where that cannot be.
@@ -27,13 +28,25 @@ pub trait Wire: Frame {
 pub struct Scratch {
     /// What the shard is told with the frame.
     pub record: Record,
-    chunk: Chunk,
+    /// The verdict of [`crate::steer::classify`], as the program hands it on.
+    pub steered: u32,
+    offers: Offers,
+    /// The header of a SYN, and a piece of its text.
+    header: Chunk,
+    text: Chunk,
     sheet: Sheet,
 }
 
 impl Scratch {
     /// Nothing yet.
-    pub const EMPTY: Self = Self { record: Record::EMPTY, chunk: Chunk::ZERO, sheet: Sheet::EMPTY };
+    pub const EMPTY: Self = Self {
+        record: Record::EMPTY,
+        steered: 0,
+        offers: Offers::NOTHING,
+        header: Chunk::ZERO,
+        text: Chunk::ZERO,
+        sheet: Sheet::EMPTY,
+    };
 }
 
 /// The maps and the clock as the program sees them.
@@ -245,15 +258,6 @@ struct Line<'a, D, const V6: bool> {
     segment: Segment<V6>,
 }
 
-/// What the array says of a flow.
-enum Known {
-    Entry(Entry),
-    /// Not there; and whether it would be, if a shard had it.
-    Nothing {
-        is_complete: bool,
-    },
-}
-
 impl<D: Defence, const V6: bool> Line<'_, D, V6> {
     #[inline(always)]
     fn meet<W: Wire>(&self, wire: &mut W, scratch: &mut Scratch) -> Option<Verdict> {
@@ -277,13 +281,12 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
             acknowledgment: segment.acknowledgment,
             ..Record::EMPTY
         };
-        let is_complete = match self.known(fingerprint) {
-            Known::Entry(entry) => {
-                record.owner = entry.shard() as u16;
-                return Some(Verdict::RedirectFlow);
-            }
-            Known::Nothing { is_complete } => is_complete,
-        };
+        let known = known(self.defence, front, fingerprint);
+        if known != NOBODYS && known != UNKNOWN {
+            record.owner = Entry(known).shard() as u16;
+            return Some(Verdict::RedirectFlow);
+        }
+        let is_complete = known == NOBODYS;
         let now = self.defence.now();
         let clock = now.saturating_sub(front.origin);
         if segment.has(SYN) && !segment.has(ACK | RST | FIN) {
@@ -307,33 +310,6 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         Some(self.stray(wire, &mut scratch.sheet, (is_complete, now)))
     }
 
-    /// Looks for the flow in the regions of all shards, that of this queue's first.
-    #[inline(always)]
-    fn known(&self, fingerprint: u64) -> Known {
-        let (front, queue) = (self.front, self.defence.queue());
-        let home = flows::home(fingerprint, front.buckets);
-        let mut is_complete = front.shards <= MAX_SHARDS;
-        for nth in 0..MAX_SHARDS {
-            if nth >= front.shards {
-                break;
-            }
-            // The queue's own, then the others from zero on.
-            let shard = match nth {
-                0 => queue,
-                nth if nth <= queue => nth - 1,
-                nth => nth,
-            };
-            let index = shard.wrapping_mul(front.buckets).wrapping_add(home);
-            if let Some(bucket) = self.defence.bucket(index)
-                && let Some(entry) = flows::find(bucket, fingerprint)
-            {
-                return Known::Entry(entry);
-            }
-            is_complete &= self.defence.gate(shard).is_some_and(|gate| gate.is_complete != 0);
-        }
-        Known::Nothing { is_complete }
-    }
-
     /// Answers a SYN by a cookie, in place.
     #[inline(always)]
     fn answer_syn<W: Wire>(
@@ -349,23 +325,23 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if !segment.is_sound {
             return Verdict::DropIpHeader;
         }
-        let chunk = &mut scratch.chunk;
-        chunk.clear();
-        if !wire.load(segment.at, segment.header, chunk) {
+        let header = &mut scratch.header;
+        if !wire.load(segment.at, segment.header, header) {
             return Verdict::DropTcpHeader;
         }
-        let unknown = |value| self.defence.unknown(value);
-        let offers = options::parse(chunk, segment.header, unknown);
         if front.flags & Front::TRUSTS_CHECKSUMS == 0 {
-            match self.is_correct(wire, chunk) {
-                Some(true) => {}
-                Some(false) => return Verdict::DropChecksum,
+            match self.sum(wire, header, &mut scratch.text) {
+                Some(0) => {}
+                Some(_) => return Verdict::DropChecksum,
                 None => return Verdict::RedirectUnanswered,
             }
         }
-        let Some(offers) = offers else { return Verdict::DropTcpOption };
+        let offers = &mut scratch.offers;
+        if !parse(self.defence, header, segment.header as u64, offers) {
+            return Verdict::DropTcpOption;
+        }
         let offsets = segment.name.offsets(&front.keys.sequence);
-        let Some(answer) = self.syn_ack(door, offsets, (offers, clock)) else {
+        let Some(answer) = self.syn_ack(door, offsets, (*offers, clock)) else {
             return Verdict::RedirectUnanswered;
         };
         match self.reply().syn_ack(wire, &mut scratch.sheet, &answer) {
@@ -374,25 +350,29 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         }
     }
 
-    /// Whether the checksum of the segment with this header is right; `None` where it is too long to be
-    /// summed here.
+    /// What the checksum over the segment with this header comes to, which is zero where it is right;
+    /// `None` where it is too long to be summed here.
     #[inline(always)]
-    fn is_correct<W: Wire>(&self, wire: &W, chunk: &mut Chunk) -> Option<bool> {
-        let Segment { at, header, length, name, .. } = self.segment;
-        let mut sum = sum::of_addresses::<V6>(&name) + sum::pseudo(length) + chunk.sum();
-        let mut done = header;
+    fn sum<W: Wire>(&self, wire: &W, header: &Chunk, text: &mut Chunk) -> Option<u16> {
+        let segment = &self.segment;
+        let unknown = |value| self.defence.unknown(value);
+        let mut sum = sum::of_addresses::<V6>(&segment.name);
+        sum += sum::pseudo(segment.length) + header.sum();
+        let mut at = (segment.at + segment.header) as u64;
+        let mut left = (segment.length - segment.header) as u64;
         for _ in 0..CHUNKS {
-            if done >= length {
-                return Some(sum::finish(sum) == 0);
+            // All that the verifier could follow from piece to piece.
+            (at, left, sum) = (unknown(at), unknown(left), unknown(sum));
+            if left == 0 {
+                return Some(sum::finish(sum));
             }
-            let left = length - done;
-            let next = if left < size_of::<Chunk>() { left } else { size_of::<Chunk>() };
-            chunk.clear();
-            if !wire.load(at + done, next, chunk) {
-                return Some(false);
+            let next = if left < size_of::<Chunk>() as u64 { left } else { size_of::<Chunk>() as u64 };
+            if !wire.load(at as usize, next as usize, text) {
+                return None;
             }
-            sum += chunk.sum();
-            done += next;
+            sum += text.sum();
+            at += next;
+            left -= next;
         }
         None
     }
@@ -468,6 +448,55 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
     }
 }
 
+/// Looks for a flow in the regions of all shards, that of this queue's first: its entry, else [`NOBODYS`]
+/// or [`UNKNOWN`]. A function of its own, as is the next: so the verifier has one state after it, not one
+/// for each way out.
+#[inline(never)]
+fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
+    let unknown = |value: u32| defence.unknown(value as u64) as u32;
+    let queue = defence.queue();
+    let home = flows::home(fingerprint, front.buckets);
+    let mut incomplete = (front.shards > MAX_SHARDS) as u32;
+    for nth in 0..MAX_SHARDS {
+        // All that the verifier could follow from shard to shard.
+        if unknown(nth) >= unknown(front.shards) {
+            break;
+        }
+        // The queue's own, then the others from zero on.
+        let shard = match nth {
+            0 => queue,
+            nth => nth - (unknown(nth) <= queue) as u32,
+        };
+        let index = shard.wrapping_mul(front.buckets).wrapping_add(home);
+        if let Some(bucket) = defence.bucket(index) {
+            let found = defence.unknown(flows::find(bucket, fingerprint));
+            if found != 0 {
+                return found;
+            }
+        }
+        let complete = defence.gate(shard).map_or(0, |gate| gate.is_complete);
+        incomplete = unknown(incomplete | (complete == 0) as u32);
+    }
+    defence.unknown(if incomplete == 0 { NOBODYS } else { UNKNOWN })
+}
+
+/// As [`options::parse`], with what is offered written where it is wanted.
+#[inline(never)]
+fn parse<D: Defence>(defence: &D, header: &Chunk, length: u64, offers: &mut Offers) -> bool {
+    match options::parse(header, length, |value| defence.unknown(value)) {
+        Some(found) => {
+            *offers = found;
+            defence.unknown(1) != 0
+        }
+        None => false,
+    }
+}
+
+/// No entry: no shard has the flow. No entry is this, for a kind of zero is none.
+const NOBODYS: u64 = 0;
+/// No entry: a shard that has not written all of its flows down may have it. Nor is this one: shard 63
+/// is the last that is looked at.
+const UNKNOWN: u64 = 0x3ff;
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;

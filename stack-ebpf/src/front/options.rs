@@ -3,7 +3,7 @@
 use super::sum::Chunk;
 
 /// What a SYN offers, as far as a cookie and its answer need it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offers {
     /// The MSS, in the lower 16 bits; [`NONE`] without.
     pub mss: u64,
@@ -15,6 +15,11 @@ pub(super) struct Offers {
     pub sack: u64,
 }
 
+impl Offers {
+    /// Nothing is offered.
+    pub const NOTHING: Self = Self { mss: NONE, scale: NONE, stamp: NONE, sack: 0 };
+}
+
 /// In place of what was not offered.
 pub(super) const NONE: u64 = u64::MAX;
 
@@ -22,10 +27,10 @@ pub(super) const NONE: u64 = u64::MAX;
 /// impossible length (RFC 9293, 3.1: MUST-7). `unknown` gives back what it is given; in the program the
 /// verifier does not know that, and so has no more than one state to follow.
 #[inline(always)]
-pub(super) fn parse(chunk: &Chunk, length: usize, unknown: impl Fn(u64) -> u64) -> Option<Offers> {
-    let mut offers = Offers { mss: NONE, scale: NONE, stamp: NONE, sack: 0 };
-    let byte = |at: u64| chunk.0[at as usize & 63] as u64;
-    let (mut at, end) = (FIXED, length as u64);
+pub(super) fn parse(chunk: &Chunk, length: u64, unknown: impl Fn(u64) -> u64) -> Option<Offers> {
+    let mut offers = Offers::NOTHING;
+    let byte = |at: u64| chunk.octets()[at as usize & 63] as u64;
+    let (mut at, end) = (FIXED, length);
     for _ in FIXED..LONGEST {
         at = unknown(at);
         if at >= end {

@@ -1,29 +1,36 @@
 //! The Internet checksum (RFC 1071), in the order of bytes that the machine has: the sum is the same.
 
+use zerocopy::{transmute_mut, transmute_ref};
+
 use crate::flow::Words;
 
-/// So much of a frame is read at once: a whole TCP header, and zeros behind it.
+/// So much of a frame is read at once: a whole TCP header, and zeros behind it. In words, which is how
+/// it is summed.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(8))]
-pub struct Chunk(pub [u8; 64]);
+#[repr(C)]
+pub struct Chunk(pub [u64; 8]);
 
 impl Chunk {
     /// Zeros.
-    pub const ZERO: Self = Self([0; 64]);
+    pub const ZERO: Self = Self([0; 8]);
 
-    /// Makes it zeros again.
+    /// Its octets.
     #[inline(always)]
-    pub fn clear(&mut self) {
-        *self = Self::ZERO;
+    pub fn octets(&self) -> &[u8; 64] {
+        transmute_ref!(&self.0)
+    }
+
+    /// Its octets, to be written.
+    #[inline(always)]
+    pub fn octets_mut(&mut self) -> &mut [u8; 64] {
+        transmute_mut!(&mut self.0)
     }
 
     /// The sum of its octets.
     #[inline(always)]
     pub fn sum(&self) -> u64 {
-        let (words, _) = self.0.as_chunks::<8>();
         let mut sum = 0;
-        for word in words {
-            let word = u64::from_ne_bytes(*word);
+        for word in &self.0 {
             sum += (word & 0xffff_ffff) + (word >> 32);
         }
         sum
@@ -78,7 +85,10 @@ mod tests {
         let bytes: [u8; 64] = core::array::from_fn(|n| (n * 37 + 200) as u8);
         let halves: [u16; 32] =
             core::array::from_fn(|n| u16::from_ne_bytes([bytes[2 * n], bytes[2 * n + 1]]));
-        assert_eq!(finish(Chunk(bytes).sum()), finish(of(&halves)));
+        let mut chunk = Chunk::ZERO;
+        *chunk.octets_mut() = bytes;
+        assert_eq!(chunk.octets(), &bytes);
+        assert_eq!(finish(chunk.sum()), finish(of(&halves)));
         // RFC 1071, section 3.
         let halves = [0x0001_u16, 0xf203, 0xf4f5, 0xf6f7].map(u16::to_be);
         assert_eq!(u16::from_be(finish(of(&halves))), !0xddf2);

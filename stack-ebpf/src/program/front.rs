@@ -9,8 +9,8 @@ use aya_ebpf::helpers::generated::{
     bpf_ktime_get_coarse_ns, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     bpf_xdp_store_bytes,
 };
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray};
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
@@ -44,34 +44,53 @@ static PROVEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROVEN_FLOWS, 0)
 #[map(name = "SLUICE_SCRATCH")]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
+/// [`sluice_front`] at zero: its stack would not find room beside the other's.
+#[map(name = "SLUICE_PROGS")]
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 /// Whether this queue's shard has closed a gate.
 #[inline(always)]
 pub(super) fn is_closed(ctx: &XdpContext) -> bool {
     GATES.get(ctx.rx_queue_index()).is_some_and(|gate| gate.closed != 0)
 }
 
-/// Decides anew for a frame that goes to a socket, and does what is decided.
+/// Hands a frame that goes to a socket to [`sluice_front`], which has a stack of its own. Comes back only
+/// where user space has not put it there.
 #[inline(always)]
-pub(super) fn meet(ctx: &XdpContext, verdict: Verdict) -> u32 {
-    let Some(config) = CONFIG.get(0) else { return redirect(ctx, verdict) };
+pub(super) fn enter(ctx: &XdpContext, verdict: Verdict) {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+        // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
+        // each other.
+        unsafe { (*scratch).steered = verdict as u32 };
+    }
+    // SAFETY: the program there takes the same context.
+    let _ = unsafe { PROGRAMS.tail_call(ctx, 0) };
+}
+
+/// Decides anew for a frame that goes to a socket, and does what is decided.
+#[xdp]
+pub(crate) fn sluice_front(ctx: XdpContext) -> u32 {
+    let Some(config) = CONFIG.get(0) else { return xdp_action::XDP_ABORTED };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
     let decided = match is_ipv6(&packet, config.vlan) {
         Some(true) => meet_ipv6(ctx.ctx, config.vlan),
         Some(false) => meet_ipv4(ctx.ctx, config.vlan),
         None => UNDECIDED,
     };
-    let verdict = Verdict::ALL.get(decided as usize).copied().unwrap_or(verdict);
+    // SAFETY: as in `enter`; the functions above have given their references back.
+    let scratch = unsafe { &*scratch };
+    let number = if decided == UNDECIDED { scratch.steered } else { decided };
+    let Some(verdict) = Verdict::from_number(number) else { return xdp_action::XDP_ABORTED };
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
         Action::Transmit => finish(verdict, xdp_action::XDP_TX),
         Action::Redirect => {
-            if decided != UNDECIDED
-                && let Some(scratch) = SCRATCH.get(0)
-            {
-                put_ahead(ctx, &scratch.record);
+            if decided != UNDECIDED {
+                put_ahead(&ctx, &scratch.record);
             }
-            redirect(ctx, verdict)
+            redirect(&ctx, verdict)
         }
     }
 }
@@ -83,7 +102,8 @@ fn meet_ipv4(ctx: *mut xdp_md, vlan: u16) -> u32 {
     let ctx = XdpContext::new(ctx);
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
     let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
-    let defence = Maps { queue: ctx.rx_queue_index() };
+    let Some(Front { zero, .. }) = FRONT.get(0) else { return UNDECIDED };
+    let defence = Maps { queue: ctx.rx_queue_index(), zero: *zero };
     // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
     // each other; no other reference to it lives meanwhile.
     let scratch = unsafe { &mut *scratch };
@@ -95,7 +115,8 @@ fn meet_ipv6(ctx: *mut xdp_md, vlan: u16) -> u32 {
     let ctx = XdpContext::new(ctx);
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
     let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
-    let defence = Maps { queue: ctx.rx_queue_index() };
+    let Some(Front { zero, .. }) = FRONT.get(0) else { return UNDECIDED };
+    let defence = Maps { queue: ctx.rx_queue_index(), zero: *zero };
     // SAFETY: as above.
     let scratch = unsafe { &mut *scratch };
     defend_ipv6(&mut live, &defence, vlan, scratch).map_or(UNDECIDED, |verdict| verdict as u32)
@@ -143,6 +164,11 @@ impl Wire for Live<'_> {
     fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool {
         let Some(length) = bounded(length, size_of::<Chunk>()) else { return false };
         let into = into.0.as_mut_ptr();
+        for n in 0..size_of::<Chunk>() / 8 {
+            // SAFETY: so many words lie in the chunk, which is aligned for them. Volatile, since else the
+            // compiler calls a function that clears octet by octet.
+            unsafe { ptr::write_volatile(into.add(n), 0) };
+        }
         // SAFETY: the kernel writes at most so many bytes, which the chunk has.
         unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset as u32, into.cast(), length) == 0 }
     }
@@ -176,6 +202,8 @@ fn bounded(length: usize, most: usize) -> Option<u32> {
 /// The maps, as the library asks for them.
 struct Maps {
     queue: u32,
+    /// [`Front::zero`].
+    zero: u64,
 }
 
 impl Defence for Maps {
@@ -250,10 +278,8 @@ impl Defence for Maps {
     #[inline(always)]
     fn unknown(&self, value: u64) -> u64 {
         let mut value = value;
-        if let Some(front) = FRONT.get(0) {
-            // SAFETY: adds zero, as nobody but user space knows.
-            unsafe { asm!("{0} += {1}", inout(reg) value, in(reg) front.zero) };
-        }
+        // SAFETY: adds zero, as nobody but user space knows.
+        unsafe { asm!("{0} += {1}", inout(reg) value, in(reg) self.zero) };
         value
     }
 }

@@ -50,6 +50,9 @@ impl Program {
         let mut ebpf = read(object)?;
         let maps = Maps::take(&mut ebpf).map_err(LoadError::Map)?;
         load(&mut ebpf, PROGRAM)?;
+        let front = load(&mut ebpf, FRONT_PROGRAM)?;
+        let front = front.fd().map_err(LoadError::Program)?.try_clone().map_err(LoadError::Descriptor)?;
+        front::install(&mut ebpf, &front).map_err(LoadError::Map)?;
         Ok(Self { maps, ebpf })
     }
 

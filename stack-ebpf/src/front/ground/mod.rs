@@ -182,7 +182,8 @@ impl Frame for Live {
 impl Wire for Live {
     fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool {
         let Some(from) = self.0.get(offset..offset + length) else { return false };
-        match into.0.get_mut(..length) {
+        *into = Chunk::ZERO;
+        match into.octets_mut().get_mut(..length) {
             Some(room) if length > 0 => room.copy_from_slice(from),
             _ => return false,
         }
