@@ -22,7 +22,7 @@ use crate::object;
 use crate::printer::figure;
 use crate::row::Row;
 use crate::spread::Spread;
-use frames::{MAC, SCENES, SHARED, Scene};
+use frames::{EVERYWHERE, LISTENERS, MAC, SCENES, SECOND, SHARED, Scene};
 
 /// Measures the verdicts that the plan wants.
 ///
@@ -68,14 +68,19 @@ impl Bed {
         let mut map: Array<_, [u8; size_of::<Config>()]> = map(&mut ebpf, contract::CONFIG)?;
         map.set(0, config, 0)?;
         let mut map: HashMap<_, [u8; 16], u32> = self::map(&mut ebpf, contract::ADDRESSES)?;
-        map.insert(mapped(SHARED), Address::Shared as u32, 0)?;
-        let key: [u8; size_of::<ListenerKey>()] = transmute!(ListenerKey::new(mapped(SHARED), 80));
+        let mut hints = Hints::EMPTY;
+        for addr in [SHARED, SECOND].map(mapped) {
+            map.insert(addr, Address::Shared as u32, 0)?;
+            hints.add_address(&addr, Address::Shared);
+        }
         let mut map: HashMap<_, [u8; size_of::<ListenerKey>()], u32> =
             self::map(&mut ebpf, contract::LISTENERS)?;
-        map.insert(key, PRESENT, 0)?;
-        let mut hints = Hints::EMPTY;
-        hints.add_address(&mapped(SHARED), Address::Shared);
-        hints.add_port(80);
+        for (addr, port) in LISTENERS {
+            let key: [u8; size_of::<ListenerKey>()] =
+                transmute!(ListenerKey::new(mapped(addr), port));
+            map.insert(key, PRESENT, 0)?;
+            hints.add_port(port, port == EVERYWHERE);
+        }
         let hints: [u8; size_of::<Hints>()] = transmute!(hints);
         let mut map: Array<_, [u8; size_of::<Hints>()]> = self::map(&mut ebpf, contract::HINTS)?;
         map.set(0, hints, 0)?;

@@ -13,9 +13,9 @@ pub const PROGRAM: &str = "sluice_xdp";
 /// The program that passes every frame, for the peer end of a veth pair.
 pub const PASS_PROGRAM: &str = "sluice_pass";
 
-/// The program that [`PROGRAM`] goes on to where a gate is closed.
-pub const FRONT_PROGRAM: &str = "sluice_front";
-/// Array of one program, which is [`FRONT_PROGRAM`].
+/// The programs that [`PROGRAM`] goes on to where a gate is closed, for IPv4 and for IPv6.
+pub const FRONT_PROGRAMS: [&str; 2] = ["sluice_front4", "sluice_front6"];
+/// Array of [`FRONT_PROGRAMS`].
 pub const PROGRAMS: &str = "SLUICE_PROGS";
 
 /// In the bench's build: restores the frame, then steers.

@@ -1,10 +1,97 @@
 //! Views over the headers of a received frame, bounds-checked one read at a time.
 //!
 //! Owns the layouts that the program looks at; takes no decision. Checksums are left to user space.
+//!
+//! A frame begins at an even address, and so does every header in it: the views are of halfwords. The
+//! BPF target reads anything of a smaller alignment byte by byte.
 
-use core::mem::size_of;
+use core::mem::{align_of, size_of};
 
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, big_endian as be};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
+
+use crate::contract::AddressKey;
+
+/// A halfword in network byte order.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Be16(u16);
+
+impl Be16 {
+    /// Its value.
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        u16::from_be(self.0)
+    }
+}
+
+/// A link-layer address.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Mac([u16; 3]);
+
+impl Mac {
+    /// Whether it is the address of these octets.
+    #[inline(always)]
+    pub const fn is(self, octets: [u8; 6]) -> bool {
+        let ([a, b, c], Self([x, y, z])) = (Self::new(octets).0, self);
+        (a ^ x) | (b ^ y) | (c ^ z) == 0
+    }
+
+    /// Whether the group bit is set: broadcast and multicast.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.0[0] & u16::from_ne_bytes([1, 0]) != 0
+    }
+
+    #[inline(always)]
+    const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])])
+    }
+}
+
+/// An IPv4 address.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct V4([u16; 2]);
+
+impl V4 {
+    /// Its four octets.
+    #[inline(always)]
+    pub fn octets(self) -> [u8; 4] {
+        transmute!(self)
+    }
+
+    /// The address as a key, as `contract::mapped` makes it, though by words.
+    #[inline(always)]
+    pub fn mapped(self) -> AddressKey {
+        transmute!([0, word([0, u16::MAX, self.0[0], self.0[1]])])
+    }
+}
+
+/// An IPv6 address.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct V6([u16; 8]);
+
+impl V6 {
+    /// The address as a key.
+    #[inline(always)]
+    pub fn key(self) -> AddressKey {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        transmute!([word([a, b, c, d]), word([e, f, g, h])])
+    }
+}
+
+/// Four halfwords as they lie in memory, in one word; by arithmetic, which the compiler keeps in
+/// registers, where a union of bytes would go by the stack.
+#[inline(always)]
+const fn word([a, b, c, d]: [u16; 4]) -> u64 {
+    let [a, b, c, d] = [a as u64, b as u64, c as u64, d as u64];
+    match cfg!(target_endian = "little") {
+        true => a | b << 16 | c << 32 | d << 48,
+        false => a << 48 | b << 32 | c << 16 | d,
+    }
+}
 
 /// A received frame, from its Ethernet header on.
 pub trait Frame {
@@ -27,25 +114,25 @@ impl Frame for [u8] {
 }
 
 /// The Ethernet header without tags.
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ethernet {
     /// Who it is sent to.
-    pub destination: [u8; 6],
+    pub destination: Mac,
     /// Who sent it.
-    pub source: [u8; 6],
+    pub source: Mac,
     /// What follows; a tag's TPID where the frame is tagged.
-    pub ethertype: be::U16,
+    pub ethertype: Be16,
 }
 
 /// What follows a TPID (IEEE 802.1Q, 9.6).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tag {
     /// Priority, drop eligibility and VLAN identifier.
-    pub control: be::U16,
+    pub control: Be16,
     /// What follows.
-    pub ethertype: be::U16,
+    pub ethertype: Be16,
 }
 
 impl Tag {
@@ -57,46 +144,47 @@ impl Tag {
 }
 
 /// An ARP packet for IPv4 over Ethernet (RFC 826).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Arp {
     /// Hardware type, protocol type and the lengths of both addresses.
-    pub kind: [u8; 6],
+    pub kind: [Be16; 3],
     /// Request or reply.
-    pub operation: be::U16,
+    pub operation: Be16,
     /// The sender's link-layer address.
-    pub sender_mac: [u8; 6],
+    pub sender_mac: Mac,
     /// The sender's IPv4 address.
-    pub sender: [u8; 4],
+    pub sender: V4,
     /// The target's link-layer address.
-    pub target_mac: [u8; 6],
+    pub target_mac: Mac,
     /// The target's IPv4 address.
-    pub target: [u8; 4],
+    pub target: V4,
 }
 
 impl Arp {
     /// [`Arp::kind`] of IPv4 over Ethernet.
-    pub const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+    pub const ETHERNET_IPV4: [Be16; 3] =
+        [Be16(1_u16.to_be()), Be16(0x0800_u16.to_be()), Be16(0x0604_u16.to_be())];
 }
 
 /// The IPv4 header without options (RFC 791, 3.1).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ipv4 {
     version_ihl: u8,
     tos: u8,
     /// Header and payload, in bytes.
-    pub total_length: be::U16,
-    id: be::U16,
-    flags_offset: be::U16,
+    pub total_length: Be16,
+    id: Be16,
+    flags_offset: Be16,
     ttl: u8,
     /// The transport protocol.
     pub protocol: u8,
-    checksum: be::U16,
+    checksum: Be16,
     /// Who sent it.
-    pub source: [u8; 4],
+    pub source: V4,
     /// Who it is sent to.
-    pub destination: [u8; 4],
+    pub destination: V4,
 }
 
 impl Ipv4 {
@@ -121,31 +209,32 @@ impl Ipv4 {
 }
 
 /// The IPv6 header (RFC 8200, 3).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ipv6 {
-    version_class_flow: be::U32,
+    version_class: Be16,
+    flow: Be16,
     /// What follows this header, in bytes.
-    pub payload_length: be::U16,
+    pub payload_length: Be16,
     /// What the next header is.
     pub next_header: u8,
     hop_limit: u8,
     /// Who sent it.
-    pub source: [u8; 16],
+    pub source: V6,
     /// Who it is sent to.
-    pub destination: [u8; 16],
+    pub destination: V6,
 }
 
 impl Ipv6 {
     /// The version field.
     #[inline(always)]
     pub const fn version(&self) -> u8 {
-        (self.version_class_flow.get() >> 28) as u8
+        (self.version_class.get() >> 12) as u8
     }
 }
 
 /// The beginning of an IPv6 extension header that carries its own length (RFC 8200, 4.2).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Extension {
     /// What the next header is.
@@ -162,14 +251,14 @@ impl Extension {
 }
 
 /// The IPv6 fragment header (RFC 8200, 4.5).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FragmentHeader {
     /// What the next header is.
     pub next_header: u8,
     reserved: u8,
-    offset_more: be::U16,
-    id: be::U32,
+    offset_more: Be16,
+    id: [Be16; 2],
 }
 
 impl FragmentHeader {
@@ -204,28 +293,28 @@ impl Fragment {
 }
 
 /// The first four bytes of a TCP header, all that an ICMP error need quote of the ports.
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ports {
     /// The sender's.
-    pub source: be::U16,
+    pub source: Be16,
     /// The receiver's.
-    pub destination: be::U16,
+    pub destination: Be16,
 }
 
 /// The TCP header without options (RFC 9293, 3.1).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tcp {
     /// Both ports.
     pub ports: Ports,
-    sequence: be::U32,
-    acknowledgment: be::U32,
+    sequence: [Be16; 2],
+    acknowledgment: [Be16; 2],
     offset_reserved: u8,
     flags: u8,
-    window: be::U16,
-    checksum: be::U16,
-    urgent: be::U16,
+    window: Be16,
+    checksum: Be16,
+    urgent: Be16,
 }
 
 impl Tcp {
@@ -249,14 +338,14 @@ impl Tcp {
 }
 
 /// The fixed part of an ICMP or ICMPv6 message; in an error the quoted packet follows.
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Icmp {
     /// The message's type.
     pub kind: u8,
     /// What it means within its type.
     pub code: u8,
-    checksum: be::U16,
+    checksum: Be16,
     rest: [u8; 4],
 }
 
@@ -308,3 +397,8 @@ pub const FRAGMENT: u8 = 44;
 pub const ICMPV6: u8 = 58;
 /// Protocol number of IPv6 destination options.
 pub const DESTINATION_OPTIONS: u8 = 60;
+
+const _: () = assert!(size_of::<Ethernet>() == 14 && align_of::<Ethernet>() == 2);
+const _: () = assert!(size_of::<Arp>() == 28 && size_of::<Ipv4>() == 20 && size_of::<Ipv6>() == 40);
+const _: () = assert!(size_of::<FragmentHeader>() == 8 && size_of::<Icmp>() == 8);
+const _: () = assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 2);

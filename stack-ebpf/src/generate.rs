@@ -276,7 +276,7 @@ impl Sink {
             return None;
         }
         let ip: Ipv4 = frame.read(size_of::<Ethernet>())?;
-        if u32::from_be_bytes(ip.destination) & self.mask != self.prefix {
+        if u32::from_be_bytes(ip.destination.octets()) & self.mask != self.prefix {
             return None;
         }
         if ip.protocol != frame::TCP || ip.header_length() != size_of::<Ipv4>() {

@@ -6,7 +6,7 @@
 
 use core::mem::size_of;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::contract::{Address, AddressKey};
 
@@ -15,8 +15,9 @@ use crate::contract::{Address, AddressKey};
 #[repr(C)]
 pub struct Hints {
     places: [Place; PLACES],
-    /// A bit for each port that is listened on, on whatever address.
-    ports: [u64; 1024],
+    /// For 64 ports each, in two words: a bit for each that is listened on somewhere, and one for each
+    /// that is listened on at every shared address.
+    ports: [[u64; 2]; 1024],
 }
 
 /// The addresses that fall here.
@@ -38,10 +39,21 @@ pub enum Told {
     Ask,
 }
 
+/// Whether a port of a shared address is listened on, as far as it can be told from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listened {
+    /// On none.
+    Nowhere,
+    /// On all.
+    Everywhere,
+    /// The hash map knows.
+    Ask,
+}
+
 impl Hints {
     /// Nothing is ours.
     pub const EMPTY: Self =
-        Self { places: [Place { addr: [0; 2], kind: 0 }; PLACES], ports: [0; 1024] };
+        Self { places: [Place { addr: [0; 2], kind: 0 }; PLACES], ports: [[0; 2]; 1024] };
 
     /// Adds an address. What was told of others before stays true while this is copied.
     pub fn add_address(&mut self, addr: &AddressKey, kind: Address) {
@@ -56,9 +68,19 @@ impl Hints {
         }
     }
 
-    /// Adds a port that is listened on.
-    pub fn add_port(&mut self, port: u16) {
-        self.ports[port as usize >> 6] |= 1 << (port & 63);
+    /// Adds a port that is listened on at some address, or at every shared one.
+    pub fn add_port(&mut self, port: u16, is_everywhere: bool) {
+        let [somewhere, everywhere] = &mut self.ports[port as usize >> 6];
+        *somewhere |= 1 << (port & 63);
+        *everywhere |= (is_everywhere as u64) << (port & 63);
+    }
+
+    /// Tells of a port that it is listened on everywhere only where `other` does too; what is left out
+    /// has to be asked. Comes before an address is added: a port of the old ones need not be its.
+    pub fn restrain(&mut self, other: &Self) {
+        for (mine, theirs) in self.ports.iter_mut().zip(&other.ports) {
+            mine[1] &= theirs[1];
+        }
     }
 
     /// How `addr` is owned.
@@ -74,17 +96,23 @@ impl Hints {
         Told::Exactly(if is_it { Address::from_value(place.kind as u32) } else { None })
     }
 
-    /// Whether some address may be listened on at `port`; where not, none is.
+    /// Whether `port` of a shared address is listened on.
     #[inline(always)]
-    pub fn may_listen(&self, port: u16) -> bool {
-        self.ports[(port >> 6) as usize & 1023] >> (port & 63) & 1 != 0
+    pub fn listened(&self, port: u16) -> Listened {
+        let [somewhere, everywhere] = &self.ports[(port >> 6) as usize & 1023];
+        if *somewhere >> (port & 63) & 1 == 0 {
+            return Listened::Nowhere;
+        }
+        match *everywhere >> (port & 63) & 1 {
+            0 => Listened::Ask,
+            _ => Listened::Everywhere,
+        }
     }
 }
 
 #[inline(always)]
-const fn words(addr: &AddressKey) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+fn words(addr: &AddressKey) -> [u64; 2] {
+    transmute!(*addr)
 }
 
 /// Where an address falls: by the upper bits of a product (Knuth's multiplicative hashing).
@@ -99,7 +127,7 @@ const PLACES: usize = 64;
 /// The kind of a place where several addresses fall.
 const SEVERAL: u64 = 3;
 
-const _: () = assert!(size_of::<Hints>() == PLACES * 24 + 8192);
+const _: () = assert!(size_of::<Hints>() == PLACES * 24 + 16_384);
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +145,7 @@ mod tests {
         for addr in addresses() {
             assert_eq!(Hints::EMPTY.address(&addr), Told::Exactly(None));
         }
-        assert!((0..=u16::MAX).all(|port| !Hints::EMPTY.may_listen(port)));
+        assert!((0..=u16::MAX).all(|port| Hints::EMPTY.listened(port) == Listened::Nowhere));
         // Zero is an address like any other.
         assert_eq!(Hints::EMPTY.address(&[0; 16]), Told::Exactly(None));
     }
@@ -161,9 +189,25 @@ mod tests {
     fn ports_are_told_apart() {
         let mut hints = Hints::EMPTY;
         let ports = [0, 1, 63, 64, 80, 443, 65_535];
-        ports.iter().for_each(|port| hints.add_port(*port));
+        ports.iter().for_each(|port| hints.add_port(*port, *port % 2 == 1));
+        let wanted = |port| match (ports.contains(&port), port % 2) {
+            (false, _) => Listened::Nowhere,
+            (true, 1) => Listened::Everywhere,
+            (true, _) => Listened::Ask,
+        };
         for port in 0..=u16::MAX {
-            assert_eq!(hints.may_listen(port), ports.contains(&port), "{port}");
+            assert_eq!(hints.listened(port), wanted(port), "{port}");
         }
+    }
+
+    #[test]
+    fn restrained_ports_have_to_be_asked() {
+        let (mut hints, mut other) = (Hints::EMPTY, Hints::EMPTY);
+        [80, 443].iter().for_each(|port| hints.add_port(*port, true));
+        other.add_port(80, true);
+        other.add_port(443, false);
+        hints.restrain(&other);
+        assert_eq!(hints.listened(80), Listened::Everywhere);
+        assert_eq!(hints.listened(443), Listened::Ask);
     }
 }

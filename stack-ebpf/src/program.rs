@@ -3,7 +3,8 @@
 #[path = "program/front.rs"]
 mod front;
 
-use core::mem::{MaybeUninit, size_of};
+use core::cell::Cell;
+use core::mem::{align_of, size_of};
 use core::ptr;
 
 use aya_ebpf::bindings::xdp_action;
@@ -12,7 +13,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::hints::{Hints, Told};
+use stack_ebpf::hints::{Hints, Listened, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
 use zerocopy::FromBytes;
@@ -41,7 +42,7 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let verdict = classify(&packet, &Maps);
+    let verdict = classify(&packet, &Maps { hints: Cell::new(None) });
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
@@ -93,31 +94,15 @@ struct Packet {
 impl Frame for Packet {
     #[inline(always)]
     fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        const { assert!(align_of::<T>() <= 2) };
         let at = self.start + offset;
         if at + size_of::<T>() > self.end {
             return None;
         }
-        let mut read = MaybeUninit::<T>::uninit();
-        // By halfwords: a frame begins at an even address, and so does every header in it. A plain read
-        // of a T, whose alignment is one, would be made byte by byte.
-        for half in 0..size_of::<T>() / 2 {
-            // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and
-            // the verifier checks again; this half lies within both the packet's T and ours.
-            unsafe {
-                let word = ptr::read((at as *const u16).add(half));
-                ptr::write_unaligned(read.as_mut_ptr().cast::<u16>().add(half), word);
-            }
-        }
-        if size_of::<T>() % 2 == 1 {
-            let last = size_of::<T>() - 1;
-            // SAFETY: as above, for the byte that is left.
-            unsafe {
-                let byte = ptr::read((at + last) as *const u8);
-                ptr::write(read.as_mut_ptr().cast::<u8>().add(last), byte);
-            }
-        }
-        // SAFETY: all its bytes are written, and `T: FromBytes` is valid for any.
-        Some(unsafe { read.assume_init() })
+        // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and the
+        // verifier checks again; T is of halfwords at most and `at` is even, as `stack_ebpf::frame` says;
+        // `T: FromBytes` is valid for any bytes.
+        Some(unsafe { ptr::read(at as *const T) })
     }
 
     #[inline(always)]
@@ -127,7 +112,10 @@ impl Frame for Packet {
 }
 
 /// The maps above, as the library asks for them.
-struct Maps;
+struct Maps {
+    /// Looked up once: an address is asked for before its ports.
+    hints: Cell<Option<&'static Hints>>,
+}
 
 impl Tables for Maps {
     #[inline(always)]
@@ -137,22 +125,36 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn address(&self, addr: &AddressKey) -> Option<Address> {
-        if let Told::Exactly(kind) = HINTS.get(0)?.address(addr) {
+        self.hints.set(HINTS.get(0));
+        if let Told::Exactly(kind) = self.hints.get()?.address(addr) {
             return kind;
         }
+        let key = Key(*addr);
         // SAFETY: the value is copied at once; user space replaces elements, never writes within.
-        unsafe { ADDRESSES.get(addr) }.copied().and_then(Address::from_value)
+        unsafe { ADDRESSES.get(&key.0) }.copied().and_then(Address::from_value)
     }
 
     #[inline(always)]
-    fn is_listener(&self, key: &ListenerKey) -> bool {
-        if !HINTS.get(0).is_some_and(|hints| hints.may_listen(key.port.get())) {
-            return false;
+    fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
+        match self.hints.get().map_or(Listened::Nowhere, |hints| hints.listened(port)) {
+            Listened::Nowhere => return false,
+            Listened::Everywhere => return true,
+            Listened::Ask => {}
         }
+        let exact = Key(ListenerKey::new(*local, port));
         // SAFETY: only the presence of the element is looked at.
-        unsafe { LISTENERS.get(key) }.is_some()
+        if unsafe { LISTENERS.get(&exact.0) }.is_some() {
+            return true;
+        }
+        let wildcard = Key(ListenerKey::wildcard(port));
+        // SAFETY: as above.
+        unsafe { LISTENERS.get(&wildcard.0) }.is_some()
     }
 }
+
+/// A key on the stack, written by words: its own alignment is one.
+#[repr(align(8))]
+struct Key<K>(K);
 
 /// What the kernel may load this as; no helper that is called asks for the GPL.
 #[unsafe(link_section = "license")]

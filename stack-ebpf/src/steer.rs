@@ -8,10 +8,10 @@
 
 use core::mem::size_of;
 
-use crate::contract::{Address, AddressKey, Config, ListenerKey, mapped};
+use crate::contract::{Address, AddressKey, Config};
 use crate::frame::{
     self, Arp, Ethernet, Extension, Fragment, FragmentHeader, Frame, Icmp, Ipv4, Ipv6, Ports, Tag,
-    Tcp,
+    Tcp, V6,
 };
 use crate::verdict::Verdict;
 
@@ -23,8 +23,9 @@ pub trait Tables {
     /// How `addr` is owned; `None` where it is not ours.
     fn address(&self, addr: &AddressKey) -> Option<Address>;
 
-    /// Whether exactly this address and port, or wildcard and port, are listened on.
-    fn is_listener(&self, key: &ListenerKey) -> bool;
+    /// Whether `port` is listened on, at `local` or at every shared address. Asked only of a `local`
+    /// that [`Tables::address`] has called shared before.
+    fn is_listener(&self, local: &AddressKey, port: u16) -> bool;
 }
 
 /// What to do with `frame`, and why.
@@ -42,9 +43,8 @@ fn decide<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Decision<Verdi
     let ethernet: Ethernet = frame.read(0).ok_or(Verdict::PassMalformed)?;
     let (ethertype, at) = untag(frame, &ethernet, config.vlan)?;
     let steer = Steer { frame, tables, config };
-    let for_us = ethernet.destination == config.mac;
-    // The group bit: broadcast and multicast.
-    let for_group = ethernet.destination[0] & 1 != 0;
+    let for_us = ethernet.destination.is(config.mac);
+    let for_group = ethernet.destination.is_group();
     match ethertype {
         frame::ETHERTYPE_IPV4 if for_us => steer.ipv4(at),
         frame::ETHERTYPE_IPV6 if for_us => steer.ipv6(at),
@@ -113,7 +113,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         }
         // The target: requests for our address and replies to us. The sender: somebody else who
         // claims our address (RFC 5227, 2.1.1 and 2.4).
-        if self.is_own(&mapped(arp.target)) || self.is_own(&mapped(arp.sender)) {
+        if self.is_own(&arp.target.mapped()) || self.is_own(&arp.sender.mapped()) {
             return Ok(Verdict::RedirectNeighbour);
         }
         Err(Verdict::PassArp)
@@ -125,7 +125,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         if ip.version() != 4 {
             return Err(Verdict::PassMalformed);
         }
-        let local = mapped(ip.destination);
+        let local = ip.destination.mapped();
         let address = self.tables.address(&local).ok_or(Verdict::PassAddress)?;
         let header = ip.header_length();
         if header < size_of::<Ipv4>() {
@@ -156,9 +156,11 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         if ip.version() != 6 {
             return Err(Verdict::PassMalformed);
         }
-        let address = self.tables.address(&ip.destination).ok_or(Verdict::PassAddress)?;
+        let local = ip.destination.key();
+        let address = self.tables.address(&local).ok_or(Verdict::PassAddress)?;
         let end = at + size_of::<Ipv6>() + ip.payload_length.get() as usize;
-        let transport = self.behind_extensions(at + size_of::<Ipv6>(), end, &ip);
+        let transport =
+            self.behind_extensions(at + size_of::<Ipv6>(), end, (local, ip.next_header));
         match address {
             Address::Own => self.own(&transport),
             Address::Shared => self.shared(&transport),
@@ -168,8 +170,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
     /// Steps over at most [`EXTENSIONS`] extension headers. What is not reached has a protocol that
     /// nobody steers.
     #[inline(always)]
-    fn behind_extensions(&self, at: usize, end: usize, ip: &Ipv6) -> Transport {
-        let (mut at, mut protocol) = (at, ip.next_header);
+    fn behind_extensions(&self, at: usize, end: usize, of: (AddressKey, u8)) -> Transport {
+        let (mut at, (local, mut protocol)) = (at, of);
         let mut fragment = Fragment::Whole;
         for _ in 0..EXTENSIONS {
             match protocol {
@@ -193,7 +195,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         }
         let holds = at <= end && end <= self.frame.length();
         let length = holds.then(|| end - at);
-        Transport { at, length, fragment, protocol, local: ip.destination }
+        Transport { at, length, fragment, protocol, local }
     }
 
     #[inline(always)]
@@ -208,8 +210,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             return Err(Verdict::PassIcmp);
         }
         let target = at + size_of::<Icmp>();
-        let target: AddressKey = self.frame.read(target).ok_or(Verdict::PassMalformed)?;
-        match self.is_own(&target) {
+        let target: V6 = self.frame.read(target).ok_or(Verdict::PassMalformed)?;
+        match self.is_own(&target.key()) {
             true => Ok(Verdict::RedirectNeighbour),
             false => Err(Verdict::PassIcmp),
         }
@@ -286,7 +288,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             return Err(Verdict::PassIcmp);
         }
         let ports: Ports = self.frame.read(at + header).ok_or(Verdict::PassIcmp)?;
-        Ok((mapped(ip.source), ports.source.get()))
+        Ok((ip.source.mapped(), ports.source.get()))
     }
 
     /// Source address and port of a quoted IPv6 packet; what we send has no extension headers.
@@ -297,7 +299,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             return Err(Verdict::PassIcmp);
         }
         let ports: Ports = self.frame.read(at + size_of::<Ipv6>()).ok_or(Verdict::PassIcmp)?;
-        Ok((ip.source, ports.source.get()))
+        Ok((ip.source.key(), ports.source.get()))
     }
 
     /// Whether a port of a shared address is ours, and by what.
@@ -306,10 +308,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         if self.config.is_local_port(port) {
             return Some(Verdict::RedirectLocalPort);
         }
-        let exact = ListenerKey::new(*local, port);
-        let listens = self.tables.is_listener(&exact)
-            || self.tables.is_listener(&ListenerKey::wildcard(port));
-        listens.then_some(Verdict::RedirectListener)
+        self.tables.is_listener(local, port).then_some(Verdict::RedirectListener)
     }
 
     /// RFC 9293, 3.1: the data offset covers the fixed header and lies within the segment.

@@ -48,7 +48,7 @@ const OURS: Scene = Scene {
     ethertype: 0x0800,
     destination: SHARED,
     protocol: 6,
-    port: 80,
+    port: EVERYWHERE,
     offset: 5,
     action: XDP_REDIRECT,
     limit: Some(60),
@@ -58,13 +58,14 @@ const OURS: Scene = Scene {
 const FOREIGN: Scene = Scene { action: XDP_PASS, limit: Some(15), ..OURS };
 
 /// What is measured.
-pub(super) const SCENES: [Scene; 8] = [
+pub(super) const SCENES: [Scene; 9] = [
     Scene { work: "XDP verdict, foreign: another ethertype", ethertype: 0x88cc, ..FOREIGN },
     Scene { work: "XDP verdict, foreign: another MAC", mac: [2, 0, 0, 0, 0, 7], ..FOREIGN },
     Scene { work: "XDP verdict, foreign: another address", destination: [10, 0, 0, 7], ..FOREIGN },
     Scene { work: "XDP verdict, foreign: UDP", protocol: 17, ..FOREIGN },
     Scene { work: "XDP verdict, foreign: TCP for a kernel's port", port: 22, ..FOREIGN },
     OURS,
+    Scene { work: "XDP verdict, redirect of a listener on one of two addresses", port: 81, ..OURS },
     Scene { work: "XDP verdict, redirect of an active open's flow", port: 61_500, ..OURS },
     Scene {
         work: "XDP verdict, drop of a bad TCP header",
@@ -79,12 +80,19 @@ pub(super) const SCENES: [Scene; 8] = [
 pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The interface's own address.
 pub(super) const SHARED: [u8; 4] = [10, 0, 0, 1];
+/// Another of its addresses.
+pub(super) const SECOND: [u8; 4] = [10, 0, 0, 3];
+/// Listened on by both addresses.
+pub(super) const EVERYWHERE: u16 = 80;
+/// What is listened on.
+pub(super) const LISTENERS: [([u8; 4], u16); 3] =
+    [(SHARED, EVERYWHERE), (SECOND, EVERYWHERE), (SHARED, 81)];
 /// Bytes of every frame.
 const LENGTH: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use stack_ebpf::contract::{Address, AddressKey, Config, ListenerKey, mapped};
+    use stack_ebpf::contract::{Address, AddressKey, Config, mapped};
     use stack_ebpf::steer::{Tables, classify};
     use stack_ebpf::verdict::Action;
 
@@ -99,11 +107,11 @@ mod tests {
         }
 
         fn address(&self, addr: &AddressKey) -> Option<Address> {
-            (*addr == mapped(SHARED)).then_some(Address::Shared)
+            [SHARED, SECOND].map(mapped).contains(addr).then_some(Address::Shared)
         }
 
-        fn is_listener(&self, key: &ListenerKey) -> bool {
-            *key == ListenerKey::new(mapped(SHARED), 80)
+        fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
+            LISTENERS.iter().any(|known| (*local, port) == (mapped(known.0), known.1))
         }
     }
 
@@ -121,8 +129,13 @@ mod tests {
             verdict.name()
         });
         let wanted = ["pass_ethertype", "pass_mac", "pass_address", "pass_protocol", "pass_port"];
-        let more = ["redirect_listener", "redirect_local_port", "drop_tcp_header"];
-        let wanted: Vec<_> = wanted.iter().chain(&more).map(|name| format!("xdp_{name}")).collect();
+        let more = ["redirect_listener", "redirect_listener", "redirect_local_port"];
+        let wanted: Vec<_> = wanted
+            .iter()
+            .chain(&more)
+            .chain(&["drop_tcp_header"])
+            .map(|name| format!("xdp_{name}"))
+            .collect();
         assert_eq!(names[..], wanted[..]);
     }
 }

@@ -28,7 +28,8 @@ pub(super) const NONE: u64 = u64::MAX;
 /// verifier does not know that, and so has no more than one state to follow.
 #[inline(always)]
 pub(super) fn parse(chunk: &Chunk, length: u64, unknown: impl Fn(u64) -> u64) -> Option<Offers> {
-    let mut offers = Offers::NOTHING;
+    let nothing = unknown(NONE);
+    let mut offers = Offers { mss: nothing, scale: nothing, stamp: nothing, sack: unknown(0) };
     let byte = |at: u64| chunk.octets()[at as usize & 63] as u64;
     let (mut at, end) = (FIXED, length);
     for _ in FIXED..LONGEST {

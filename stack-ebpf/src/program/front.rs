@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::mem::size_of;
 use core::ptr;
 
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{
     bpf_ktime_get_coarse_ns, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     bpf_xdp_store_bytes,
@@ -22,7 +22,7 @@ use stack_ebpf::front::{
 use stack_ebpf::{Action, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
 
-use super::{CONFIG, LISTENERS, Packet, finish, redirect};
+use super::{CONFIG, Key, LISTENERS, Packet, finish, redirect};
 
 // The names are those of `stack_ebpf::contract`. User space makes the arrays as large as it needs.
 #[map(name = "SLUICE_FRONT")]
@@ -44,9 +44,10 @@ static PROVEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROVEN_FLOWS, 0)
 #[map(name = "SLUICE_SCRATCH")]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// [`sluice_front`] at zero: its stack would not find room beside the other's.
+/// [`sluice_front4`] and [`sluice_front6`]: their stacks would not find room beside that of the program
+/// that steers.
 #[map(name = "SLUICE_PROGS")]
-static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// Whether this queue's shard has closed a gate.
 #[inline(always)]
@@ -54,72 +55,60 @@ pub(super) fn is_closed(ctx: &XdpContext) -> bool {
     GATES.get(ctx.rx_queue_index()).is_some_and(|gate| gate.closed != 0)
 }
 
-/// Hands a frame that goes to a socket to [`sluice_front`], which has a stack of its own. Comes back only
-/// where user space has not put it there.
+/// Hands a frame that goes to a socket to a program below, each of which has a stack of its own. Comes
+/// back only where there is nothing to be done, or where user space has not put the program there.
 #[inline(always)]
 pub(super) fn enter(ctx: &XdpContext, verdict: Verdict) {
-    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
-        // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
-        // each other.
-        unsafe { (*scratch).steered = verdict as u32 };
-    }
-    // SAFETY: the program there takes the same context.
-    let _ = unsafe { PROGRAMS.tail_call(ctx, 0) };
+    let (Some(config), Some(scratch)) = (CONFIG.get(0), SCRATCH.get_ptr_mut(0)) else { return };
+    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
+    let Some(is_ipv6) = is_ipv6(&packet, config.vlan) else { return };
+    // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
+    // each other.
+    unsafe { (*scratch).steered = verdict as u32 };
+    // SAFETY: the programs there take the same context.
+    unsafe { PROGRAMS.tail_call(ctx, is_ipv6 as u32) };
 }
 
-/// Decides anew for a frame that goes to a socket, and does what is decided.
+/// Decides anew for an IPv4 frame that goes to a socket, and does what is decided.
 #[xdp]
-pub(crate) fn sluice_front(ctx: XdpContext) -> u32 {
-    let Some(config) = CONFIG.get(0) else { return xdp_action::XDP_ABORTED };
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
-    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let decided = match is_ipv6(&packet, config.vlan) {
-        Some(true) => meet_ipv6(ctx.ctx, config.vlan),
-        Some(false) => meet_ipv4(ctx.ctx, config.vlan),
-        None => UNDECIDED,
+pub(crate) fn sluice_front4(ctx: XdpContext) -> u32 {
+    front(&ctx, defend_ipv4)
+}
+
+/// The same for IPv6.
+#[xdp]
+pub(crate) fn sluice_front6(ctx: XdpContext) -> u32 {
+    front(&ctx, defend_ipv6)
+}
+
+#[inline(always)]
+fn front<'a>(
+    ctx: &'a XdpContext,
+    defend: impl Fn(&mut Live<'a>, &Maps, u16, &mut Scratch) -> Option<Verdict>,
+) -> u32 {
+    let (Some(config), Some(set)) = (CONFIG.get(0), FRONT.get(0)) else {
+        return xdp_action::XDP_ABORTED;
     };
-    // SAFETY: as in `enter`; the functions above have given their references back.
-    let scratch = unsafe { &*scratch };
-    let number = if decided == UNDECIDED { scratch.steered } else { decided };
-    let Some(verdict) = Verdict::from_number(number) else { return xdp_action::XDP_ABORTED };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: as in `enter`; there is no other reference to it.
+    let scratch = unsafe { &mut *scratch };
+    let defence = Maps { queue: ctx.rx_queue_index(), zero: set.zero };
+    let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx };
+    let decided = defend(&mut live, &defence, config.vlan, scratch);
+    let Some(verdict) = decided.or_else(|| Verdict::from_number(scratch.steered)) else {
+        return xdp_action::XDP_ABORTED;
+    };
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
         Action::Transmit => finish(verdict, xdp_action::XDP_TX),
         Action::Redirect => {
-            if decided != UNDECIDED {
-                put_ahead(&ctx, &scratch.record);
+            if decided.is_some() {
+                put_ahead(ctx, &scratch.record);
             }
-            redirect(&ctx, verdict)
+            redirect(ctx, verdict)
         }
     }
-}
-
-/// The number of the verdict, or [`UNDECIDED`]. A function of its own, as is the other: what it needs on
-/// the stack is not the others'.
-#[inline(never)]
-fn meet_ipv4(ctx: *mut xdp_md, vlan: u16) -> u32 {
-    let ctx = XdpContext::new(ctx);
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
-    let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
-    let Some(Front { zero, .. }) = FRONT.get(0) else { return UNDECIDED };
-    let defence = Maps { queue: ctx.rx_queue_index(), zero: *zero };
-    // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
-    // each other; no other reference to it lives meanwhile.
-    let scratch = unsafe { &mut *scratch };
-    defend_ipv4(&mut live, &defence, vlan, scratch).map_or(UNDECIDED, |verdict| verdict as u32)
-}
-
-#[inline(never)]
-fn meet_ipv6(ctx: *mut xdp_md, vlan: u16) -> u32 {
-    let ctx = XdpContext::new(ctx);
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return UNDECIDED };
-    let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx: &ctx };
-    let Some(Front { zero, .. }) = FRONT.get(0) else { return UNDECIDED };
-    let defence = Maps { queue: ctx.rx_queue_index(), zero: *zero };
-    // SAFETY: as above.
-    let scratch = unsafe { &mut *scratch };
-    defend_ipv6(&mut live, &defence, vlan, scratch).map_or(UNDECIDED, |verdict| verdict as u32)
 }
 
 /// Writes the record ahead of the frame. Where there is no room the frame goes without.
@@ -226,8 +215,9 @@ impl Defence for Maps {
     fn listener(&self, local: &[u64; 2], port: u16) -> Option<u32> {
         let local: AddressKey = transmute!([local[0].to_le(), local[1].to_le()]);
         let place = |key: ListenerKey| {
+            let key = Key(key);
             // SAFETY: the value is copied at once; user space replaces elements, never writes within.
-            unsafe { LISTENERS.get(&key) }.copied()
+            unsafe { LISTENERS.get(&key.0) }.copied()
         };
         let found = place(ListenerKey::new(local, port));
         let found = found.or_else(|| place(ListenerKey::wildcard(port)))?;
@@ -297,8 +287,6 @@ const fn proven_at(fingerprint: u64) -> u32 {
     (fingerprint >> 32) as u32 & (PROVEN_FLOWS - 1)
 }
 
-/// In place of a verdict's number.
-const UNDECIDED: u32 = u32::MAX;
 const PROVEN_FLOWS: u32 = 4096;
 /// BPF_F_MMAPABLE.
 const MMAPABLE: u32 = 1 << 10;

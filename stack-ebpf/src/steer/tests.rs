@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::cases::{Case, VLAN, World, tagged, untagged};
 use super::{Tables, classify};
-use crate::contract::{Address, AddressKey, Config, ListenerKey};
+use crate::contract::{Address, AddressKey, Config};
 use crate::verdict::{Action, Verdict};
 
 #[test]
@@ -71,7 +71,7 @@ impl Tables for Bare {
         None
     }
 
-    fn is_listener(&self, _key: &ListenerKey) -> bool {
+    fn is_listener(&self, _local: &AddressKey, _port: u16) -> bool {
         false
     }
 }

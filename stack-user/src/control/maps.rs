@@ -30,7 +30,7 @@ pub struct Maps {
     known: Known,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     addresses: BTreeMap<[u8; 16], Address>,
     /// Address, or zeros for any, and port.
@@ -41,8 +41,17 @@ impl Known {
     fn hints(&self) -> Hints {
         let mut hints = Hints::EMPTY;
         self.addresses.iter().for_each(|(addr, kind)| hints.add_address(addr, *kind));
-        self.listeners.iter().for_each(|(_, port)| hints.add_port(*port));
+        for (_, port) in &self.listeners {
+            hints.add_port(*port, self.is_everywhere(*port));
+        }
         hints
+    }
+
+    /// Whether every shared address is listened on at `port`.
+    fn is_everywhere(&self, port: u16) -> bool {
+        let mut shared = self.addresses.iter().filter(|(_, kind)| **kind == Address::Shared);
+        self.listeners.contains(&([0; 16], port))
+            || shared.all(|(addr, _)| self.listeners.contains(&(*addr, port)))
     }
 }
 
@@ -74,9 +83,15 @@ impl Maps {
     /// # Errors
     /// When the map is full ([`contract::MAX_ADDRESSES`]) or the kernel refuses it.
     pub fn set_address(&mut self, addr: Addr, kind: Address) -> Result<(), MapError> {
+        let mut known = self.known.clone();
+        known.addresses.insert(addr.0, kind);
+        // What holds of every address so far need not hold of this one.
+        let mut before = self.known.hints();
+        before.restrain(&known.hints());
+        self.tell(&before)?;
         let inserted = self.addresses.insert(addr.0, kind as u32, 0);
         inserted.map_err(|e| MapError::new(contract::ADDRESSES, e))?;
-        self.known.addresses.insert(addr.0, kind);
+        self.known = known;
         self.hint()
     }
 
@@ -115,8 +130,12 @@ impl Maps {
     /// Tells the program what follows from the maps. After them when something is added: what is not
     /// told yet passes, as before.
     fn hint(&mut self) -> Result<(), MapError> {
+        self.tell(&self.known.hints())
+    }
+
+    fn tell(&mut self, hints: &Hints) -> Result<(), MapError> {
         let mut bytes = [0; size_of::<Hints>()];
-        bytes.copy_from_slice(self.known.hints().as_bytes());
+        bytes.copy_from_slice(hints.as_bytes());
         self.hints.set(0, bytes, 0).map_err(|e| MapError::new(contract::HINTS, e))
     }
 
@@ -200,4 +219,31 @@ where
 
 fn key(addr: Option<Addr>, port: u16) -> [u8; size_of::<ListenerKey>()] {
     transmute!(addr.map_or(ListenerKey::wildcard(port), |addr| ListenerKey::new(addr.0, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_ebpf::contract::mapped;
+    use stack_ebpf::hints::Listened;
+
+    use super::*;
+
+    #[test]
+    fn port_is_everywhere_where_every_shared_address_or_a_wildcard_has_it() {
+        let [one, two, own] = [1, 2, 3].map(|last| mapped([10, 0, 0, last]));
+        let mut known = Known::default();
+        known.addresses.extend([(one, Address::Shared), (own, Address::Own)]);
+        known.listeners.extend([(one, 80), ([0; 16], 7)]);
+        assert_eq!(
+            [80, 7, 22].map(|port| known.hints().listened(port)),
+            [Listened::Everywhere, Listened::Everywhere, Listened::Nowhere]
+        );
+        known.addresses.insert(two, Address::Shared);
+        assert_eq!(
+            [80, 7].map(|port| known.hints().listened(port)),
+            [Listened::Ask, Listened::Everywhere]
+        );
+        known.listeners.insert((two, 80));
+        assert_eq!(known.hints().listened(80), Listened::Everywhere);
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use stack_ebpf::Verdict;
-use stack_ebpf::contract::{Address, AddressKey, Config, ListenerKey, mapped};
+use stack_ebpf::contract::{Address, AddressKey, Config, mapped};
 use stack_ebpf::cookie::{Keys, Period};
 use stack_ebpf::flow::FlowName;
 use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, home};
@@ -107,8 +107,8 @@ impl Tables for Ground {
         if shared { Some(Address::Shared) } else { own }
     }
 
-    fn is_listener(&self, key: &ListenerKey) -> bool {
-        [ListenerKey::wildcard(HTTP), ListenerKey::wildcard(ECHO)].contains(key)
+    fn is_listener(&self, _local: &AddressKey, port: u16) -> bool {
+        [HTTP, ECHO].contains(&port)
     }
 }
 

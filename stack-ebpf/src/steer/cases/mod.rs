@@ -87,8 +87,10 @@ impl Tables for World {
         self.addresses.iter().find(|(known, _)| known == addr).map(|(_, kind)| *kind)
     }
 
-    fn is_listener(&self, key: &ListenerKey) -> bool {
-        self.listeners.contains(key)
+    fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
+        [ListenerKey::new(*local, port), ListenerKey::wildcard(port)]
+            .iter()
+            .any(|key| self.listeners.contains(key))
     }
 }
 
