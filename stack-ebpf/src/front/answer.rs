@@ -388,12 +388,16 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         let segment = &self.segment;
         let mss = if offers.mss == NONE { None } else { Some(offers.mss as u16) };
         let period = Period::at(clock);
-        let index = cookie::mss_index(mss);
+        // Each choice is one that the verifier need not remember.
+        let unknown = |value| self.defence.unknown(value);
+        let index = unknown(cookie::mss_index(mss) as u64) as u8;
         let iss = cookie::encode(&self.front.keys, offsets, segment.sequence, index, period)?;
-        let is_stamped = offers.stamp != NONE && door.options & Door::TIMESTAMPS != 0;
+        let takes = |option: u8| unknown((door.options & option) as u64) != 0;
+        let is_stamped = unknown((offers.stamp != NONE && takes(Door::TIMESTAMPS)) as u64) != 0;
         // Without timestamps nothing would bring the others back.
-        let scales = is_stamped && offers.scale != NONE && door.options & Door::WINDOW_SCALING != 0;
-        let takes_sack = is_stamped && offers.sack != 0 && door.options & Door::SACK != 0;
+        let scales = is_stamped && offers.scale != NONE && takes(Door::WINDOW_SCALING);
+        let takes_sack = is_stamped && offers.sack != 0 && takes(Door::SACK);
+        let (scales, takes_sack) = (unknown(scales as u64) != 0, unknown(takes_sack as u64) != 0);
         let offered = Offered {
             window_scale: if scales { Some(offers.scale as u8) } else { None },
             sack_permitted: takes_sack,
