@@ -79,6 +79,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate with so many closed doors, and whether every flow is known.
+    pub const fn new(closed: u64, is_complete: bool) -> Self {
+        Self { closed, is_complete: is_complete as u64, rest: [0; 6] }
+    }
+
     /// The word of [`Gate::closed`].
     pub const CLOSED: usize = 0;
     /// The word of [`Gate::is_complete`].

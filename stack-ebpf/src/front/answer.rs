@@ -366,7 +366,8 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
             if left == 0 {
                 return Some(sum::finish(sum));
             }
-            let next = if left < size_of::<Chunk>() as u64 { left } else { size_of::<Chunk>() as u64 };
+            let next =
+                if left < size_of::<Chunk>() as u64 { left } else { size_of::<Chunk>() as u64 };
             if !wire.load(at as usize, next as usize, text) {
                 return None;
             }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::os::fd::AsRawFd;
 
 use aya::Ebpf;
-use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, XskMap};
+use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, ProgramArray, XskMap};
+use aya::programs::ProgramFd;
 use stack_ebpf::contract::{self, Address, Config, ListenerKey};
 use stack_ebpf::hints::Hints;
 use stack_ebpf::verdict::Verdict;
@@ -26,6 +27,8 @@ pub struct Maps {
     hints: Array<MapData, [u8; size_of::<Hints>()]>,
     sockets: XskMap<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// Held, for its entries go with the last descriptor.
+    programs: ProgramArray<MapData>,
     /// What the hash maps hold, from which the hints follow.
     known: Known,
 }
@@ -35,6 +38,8 @@ struct Known {
     addresses: BTreeMap<[u8; 16], Address>,
     /// Address, or zeros for any, and port.
     listeners: BTreeSet<([u8; 16], u16)>,
+    /// The same at their places, which are those of every shard's listeners.
+    places: Vec<Option<([u8; 16], u16)>>,
 }
 
 impl Known {
@@ -45,6 +50,14 @@ impl Known {
             hints.add_port(*port, self.is_everywhere(*port));
         }
         hints
+    }
+
+    /// Where a listener is or would be: at the first free place, as in a shard.
+    fn place(&self, name: ([u8; 16], u16)) -> usize {
+        let mut places = self.places.iter();
+        let there = places.position(|place| *place == Some(name));
+        let free = || self.places.iter().position(Option::is_none);
+        there.or_else(free).unwrap_or(self.places.len())
     }
 
     /// Whether every shared address is listened on at `port`.
@@ -64,8 +77,14 @@ impl Maps {
             hints: take(ebpf, contract::HINTS)?,
             sockets: take(ebpf, contract::SOCKETS)?,
             counters: take(ebpf, contract::COUNTERS)?,
+            programs: take(ebpf, contract::PROGRAMS)?,
             known: Known::default(),
         })
+    }
+
+    /// Puts a program where [`contract::PROGRAM`] goes on.
+    pub(super) fn set_program(&mut self, place: u32, program: &ProgramFd) -> Result<(), MapError> {
+        self.programs.set(place, program, 0).map_err(|e| MapError::new(contract::PROGRAMS, e))
     }
 
     /// Sets the interface's link-layer address, the VLAN and the local ports. Before attaching: the
@@ -110,9 +129,14 @@ impl Maps {
     /// # Errors
     /// When the map is full ([`contract::MAX_LISTENERS`]) or the kernel refuses it.
     pub fn set_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
-        let inserted = self.listeners.insert(key(addr, port), contract::PRESENT, 0);
+        let name = (addr.map_or([0; 16], |addr| addr.0), port);
+        let place = self.known.place(name);
+        let value = contract::PRESENT + place as u32;
+        let inserted = self.listeners.insert(key(addr, port), value, 0);
         inserted.map_err(|e| MapError::new(contract::LISTENERS, e))?;
-        self.known.listeners.insert((addr.map_or([0; 16], |addr| addr.0), port));
+        self.known.listeners.insert(name);
+        self.known.places.resize(self.known.places.len().max(place + 1), None);
+        self.known.places[place] = Some(name);
         self.hint()
     }
 
@@ -123,7 +147,12 @@ impl Maps {
     pub fn remove_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
         let removed = self.listeners.remove(&key(addr, port));
         removed.map_err(|e| MapError::new(contract::LISTENERS, e))?;
-        self.known.listeners.remove(&(addr.map_or([0; 16], |addr| addr.0), port));
+        let name = (addr.map_or([0; 16], |addr| addr.0), port);
+        self.known.listeners.remove(&name);
+        let place = self.known.place(name);
+        if let Some(place) = self.known.places.get_mut(place) {
+            *place = None;
+        }
         self.hint()
     }
 
@@ -187,7 +216,7 @@ pub struct MapError {
 }
 
 impl MapError {
-    fn new(map: &'static str, source: maps::MapError) -> Self {
+    pub(super) fn new(map: &'static str, source: maps::MapError) -> Self {
         Self { map, source }
     }
 }
@@ -227,6 +256,19 @@ mod tests {
     use stack_ebpf::hints::Listened;
 
     use super::*;
+
+    #[test]
+    fn listeners_have_the_first_free_places() {
+        let mut known = Known::default();
+        let name = |port| ([0; 16], port);
+        for port in 0..3 {
+            assert_eq!(known.place(name(port)), usize::from(port));
+            known.places.push(Some(name(port)));
+        }
+        assert_eq!(known.place(name(1)), 1);
+        known.places[1] = None;
+        assert_eq!([7, 2].map(|port| known.place(name(port))), [1, 2]);
+    }
 
     #[test]
     fn port_is_everywhere_where_every_shared_address_or_a_wildcard_has_it() {

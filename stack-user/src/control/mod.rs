@@ -3,6 +3,7 @@
 pub mod attached;
 pub mod config;
 pub mod error;
+pub mod front;
 pub mod maps;
 pub mod netlink;
 pub mod ports;

@@ -58,8 +58,7 @@ impl Core {
         now: Instant,
     ) -> Completion {
         let period = Period::at(now.as_nanos());
-        let until = self.listeners.at(listener).and_then(|listening| listening.cookies_until);
-        let is_recent = until.is_some_and(|until| until.wrapping_sub(period.0) as i32 >= 0);
+        let is_recent = self.has_sent_cookies(listener, period);
         if !is_recent || self.shutdown.is_some() || arrival.segment.has(Flags::SYN) {
             return Completion::Refuse;
         }
@@ -94,6 +93,27 @@ impl Core {
         self.counters.count(Counter::PassiveOpens);
         self.learn_way_back(&record.tuple, arrival.mac, now);
         Completion::Open(index)
+    }
+
+    /// Whether a segment answers a cookie, of a listener that sent some lately.
+    pub(super) fn answers_cookie(
+        &mut self,
+        arrival: &Arrival<'_>,
+        listener: u16,
+        now: Instant,
+    ) -> bool {
+        let period = Period::at(now.as_nanos());
+        let segment = &arrival.segment;
+        let may = segment.has(Flags::ACK) && !segment.has(Flags::SYN) && !segment.has(Flags::RST);
+        may && self.has_sent_cookies(listener, period)
+            && self.read_cookie(arrival, (listener, period), now).is_some()
+    }
+
+    /// Whether a cookie of this listener may be good, ours or one of the XDP program's.
+    fn has_sent_cookies(&self, listener: u16, period: Period) -> bool {
+        let until = self.listeners.at(listener).and_then(|listening| listening.cookies_until);
+        self.is_gate_closed(listener)
+            || until.is_some_and(|until| until.wrapping_sub(period.0) as i32 >= 0)
     }
 
     /// The half-open entry that this acknowledgment's cookie stands for.

@@ -45,6 +45,7 @@ impl Shard {
             2..=8 => self.take_batch::<8>(frames, elsewhere, now),
             _ => self.take_batch::<BATCH>(frames, elsewhere, now),
         }
+        self.core.tend_front(now);
     }
 
     /// Takes at most `SLOTS` frames.

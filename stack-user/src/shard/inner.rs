@@ -9,6 +9,7 @@ use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, ShardConfig};
 use super::cookies::Cookies;
+use super::front::ShardFront;
 use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::Reply;
@@ -62,6 +63,8 @@ pub(super) struct Core {
     /// RSTs sent in this second.
     pub resets: (u64, u32),
     pub cookies: Cookies,
+    /// The XDP program's part, where there is one.
+    pub front: Option<ShardFront>,
 }
 
 /// How far a shutdown is.
@@ -275,6 +278,7 @@ impl Core {
             is_time_wait_armed: false,
             resets: (0, 0),
             cookies: Cookies::new(&config.secrets),
+            front: None,
             config,
         }
     }

@@ -10,6 +10,7 @@ mod config;
 mod cookies;
 mod deliver;
 mod demux;
+mod front;
 mod handle;
 mod hosts;
 mod inner;
@@ -29,6 +30,7 @@ mod transmit;
 
 pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};
+pub use front::FrontWords;
 
 use self::inner::Core;
 use crate::counters::Counters;

@@ -4,6 +4,7 @@ mod closing;
 mod cookies;
 mod delivery;
 mod flags;
+mod front;
 mod grid;
 mod internet;
 mod listen;

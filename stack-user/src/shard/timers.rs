@@ -42,6 +42,8 @@ impl Shard {
                 },
             }
         }
+        // What has just gone may open a gate.
+        self.core.tend_front(now);
     }
 
     /// A lower bound of when `on_timers` has something to do.
@@ -52,7 +54,7 @@ impl Shard {
             _ => None,
         };
         let publish = self.core.publisher.next_deadline();
-        [wheel, shutdown, publish].into_iter().flatten().min()
+        [wheel, shutdown, publish, self.core.front_due()].into_iter().flatten().min()
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {

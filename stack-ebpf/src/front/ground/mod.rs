@@ -56,7 +56,7 @@ impl Ground {
             hop_limit: 64,
             zero: 0,
         };
-        let gate = Gate { closed: 1, is_complete: 1, ..Gate::default() };
+        let gate = Gate::new(1, true);
         let all = Door::WINDOW_SCALING | Door::SACK | Door::TIMESTAMPS;
         let closed = Door::closed([64_240, 65_160, 64_800, 64_260], [1460, 1440], 7, all);
         Self {

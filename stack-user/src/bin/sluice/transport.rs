@@ -61,7 +61,7 @@ pub(crate) struct TransportOptions {
     /// The congestion control of new connections.
     #[arg(long, value_enum)]
     congestion: Option<CongestionOption>,
-    /// When a SYN is answered by a cookie rather than remembered.
+    /// When a SYN is answered by a cookie rather than remembered, by the XDP program where it can.
     #[arg(long, value_enum)]
     syn_cookies: Option<CookieOption>,
     /// Answers the last acknowledgment of a handshake with RST when the accept queue is full.
@@ -83,9 +83,10 @@ enum CongestionOption {
 enum CookieOption {
     /// Never: what finds no room is dropped.
     Never,
-    /// When there is no room to remember it.
-    WhenFull,
-    /// Always, which is meant for tests.
+    /// While there is hardly room to remember it.
+    #[value(alias = "when-full")]
+    Auto,
+    /// Always.
     Always,
 }
 
@@ -119,7 +120,7 @@ impl TransportOptions {
             },
             syn_cookies: match self.syn_cookies {
                 Some(CookieOption::Never) => SynCookies::Never,
-                Some(CookieOption::WhenFull) => SynCookies::WhenFull,
+                Some(CookieOption::Auto) => SynCookies::WhenFull,
                 Some(CookieOption::Always) => SynCookies::Always,
                 None => default.syn_cookies,
             },
