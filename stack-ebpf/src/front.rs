@@ -173,8 +173,9 @@ impl Record {
     pub const NO_COOKIE: u8 = u8::MAX;
 }
 
-/// The most shards whose regions are looked at; of the rest nothing is known.
-pub const MAX_SHARDS: u32 = 64;
+/// The most shards whose regions are looked at, that of the frame's queue first; of the rest nothing is
+/// known. The verifier walks through each.
+pub const MAX_SHARDS: u32 = 16;
 
 const _: () = assert!(size_of::<Front>() == 64 + 16 + 4 * 8 + 6 * 4 + 8);
 const _: () = assert!(size_of::<Gate>() == 64 && size_of::<Door>() == 32);

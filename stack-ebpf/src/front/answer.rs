@@ -499,8 +499,8 @@ fn parse<D: Defence>(defence: &D, header: &Chunk, length: u64, offers: &mut Offe
 
 /// No entry: no shard has the flow. No entry is this, for a kind of zero is none.
 const NOBODYS: u64 = 0;
-/// No entry: a shard that has not written all of its flows down may have it. Nor is this one: shard 63
-/// is the last that is looked at.
+/// No entry: a shard that has not written all of its flows down may have it. Nor is this one: shard 255
+/// is not looked at.
 const UNKNOWN: u64 = 0x3ff;
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
