@@ -15,6 +15,7 @@ use note;
 
 mod capture;
 mod closing;
+mod cookies;
 mod harness;
 mod impair;
 mod impaired;
