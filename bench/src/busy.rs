@@ -15,20 +15,27 @@ pub(crate) struct Watch {
     /// Cores that others used right before.
     before: f64,
     from: Times,
+    /// The name of processes that are measured though somebody else has started them.
+    spared: Option<&'static str>,
 }
 
 impl Watch {
     /// Looks for a moment at what others do, then the measurement may begin.
     pub(crate) fn begin() -> Self {
-        let begin = Times::read();
+        Self::begin_beside(None)
+    }
+
+    /// The same where processes of this name, whose parent is anybody, are what is measured.
+    pub(crate) fn begin_beside(spared: Option<&'static str>) -> Self {
+        let begin = Times::read(spared);
         pause(BEFORE);
-        let from = Times::read();
-        Self { before: from.others_since(&begin), from }
+        let from = Times::read(spared);
+        Self { before: from.others_since(&begin), from, spared }
     }
 
     /// Cores that others used before or since, whichever is more.
     pub(crate) fn others(&self) -> f64 {
-        Times::read().others_since(&self.from).max(self.before)
+        Times::read(self.spared).others_since(&self.from).max(self.before)
     }
 }
 
@@ -47,9 +54,11 @@ struct Times {
 }
 
 impl Times {
-    fn read() -> Self {
+    fn read(spared: Option<&str>) -> Self {
         let steal = cpus::read().values().map(|ticks| ticks.steal).sum();
-        Self { at: now(), steal, others: others(&processes(), std::process::id()) }
+        let mut processes = processes();
+        processes.retain(|one| Some(&*one.name) != spared);
+        Self { at: now(), steal, others: others(&processes, std::process::id()) }
     }
 
     /// Cores that processes other than this one and its children used since `earlier`, and that the
@@ -118,8 +127,8 @@ const QUIET: f64 = 0.2;
 const BEFORE: Duration = Duration::from_millis(250);
 /// The most times that a measurement is done again because something disturbed it.
 pub(crate) const REPEATS: usize = 3;
-/// The kernel's threads that process packets.
-const PACKETS: [&str; 2] = ["ksoftirqd/", "napi/"];
+/// The kernel's threads that process or send packets.
+const PACKETS: [&str; 3] = ["ksoftirqd/", "napi/", "kpktgend_"];
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,18 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::row::Config;
 
-/// The machine and the commit; what cannot be found out is said to be unknown.
+/// The machine and the commit, as they were when this process asked first: a change to the sources
+/// under way is no matter of what runs. What cannot be found out is said to be unknown.
 pub fn config() -> Config {
+    static FOUND: OnceLock<Config> = OnceLock::new();
+    FOUND.get_or_init(found).clone()
+}
+
+fn found() -> Config {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| model(&text));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let cores = std::thread::available_parallelism().map(|cores| cores.to_string()).ok();

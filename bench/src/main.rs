@@ -49,7 +49,8 @@ enum Command {
     /// Keeps a CPU awake.
     #[command(hide = true)]
     Spin(spin::Options),
-    /// One scene of the stack some times, for callgrind: prints how many operations that were.
+    /// One scene of the stack some times, for callgrind and perf: prints how many operations that were,
+    /// and on the standard error how long each took.
     #[command(hide = true)]
     Scene {
         /// Which.
@@ -58,6 +59,9 @@ enum Command {
         stack: String,
         /// How many rounds.
         rounds: usize,
+        /// How many connections there are.
+        #[arg(default_value_t = 1)]
+        conns: usize,
     },
     /// Says what moved beyond its spread between two files of rows.
     Compare {
@@ -103,8 +107,8 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(options) => serve::run(&options),
         Command::Smoltcp(options) => smol::run(&options),
         Command::Spin(options) => spin::run(&options),
-        Command::Scene { case, stack, rounds } => {
-            println!("{}", count::play(case, &stack, rounds)?);
+        Command::Scene { case, stack, rounds, conns } => {
+            println!("{}", count::play(case, &stack, (rounds, conns))?);
             Ok(())
         }
         Command::Compare { old, new } => {
@@ -119,6 +123,7 @@ fn micro(Micro { smoke, json, filter }: Micro) -> Result<()> {
     let mut config = machine::config();
     config.extend(machine::in_memory());
     let plan = if smoke { Plan::smoke(filter, config) } else { Plan::full(filter, config) };
+    json.as_ref().map_or(Ok(()), |to| printer::check_json(to))?;
     // What there is so far outlives whatever ends the run.
     let write = |rows: &[Row]| json.as_ref().map_or(Ok(()), |to| printer::write_json(to, rows));
     let rows = micro::run(&plan, write)?;

@@ -22,6 +22,15 @@ pub fn write_json(path: &Path, rows: &[Row]) -> Result<()> {
     fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Fails where [`write_json`] could not write: said before minutes go into measuring.
+///
+/// # Errors
+/// The message names the file.
+pub fn check_json(path: &Path) -> Result<()> {
+    let file = fs::File::options().create(true).append(true).open(path);
+    file.map(|_| ()).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Reads what [`write_json`] wrote.
 ///
 /// # Errors
@@ -212,6 +221,12 @@ mod tests {
         let shown = [0.0, 0.00042, 0.0123, 0.5, 9.994, 9.996, 99.96, 1_234.4, -1_000.0].map(figure);
         let want = ["0", "4.2e-4", "0.0123", "0.50", "9.99", "10.0", "100", "1 234", "-1 000"];
         assert_eq!(shown, want);
+    }
+
+    #[test]
+    fn file_that_cannot_be_written_is_named() {
+        let error = check_json(Path::new("/no/such/folder/rows.json")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /no/such/folder/rows.json");
     }
 
     #[test]

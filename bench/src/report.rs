@@ -43,6 +43,9 @@ pub struct Options {
 /// Where a file cannot be read or written, on Ctrl-C, and, after everything was written, where a part of
 /// the measurement failed.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(path) = &options.json {
+        printer::check_json(path)?;
+    }
     let (rows, failures) = if options.files.is_empty() {
         parts::measure(options.smoke)?
     } else {

@@ -23,11 +23,11 @@ mod spinners;
 mod stop;
 mod wrk;
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use nix::unistd::geteuid;
 
 use crate::row::Row;
@@ -53,7 +53,7 @@ pub struct Options {
     /// Only short connections at four fifths of the highest rate, for so many minutes: memory and
     /// latency are to stay as they are.
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10",
-          conflicts_with = "filter")]
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=600), conflicts_with = "filter")]
     churn: Option<usize>,
     /// Also writes the rows to a file, as one array of JSON.
     #[arg(long, value_name = "FILE")]
@@ -90,9 +90,7 @@ fn take(options: &Options, parts: Vec<Part>) -> Result<()> {
     }
     ensure!(!parts.is_empty(), "no row is called so; without a filter all are measured");
     if let Some(path) = &options.json {
-        // Before minutes go into measuring.
-        let file = File::options().create(true).append(true).open(path);
-        file.with_context(|| format!("cannot write {}", path.display()))?;
+        printer::check_json(path)?;
     }
     let room =
         Room { tools: programs(options)?, places: Places::find()?, stop: Stop::on_signals()? };
@@ -164,3 +162,27 @@ fn programs(options: &Options) -> Result<Tools> {
 
 /// The XDP program's file.
 const PROGRAM: &str = "sluice-xdp.o";
+
+/// Work, subject and peer of every row that a full run makes, churn and floods included.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<[String; 3]> {
+    let row = |work: &str, subject: &str, peer: &str| [work, subject, peer].map(String::from);
+    let cases = plan::cases(false, None);
+    let of_case = |case: &Case| {
+        let each = case.metrics().iter().flat_map(|metric| {
+            let work = format!("{}{}", case.name, metric.suffix);
+            let peers = case.subjects[1..].iter();
+            peers.map(move |peer| row(&work, case.subjects[0].name(), peer.name()))
+        });
+        each.collect::<Vec<_>>()
+    };
+    let mut names: Vec<_> = cases.iter().flat_map(of_case).collect();
+    names.extend(memory::State::ALL.map(|state| row(state.name(), "sluice", "kernel")));
+    names.extend(check::all(None).iter().map(|check| row(check.name(), "load client", "other")));
+    names.extend(
+        flood::cases(false, None).iter().map(|flood| row(flood.name(), "sluice", "kernel")),
+    );
+    names.push(row(loss::CEILING, "relay", ""));
+    names.push(row("churn", "sluice", ""));
+    names
+}

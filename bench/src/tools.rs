@@ -1,11 +1,19 @@
 //! Programs that are not ours: whether one is there, and what a row says where it is not.
 
+use std::ffi::OsString;
+
 /// Whether the program can be started.
 pub(crate) fn is_there(program: &str) -> bool {
+    std::env::split_paths(&path()).any(|folder| folder.join(program).is_file())
+}
+
+/// Where programs are looked for, those that we start included: where nginx and ethtool lie too, for
+/// users whose path lacks it.
+pub(crate) fn path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where nginx lies, for users whose path lacks it.
     let more = ["/usr/sbin".into(), "/sbin".into()];
-    std::env::split_paths(&path).chain(more).any(|folder| folder.join(program).is_file())
+    // No folder of a path has the separator in its name.
+    std::env::join_paths(std::env::split_paths(&path).chain(more)).unwrap_or(path)
 }
 
 /// That a program is missing, with the package it comes from and the command that installs it.
@@ -31,6 +39,7 @@ mod tests {
 
     #[test]
     fn program_is_found_by_its_name_alone() {
+        assert!(path().to_string_lossy().ends_with(":/usr/sbin:/sbin"));
         assert!(is_there("sh") && !is_there("no-such-program-of-sluice"));
     }
 }

@@ -20,6 +20,7 @@ use relay::Relay;
 
 use crate::load::Sources;
 use crate::system::quiet;
+use crate::tools;
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -192,7 +193,7 @@ impl Namespace {
     /// A command that runs in this namespace, under its own process id.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
+        command.args(["netns", "exec", &self.name]).arg(program).env("PATH", tools::path());
         command
     }
 

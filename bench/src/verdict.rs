@@ -54,6 +54,21 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// Work, subject and peer of every row of a full run.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<[String; 3]> {
+    let rows = |scene: &Scene| {
+        let [row, over] = [(scene.work.to_string(), BARE), (over(scene), "")];
+        [row, over].map(|(work, peer)| [work, OURS.into(), peer.into()])
+    };
+    SCENES.iter().flat_map(rows).collect()
+}
+
+/// How the row is called that says what the verdict costs beyond a bare pass.
+fn over(scene: &Scene) -> String {
+    format!("{}, over {BARE}", scene.work)
+}
+
 /// The loaded programs with their maps filled.
 struct Bed {
     ebpf: Ebpf,
@@ -130,7 +145,7 @@ impl Bed {
             format!("{} ns ({} to {})", figure(over.median), figure(over.min), figure(over.max));
         let row = Row::measured(scene.work, OURS, BARE, "ns", &samples);
         let row = row.with_setting("over bare XDP_PASS", difference);
-        let over = Row::alone(&format!("{}, over {BARE}", scene.work), OURS, "ns", &differences);
+        let over = Row::alone(&self::over(scene), OURS, "ns", &differences);
         Ok([say(row), say(over)])
     }
 

@@ -21,7 +21,7 @@ use crate::row::Row;
 /// The rows of this file.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for entries in plan.sizes(&[1_000, 100_000, 1_000_000]) {
+    for entries in plan.sizes(&ENTRIES) {
         let scenes = scenes(*entries, |work| plan.wants(work));
         if scenes.is_empty() {
             continue;
@@ -36,11 +36,26 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// Work, subject and peer of every row of a full run.
+#[cfg(test)]
+pub(super) fn names() -> Vec<[String; 3]> {
+    let mut works = Vec::new();
+    for entries in ENTRIES {
+        scenes(entries, |work| {
+            works.push(work.to_string());
+            false
+        });
+    }
+    let peers = [Brown::NAME, BrownMap::NAME, Papaya::NAME, Scc::NAME];
+    let rows = works.iter().flat_map(|work| peers.map(|peer| [work, OURS, peer].map(String::from)));
+    rows.collect()
+}
+
 /// A work's name, whether it is done in batches, and the flows that are asked for.
 type Scene = (String, bool, Vec<u32>);
 
 /// The scenes whose names are wanted.
-fn scenes(entries: usize, is_wanted: impl Fn(&str) -> bool) -> Vec<Scene> {
+fn scenes(entries: usize, mut is_wanted: impl FnMut(&str) -> bool) -> Vec<Scene> {
     let mut scenes = Vec::new();
     for (found, first) in [("hit", 0), ("miss", entries as u32)] {
         for law in ["uniform", "Zipf"] {
@@ -166,6 +181,8 @@ impl<T: Table> Work for Lookup<'_, T> {
 /// How many look-ups are prepared, so that a sample does not ask for the same few again.
 const ASKED: usize = 1 << 20;
 const ROUND: usize = 4_096;
+/// How many flows the tables hold.
+const ENTRIES: [usize; 3] = [1_000, 100_000, 1_000_000];
 /// As many as a shard takes at once.
 const BATCH: usize = 64;
 

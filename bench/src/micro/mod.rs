@@ -52,6 +52,12 @@ const SCENES: [(&str, Scenes); 6] = [
     ("XDP verdict", verdict::rows),
 ];
 
+/// Work, subject and peer of the rows of a full run that somebody else asks for by name.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<[String; 3]> {
+    [flow::names(), wheel::names(), stack::names(), verdict::names()].concat()
+}
+
 /// How the subject is called in every row.
 pub(crate) const OURS: &str = "sluice";
 

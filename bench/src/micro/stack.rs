@@ -24,18 +24,9 @@ use crate::row::Row;
 /// The rows of this file.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for conns in plan.sizes(&[1, 100_000]) {
-        let mut works = Vec::new();
-        for op in [Op::Data(1), Op::Data(64), Op::Data(1_448), Op::Ack, Op::Open] {
-            for batch in [1, 64] {
-                let at = if *conns == 1 { "1 connection" } else { "connections uniform" };
-                let at = if *conns == 1 { at.into() } else { format!("{} {at}", count(*conns)) };
-                let work = format!("stack, {}, {at}, batch of {batch}", op.name());
-                if plan.wants(&work) {
-                    works.push((work, op, batch));
-                }
-            }
-        }
+    for conns in plan.sizes(&CONNECTIONS) {
+        let mut works = works(*conns);
+        works.retain(|(work, _, _)| plan.wants(work));
         if works.is_empty() {
             continue;
         }
@@ -53,6 +44,27 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     }
     rows.extend(count::rows(plan)?);
     Ok(rows)
+}
+
+/// What is done to a stack with so many connections: the work's name, what it is, and how many frames
+/// come at once.
+fn works(conns: usize) -> Vec<(String, Op, usize)> {
+    let at = match conns {
+        1 => "1 connection".into(),
+        _ => format!("{} connections uniform", count(conns)),
+    };
+    let ops = [Op::Data(1), Op::Data(64), Op::Data(1_448), Op::Ack, Op::Open];
+    let each = |op: Op| {
+        [1, 64].map(|batch| (format!("stack, {}, {at}, batch of {batch}", op.name()), op, batch))
+    };
+    ops.into_iter().flat_map(each).collect()
+}
+
+/// Work, subject and peer of every row of a full run but those of instructions.
+#[cfg(test)]
+pub(super) fn names() -> Vec<[String; 3]> {
+    let works = CONNECTIONS.into_iter().flat_map(works);
+    works.map(|(work, _, _)| [&work, OURS, Smol::NAME].map(String::from)).collect()
 }
 
 fn with_settings(row: Row, conns: usize) -> Row {
@@ -113,6 +125,8 @@ trait Stack: Sized {
     fn held(&self, flows: &[usize]) -> usize;
 }
 
+/// How many connections there are.
+const CONNECTIONS: [usize; 2] = [1, 100_000];
 /// How a text begins that is answered.
 const REQUEST: u8 = b'?';
 /// The answer.

@@ -17,7 +17,7 @@ use crate::row::Row;
 /// The rows of this file.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for size in plan.sizes(&[1_000, 1_000_000, 10_000_000]) {
+    for size in plan.sizes(&SIZES) {
         let works: Vec<_> = Op::ALL.map(|op| (op, op.work(*size))).into();
         let works: Vec<_> = works.into_iter().filter(|(_, work)| plan.wants(work)).collect();
         if works.is_empty() {
@@ -30,6 +30,15 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
         beside::<Queue>(plan, (&works, &mut ours), &mut rows)?;
     }
     Ok(rows)
+}
+
+/// Work, subject and peer of every row of a full run.
+#[cfg(test)]
+pub(super) fn names() -> Vec<[String; 3]> {
+    let works = SIZES.into_iter().flat_map(|size| Op::ALL.map(|op| op.work(size)));
+    let peers = [Heap::NAME, Tree::NAME, Queue::NAME];
+    let rows = |work: String| peers.map(|peer| [&work, OURS, peer].map(String::from));
+    works.flat_map(rows).collect()
 }
 
 type Works<'a> = (&'a [(Op, String)], &'a mut Crowd<Ours>);
@@ -224,6 +233,8 @@ impl<T: Timers> Work for Timed<'_, T> {
     }
 }
 
+/// How many timers there are.
+const SIZES: [usize; 3] = [1_000, 1_000_000, 10_000_000];
 /// A deadline that never comes.
 const NEVER: u64 = u64::MAX;
 /// How far ahead deadlines lie at most, in milliseconds: sixteen steps.

@@ -110,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn headlines_are_rows_that_are_made() {
+        let names = crate::system::names();
+        for (what, work, peer) in HEADLINES {
+            let count = names.iter().filter(|[name, _, by]| name == work && by == peer).count();
+            assert_eq!(count, 1, "{what}");
+        }
+    }
+
+    #[test]
     fn rows_without_a_headline_change_nothing() {
         let old = format!("{BEGIN}\n{END}");
         let absent = Row::absent("connect, 32 at once", "sluice", "kernel", "conn/s", "no");

@@ -31,8 +31,12 @@ pub(super) fn group(work: &str) -> &str {
 /// The command that measures a group again; `row` is one of it.
 pub(super) fn command(group: &str, row: &Row) -> String {
     let is_in_memory = row.config.get("driver mode").is_some_and(|mode| mode.contains("in memory"));
-    let part = if is_in_memory { "micro" } else { "macro" };
-    format!("cargo xtask bench {part} '{group}'")
+    match group {
+        "churn" => "cargo xtask bench macro --churn".into(),
+        "pktgen" => "cargo xtask bench pktgen".into(),
+        _ if is_in_memory => format!("cargo xtask bench micro '{group}'"),
+        _ => format!("cargo xtask bench macro '{group}'"),
+    }
 }
 
 /// Where two groups stand in the page: as here, what is not here behind.
@@ -46,7 +50,7 @@ const fn of(prefix: &'static str, says: &'static str) -> Known {
 }
 
 /// In the order of the page.
-const KNOWN: [Known; 21] = [
+const KNOWN: [Known; 20] = [
     of(
         "connect",
         "The client connects, sends one byte, receives it, closes; so many connections are under way \
@@ -74,18 +78,21 @@ const KNOWN: [Known; 21] = [
          same kernel. What is asked is a ratio of 1 within the spread.",
     ),
     of("memory", "Resident memory of one connection, half-open entry or TIME-WAIT record, all in."),
-    of("churn", "Ten minutes of connections at 80 % of the highest rate."),
+    of("churn", "Connections at 80 % of the highest rate, for as many minutes as the rows say."),
     of(
-        "loss",
-        "Goodput through a relay that loses and delays segments; the congestion control is named.",
+        "goodput",
+        "Goodput of one connection through a relay that loses and delays segments, each way alike.",
     ),
-    of("goodput", "Goodput of one connection through a relay that loses and delays segments."),
     of(
         "syn flood",
         "A paced flood of SYNs from addresses that do not exist, and what is left for connections that \
          mean it.",
     ),
-    of("pktgen", "Frames from the generator into a worker: received, dropped or forwarded."),
+    of(
+        "pktgen",
+        "Frames from a generator: received by a worker, dropped by verdict, or redirected to another \
+         interface. The ratio is the share of what was sent.",
+    ),
     of("stack", "The whole stack in memory, from the bytes of frames in to those of frames out."),
     of(
         "instructions",
@@ -97,7 +104,7 @@ const KNOWN: [Known; 21] = [
     of("checksum", "The Internet checksum alone."),
     of("checksum while copying", "The Internet checksum together with a copy of the bytes."),
     of(
-        "xdp",
+        "XDP verdict",
         "Verdicts of the XDP program by BPF_PROG_TEST_RUN, beside a program that only passes.",
     ),
 ];
@@ -126,6 +133,27 @@ mod tests {
         assert_eq!(command("w", &row), "cargo xtask bench macro 'w'");
         let row = row.with(crate::machine::in_memory());
         assert_eq!(command("w", &row), "cargo xtask bench micro 'w'");
+    }
+
+    #[test]
+    fn command_has_no_filter_where_there_is_none() {
+        let row = Row::alone("churn, rate", "o", "conn/s", &[1.0]);
+        assert_eq!(command("churn", &row), "cargo xtask bench macro --churn");
+        assert_eq!(command("pktgen", &row), "cargo xtask bench pktgen");
+    }
+
+    #[test]
+    fn every_work_is_described_and_every_description_is_used() {
+        let names = [crate::system::names(), crate::micro::names()].concat();
+        let works: Vec<&str> = names.iter().map(|[work, ..]| work.as_str()).collect();
+        for work in &works {
+            assert!(known(work).is_some(), "{work}");
+        }
+        // Their rows are in no list.
+        let others = ["pktgen", "wire", "checksum", "checksum while copying", "instructions"];
+        for of in KNOWN.iter().filter(|of| !others.contains(&of.prefix)) {
+            assert!(works.iter().any(|work| is_of(work, of.prefix)), "{}", of.prefix);
+        }
     }
 
     #[test]

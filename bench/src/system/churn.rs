@@ -10,11 +10,13 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, Room, Subject};
 use super::memory::resident;
 use super::process::Process;
+use super::rows;
+use crate::busy::{self, Watch};
 use crate::clock::now;
 use crate::load::{self, Report};
 use crate::machine;
 use crate::printer::figure;
-use crate::row::{Row, SMOKE};
+use crate::row::{DISTURBED, FAILED, Row, SMOKE};
 use crate::serve::Service;
 use crate::topology::{Between, CLIENTS, SERVER};
 
@@ -34,13 +36,15 @@ struct Minutes {
     p99s: Vec<f64>,
     /// Resident bytes at its end.
     resident: Vec<f64>,
+    /// Cores that others used meanwhile.
+    others: Vec<f64>,
     opened: u64,
     failed: u64,
     failure: Option<String>,
 }
 
-/// Runs it; the rows, and what failed.
-pub(super) fn rows(room: &Room, length: Length) -> Result<(Vec<Row>, Option<String>)> {
+/// Runs it; the rows say what failed.
+pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
     let mut bed = Bed::make(Subject::Sluice, 1_500, Between::Nothing)?;
     bed.start(room)?;
     let highest = highest(room, &bed)?;
@@ -50,17 +54,16 @@ pub(super) fn rows(room: &Room, length: Length) -> Result<(Vec<Row>, Option<Stri
     let before = resident(pid)? as f64;
     let mut found = Minutes::default();
     for minute in 1..=length.minutes {
+        let watch = Watch::begin();
         let report = client(room, &bed, (Some(rate), length.seconds))?;
+        found.others.push(watch.others());
         let p99 = report.quantiles()?.context("no connection within a minute")?.p99 as f64 / 1e3;
         found.take(report, (p99, resident(pid)? as f64));
         eprintln!("  minute {minute} of {}: {}", length.minutes, found.last());
     }
     bed.start(room).context("the server at the end")?;
-    let failure = (found.failed > 0).then(|| {
-        let why = found.failure.as_deref().unwrap_or("no reason");
-        format!("churn: {} of {} ({why})", found.failed, found.opened)
-    });
-    Ok((found.rows((highest, before), length), failure))
+    let rows = found.rows((highest, before), length).into_iter();
+    Ok(rows.map(|row| row.with(rows::wire(bed.mode.as_deref()))).collect())
 }
 
 impl Minutes {
@@ -71,6 +74,14 @@ impl Minutes {
         self.opened += report.opened;
         self.failed += report.failed;
         self.failure = self.failure.take().or(report.failure);
+    }
+
+    /// How many minutes others disturbed: none of them can be done again.
+    fn disturbed(&self) -> Option<String> {
+        let disturbed = self.others.iter().copied().filter(|others| busy::is_disturbed(*others));
+        let most = disturbed.clone().reduce(f64::max)? * 100.0;
+        let (count, all) = (disturbed.count(), self.others.len());
+        Some(format!("{count} of {all} minutes, others used up to {most:.0} % of a core"))
     }
 
     /// The last minute for whoever waits.
@@ -100,8 +111,19 @@ impl Minutes {
                 .with_setting("minutes", format!("{} of {} s", length.minutes, length.seconds))
                 .with_setting("pace", format!("{SHARE} of the highest, {}", figure(highest)))
                 .with_setting("connections", format!("{}, {} failed", self.opened, self.failed))
-                .with_setting("p99 by minute, in µs", all(&self.p99s).join(" "))
-                .with_setting("MiB by minute", format!("{} {}", mib(&before), memory.join(" ")));
+                .with_setting("p99 by minute, in µs", all(&self.p99s).join(", "))
+                .with_setting("MiB by minute", format!("{}, {}", mib(&before), memory.join(", ")));
+            let row = match (self.failed, &self.failure) {
+                (0, _) => row,
+                (failed, why) => {
+                    let why = why.as_deref().unwrap_or("no reason");
+                    row.with_setting(FAILED, format!("{failed} of {} ({why})", self.opened))
+                }
+            };
+            let row = match self.disturbed() {
+                Some(how) => row.with_setting(DISTURBED, how),
+                None => row,
+            };
             let smoke = "short minutes, that measure nothing";
             if length.seconds < MINUTE { row.with_setting(SMOKE, smoke) } else { row }
         };
@@ -165,5 +187,10 @@ mod tests {
         assert_eq!(rows.len(), 3);
         assert!(rows.iter().all(|row| row.config["connections"] == "30, 3 failed"));
         assert!(rows.iter().all(|row| !row.config.contains_key(SMOKE)));
+        assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 30 (first)"));
+        assert!(rows.iter().all(|row| !row.config.contains_key(DISTURBED)));
+        found.others = vec![0.1, 0.5, 0.3];
+        let said = "2 of 3 minutes, others used up to 50 % of a core";
+        assert_eq!(found.disturbed().as_deref(), Some(said));
     }
 }

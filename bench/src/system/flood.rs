@@ -60,6 +60,11 @@ struct Ground {
 }
 
 impl Flood {
+    /// Seconds of a sample, about: the last clients are waited for.
+    pub(super) fn sample_seconds(pace: Pace) -> f64 {
+        pace.seconds + AROUND.as_secs_f64() + visits::PATIENCE.as_secs_f64()
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -10,6 +10,7 @@ use relay::{Fate, Link, Way};
 
 use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Pace, case};
+use super::rows;
 use crate::clock::{now, pause};
 use crate::load;
 use crate::machine;
@@ -76,6 +77,8 @@ pub(super) fn ceiling(room: &Room, pace: Pace) -> Result<Row> {
         samples.push(flood(&bed, Duration::from_secs_f64(pace.seconds / 4.0))?);
     }
     let row = Row::alone(CEILING, "relay", "frame/s", &samples).with(machine::config());
+    let row = row.with(rows::wire(Some("packet sockets of the relay")));
+    let row = row.with_setting("congestion control", "none: frames of no connection");
     Ok(row.with_setting("frames", format!("{FRAME} B, one way")))
 }
 

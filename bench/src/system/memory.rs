@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, Room, Subject};
 use super::plan::Pace;
 use super::process::Process;
+use super::rows;
 use crate::clock::pause;
 use crate::load::{self, HELD, Report};
 use crate::machine;
@@ -39,6 +40,8 @@ struct Sample {
     count: u64,
     /// Where the bytes are.
     notes: String,
+    /// How Sluice works, as it says.
+    mode: Option<String>,
 }
 
 impl State {
@@ -107,6 +110,7 @@ pub(super) fn row(room: &Room, state: State, pace: Pace) -> Result<Row> {
     let Some((ours, theirs)) = last else { return Ok(row) };
     let options = [Subject::Sluice, Subject::Kernel].map(|subject| state.options(subject));
     let row = row
+        .with(rows::wire(ours.mode.as_deref()))
         .with_setting("connections", format!("{} beside {}", ours.count, theirs.count))
         .with_setting("memory", format!("{}; {}", ours.notes, theirs.notes))
         .with_setting("servers", format!("sluice: {}; kernel: {}", options[0], options[1]))
@@ -147,13 +151,13 @@ fn sample(room: &Room, state: State, subject: Subject, pace: Pace) -> Result<Sam
     if subject == Subject::Sluice {
         let notes = format!("sluice: resident, {:.1} MB of them before", before.0 as f64 / 1e6);
         let bytes = after.0.saturating_sub(before.0) as f64 / count as f64;
-        return Ok(Sample { bytes, count, notes });
+        return Ok(Sample { bytes, count, notes, mode: bed.mode.clone() });
     }
     // Both ends of an established connection are the kernel's.
     let ends = if state == State::Established { 2 * count } else { count };
     let bytes = after.1.total().saturating_sub(before.1.total()) as f64 / ends as f64;
     let notes = format!("kernel: slab of one end, {}", after.1.growth(&before.1, ends));
-    Ok(Sample { bytes, count: ends, notes })
+    Ok(Sample { bytes, count: ends, notes, mode: None })
 }
 
 /// Bytes of a process that are in memory.

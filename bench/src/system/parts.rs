@@ -48,7 +48,8 @@ impl Part {
         let sample = 1.1 * pace.seconds + 0.5;
         match self {
             Self::Case(case) => rounds * case.subjects.len() as f64 * sample,
-            Self::Check(_) | Self::Flood(_) => rounds * 2.0 * sample,
+            Self::Check(_) => rounds * 2.0 * sample,
+            Self::Flood(_) => rounds * 2.0 * Flood::sample_seconds(pace),
             Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
             Self::Memory(state) => rounds * state.estimate(),
             Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
@@ -102,34 +103,60 @@ impl Run {
     /// On Ctrl-C.
     pub(super) fn take(&mut self, part: Part) -> Result<()> {
         let name = part.name().to_string();
-        let (taken, case) = match part {
+        let rows = match part {
             Part::Case(case) => {
                 let (case, absent) = present(*case);
                 self.rows.extend(absent);
-                (self.case(&case), Some(case))
+                self.cases(&case)?
             }
-            Part::Check(check) => (check.rows(&self.room, &mut self.beds, self.pace), None),
+            Part::Check(check) => check.rows(&self.room, &mut self.beds, self.pace)?,
             other => {
                 // Their servers would be other processes of the machine.
                 self.beds.clear();
-                (self.alone(&other), None)
+                let taken = self.alone(&other);
+                self.told(taken)?.unwrap_or_else(|why| {
+                    vec![Row::failed(&name, OURS, "kernel", "", &why).with(machine::config())]
+                })
             }
         };
         self.room.stop.check()?;
-        let rows = taken.unwrap_or_else(|error| {
-            eprintln!("  failed: {error:#}");
-            // Whatever is broken about them is no matter of the next part.
-            self.beds.clear();
-            let why = format!("{error:#}");
-            case.map_or_else(
-                || vec![Row::failed(&name, OURS, "kernel", "", &why).with(machine::config())],
-                |case| rows::failed(&case, &why),
-            )
-        });
         let how = rows.iter().find_map(|row| row.config.get(FAILED));
         self.failures.extend(how.map(|how| format!("{name}: {how}")));
         self.rows.extend(rows);
         Ok(())
+    }
+
+    /// The rows of a case. Where it fails, each peer is tried without the others, which may be whole.
+    fn cases(&mut self, case: &Case) -> Result<Vec<Row>> {
+        let taken = self.case(case);
+        let why = match self.told(taken)? {
+            Ok(rows) => return Ok(rows),
+            Err(why) => why,
+        };
+        if case.subjects.len() == 2 {
+            return Ok(rows::failed(case, &why));
+        }
+        let mut rows = Vec::new();
+        for peer in &case.subjects[1..] {
+            let pair = Case { subjects: vec![case.subjects[0], *peer], ..case.clone() };
+            let taken = self.case(&pair);
+            rows.extend(self.told(taken)?.unwrap_or_else(|why| rows::failed(&pair, &why)));
+        }
+        Ok(rows)
+    }
+
+    /// Rows, or why there are none, which is told; whatever is broken about the beds is no matter of
+    /// what comes next.
+    ///
+    /// # Errors
+    /// On Ctrl-C.
+    fn told(&mut self, taken: Result<Vec<Row>>) -> Result<Result<Vec<Row>, String>> {
+        self.room.stop.check()?;
+        Ok(taken.map_err(|error| {
+            eprintln!("  failed: {error:#}");
+            self.beds.clear();
+            format!("{error:#}")
+        }))
     }
 
     fn case(&mut self, case: &Case) -> Result<Vec<Row>> {
@@ -147,11 +174,27 @@ impl Run {
             Part::Flood(flood) => flood::rows(&self.room, flood, self.pace),
             Part::Memory(state) => Ok(vec![memory::row(&self.room, *state, self.pace)?]),
             Part::Relay => Ok(vec![loss::ceiling(&self.room, self.pace)?]),
-            Part::Churn(length) => {
-                let (rows, failure) = churn::rows(&self.room, *length)?;
-                self.failures.extend(failure);
-                Ok(rows)
-            }
+            Part::Churn(length) => churn::rows(&self.room, *length),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_run_is_planned_to_end_within_40_minutes() {
+        let options = Options {
+            filter: None,
+            smoke: false,
+            churn: None,
+            json: None,
+            sluice: None,
+            program: None,
+        };
+        let seconds: f64 = all(&options).iter().map(|part| part.estimate(Pace::FULL)).sum();
+        assert!(seconds < 40.0 * 60.0, "{seconds} s");
+        const { assert!(Pace::FULL.alternations >= 5) };
     }
 }

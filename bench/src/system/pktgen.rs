@@ -12,15 +12,17 @@ mod source;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
-use nix::unistd::geteuid;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::{Pid, geteuid};
 
 use super::bed::{Places, Room};
 use super::stop::Stop;
-use super::{Options as Common, programs};
-use crate::generator::{Kind, Mac};
-use crate::row::{Row, SMOKE};
+use super::{Options as Common, programs, quiet};
+use crate::busy::{self, Watch};
+use crate::generator::{Kind, Mac, check_interface};
+use crate::row::{DISTURBED, FAILED, Row, SMOKE};
 use crate::tools;
 use crate::{machine, printer, topology};
 use ground::Ground;
@@ -31,21 +33,21 @@ use source::{Source, Stream};
 pub struct Options {
     /// Sends out of this interface, to an address that Sluice serves behind it. Without it everything is
     /// measured over veth pairs in namespaces of its own.
-    #[arg(long, value_name = "IFACE", requires = "to", requires = "mac")]
+    #[arg(long, value_name = "IFACE", requires = "to")]
     iface: Option<String>,
     /// Where frames go; its port 80 is asked for what Sluice has counted.
     #[arg(long, value_name = "ADDR:PORT", requires = "iface")]
     to: Option<SocketAddrV4>,
-    /// The link-layer address they go to.
+    /// The link-layer address they go to; without it that of the neighbour.
     #[arg(long, value_name = "MAC", requires = "iface")]
     mac: Option<Mac>,
     /// Allows the interface of this name though it is no veth.
-    #[arg(long, value_name = "IFACE")]
+    #[arg(long, value_name = "IFACE", requires = "iface")]
     i_own_this_network: Option<String>,
     /// Bytes of a frame from its Ethernet header on.
     #[arg(long, value_delimiter = ',', default_values_t = SIZES)]
     sizes: Vec<usize>,
-    /// Receive queues.
+    /// Receive queues. Out of an interface: CPUs that send, at most as many as there are.
     #[arg(long, value_delimiter = ',', default_values_t = QUEUES)]
     queues: Vec<u32>,
     /// Seconds of a sample.
@@ -117,55 +119,129 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let room =
         Room { tools: programs(&common)?, places: Places::find()?, stop: Stop::on_signals()? };
+    if let Some(path) = &options.json {
+        printer::check_json(path)?;
+    }
     topology::sweep();
-    let rows = match &options.iface {
-        Some(iface) => outside(&room, options, iface)?,
-        None => inside(&room, options)?,
-    };
+    let mut run = Run { room, options, rows: Vec::new() };
+    match &options.iface {
+        Some(iface) => run.outside(iface)?,
+        None => run.inside()?,
+    }
+    let rows = run.rows;
     printer::print(&rows);
-    options.json.as_ref().map_or(Ok(()), |path| printer::write_json(path, &rows))
+    let failed = rows.iter().filter(|row| row.config.contains_key(FAILED)).count();
+    ensure!(failed == 0, "{failed} rows failed");
+    Ok(())
 }
 
-/// In namespaces of our own.
-fn inside(room: &Room, options: &Options) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    let queues = if options.smoke { &QUEUES[..1] } else { &options.queues[..] };
-    for queues in queues {
-        for fate in [Fate::Receive, Fate::Drop, Fate::Forward] {
-            let ground = Ground::make(room, fate, *queues)?;
-            for size in sizes(options) {
-                let stream = ground.stream(size, options.seconds);
-                rows.push(measure(room, options, (&ground, fate), &stream)?);
+/// A run under way.
+struct Run<'a> {
+    room: Room,
+    options: &'a Options,
+    rows: Vec<Row>,
+}
+
+impl Run<'_> {
+    /// In namespaces of our own.
+    fn inside(&mut self) -> Result<()> {
+        let queues = if self.options.smoke { &QUEUES[..1] } else { &self.options.queues[..] };
+        for queues in queues {
+            for fate in [Fate::Receive, Fate::Drop, Fate::Forward] {
+                let ground = Ground::make(&self.room, fate, *queues);
+                for size in sizes(self.options) {
+                    let row =
+                        ground.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|ground| {
+                            let stream = ground.stream(size, self.options.seconds);
+                            measure(&self.room, self.options, (ground, fate), &stream)
+                        });
+                    self.take(row, &work(fate, size, *queues), fate)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(rows)
+
+    /// To a Sluice that somebody else has started.
+    fn outside(&mut self, iface: &str) -> Result<()> {
+        let owned = self.options.i_own_this_network.clone();
+        check_interface(iface, owned.as_deref(), quiet)?;
+        let to = self.options.to.context("--to")?;
+        // Asks it once, so that the neighbour is known.
+        let known = ground::answers(to);
+        let mac = self.options.mac.map_or_else(|| ground::neighbour(iface, to), Ok);
+        // Where nobody answers, no neighbour is known either.
+        known?;
+        let mac = mac?;
+        for queues in self.options.queues.iter().copied() {
+            let cpus = cpus(queues as usize)?;
+            if cpus.len() < queues as usize {
+                eprintln!(
+                    "{queues} queues are left out: there are {} CPUs to send from",
+                    cpus.len()
+                );
+                continue;
+            }
+            let ground = Ground::outside((to, mac), &cpus);
+            for fate in [Fate::Receive, Fate::Drop] {
+                for size in sizes(self.options) {
+                    let stream = Stream {
+                        kind: fate.kind(),
+                        iface: iface.into(),
+                        to,
+                        mac,
+                        size,
+                        seconds: self.options.seconds,
+                        cpus: cpus.clone(),
+                        owned: owned.clone(),
+                    };
+                    let row = measure(&self.room, self.options, (&ground, fate), &stream);
+                    self.take(row, &work(fate, size, queues), fate)?;
+                }
+            }
+            if self.options.smoke {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a row, one that says how it failed where it did, and writes what there is so far.
+    ///
+    /// # Errors
+    /// On Ctrl-C.
+    fn take(&mut self, row: Result<Row>, work: &str, fate: Fate) -> Result<()> {
+        self.room.stop.check()?;
+        let row = row.unwrap_or_else(|error| {
+            eprintln!("  failed: {error:#}");
+            let row = Row::failed(work, fate.names().1, "frames sent", UNIT, &format!("{error:#}"));
+            row.with(machine::config())
+        });
+        self.rows.push(row);
+        self.options.json.as_ref().map_or(Ok(()), |path| printer::write_json(path, &self.rows))
+    }
 }
 
-/// To a Sluice that somebody else has started.
-fn outside(room: &Room, options: &Options, iface: &str) -> Result<Vec<Row>> {
-    let (to, mac) = (options.to.context("--to")?, options.mac.context("--mac")?);
-    let ground = Ground::outside(to, mac);
-    let mut rows = Vec::new();
-    for size in sizes(options) {
-        let stream = Stream {
-            kind: Kind::Udp,
-            iface: iface.into(),
-            to,
-            mac,
-            size,
-            seconds: options.seconds,
-            cpus: vec![room.places.client],
-            owned: options.i_own_this_network.clone(),
-        };
-        rows.push(measure(room, options, (&ground, Fate::Receive), &stream)?);
-    }
-    Ok(rows)
+/// The first so many CPUs that this process may run on.
+fn cpus(count: usize) -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
+    let all = (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false));
+    // The last one first: a worker is on the first where there is one here.
+    let mut all: Vec<usize> = all.collect();
+    all.reverse();
+    all.truncate(count);
+    Ok(all)
 }
 
-fn sizes(options: &Options) -> impl Iterator<Item = usize> {
+fn sizes(options: &Options) -> impl Iterator<Item = usize> + use<> {
     let most = if options.smoke { 1 } else { usize::MAX };
-    options.sizes.iter().copied().take(most)
+    options.sizes.clone().into_iter().take(most)
+}
+
+/// What a row is called.
+fn work(fate: Fate, size: usize, queues: u32) -> String {
+    let plural = if queues == 1 { "queue" } else { "queues" };
+    format!("pktgen, {}, {size} B, {queues} {plural}", fate.names().0)
 }
 
 /// One row: so many samples of one stream.
@@ -175,10 +251,8 @@ fn measure(
     (ground, fate): (&Ground, Fate),
     stream: &Stream,
 ) -> Result<Row> {
-    let (name, subject) = fate.names();
-    let queues = ground.queues();
-    let plural = if queues == 1 { "queue" } else { "queues" };
-    let work = format!("{name}, {} B, {queues} {plural}", stream.size);
+    let (queues, subject) = (ground.queues(), fate.names().1);
+    let work = work(fate, stream.size, queues);
     let source = Source::find(ground.namespace());
     if source == Source::Kernel && fate == Fate::Drop {
         let why = "the kernel's pktgen sends sound UDP alone";
@@ -187,18 +261,31 @@ fn measure(
     eprintln!("{work}");
     let mut samples = Vec::new();
     let alternations = if options.smoke { 2 } else { ALTERNATIONS };
+    let (mut repeated, mut most) = (0, 0.0_f64);
     // The first touches what is touched for the first time.
-    for at in 0..=alternations {
+    let mut is_first = true;
+    // The one behind the interface of a user is what is measured.
+    let spared = options.iface.is_some().then_some("sluice");
+    while samples.len() < alternations {
+        let watch = Watch::begin_beside(spared);
         let before = ground.count(fate)?;
         let sent = source.send(room, ground.namespace(), stream)?;
         let after = ground.count(fate)?;
-        if at > 0 {
-            let taken = after.saturating_sub(before) as f64 / sent.seconds.max(1e-3);
-            samples.push((taken, sent.rate()));
+        let others = watch.others();
+        if std::mem::take(&mut is_first) {
+            continue;
         }
+        if busy::is_disturbed(others) && repeated < busy::REPEATS && !options.smoke {
+            repeated += 1;
+            continue;
+        }
+        most = most.max(others);
+        let taken = after.saturating_sub(before) as f64 / sent.seconds.max(1e-3);
+        samples.push((taken, sent.rate()));
     }
     let hit = stream.cpus.len();
     let spread = match source {
+        _ if options.iface.is_some() => format!("as the receiver spreads them; {hit} CPUs send"),
         Source::Live if (hit as u32) < queues => {
             format!("{hit} of {queues}: a veth takes the queue of the sending CPU's number")
         }
@@ -209,9 +296,15 @@ fn measure(
         .with_setting("frames from", source.describe())
         .with_setting("driver mode", ground.mode())
         .with_setting("offloads", "none: frames that XDP sends")
+        .with_setting("congestion control", "none: frames of no connection")
         .with_setting("queues that frames come to", spread)
         .with_setting("subject/peer", "the share of what was sent")
         .with_setting("samples", format!("{alternations} of {} s", options.seconds));
+    if busy::is_disturbed(most) {
+        let percent = most * 100.0;
+        let how = format!("others used up to {percent:.0} % of a core, {repeated} repeated");
+        row = row.with_setting(DISTURBED, how);
+    }
     if options.smoke {
         row = row.with_setting(SMOKE, "short samples that measure nothing");
     }
@@ -222,3 +315,22 @@ const UNIT: &str = "frames/s";
 const SIZES: [usize; 6] = [64, 128, 256, 512, 1024, 1500];
 const QUEUES: [u32; 3] = [1, 2, 4];
 const ALTERNATIONS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_of_one_group() {
+        let name = work(Fate::Drop, 64, 1);
+        assert_eq!(name, "pktgen, drop by verdict, 64 B, 1 queue");
+        assert!(work(Fate::Receive, 1_500, 4).ends_with("1500 B, 4 queues"));
+    }
+
+    #[test]
+    fn senders_are_cpus_that_there_are() {
+        assert_eq!(cpus(1).unwrap().len(), 1);
+        let all = cpus(usize::MAX).unwrap();
+        assert!(all.windows(2).all(|two| two[0] > two[1]), "{all:?}");
+    }
+}

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::stop::Stop;
 use crate::clock::{now, pause};
+use crate::tools;
 
 /// A running process, in a process group of its own: a Ctrl-C reaches it through us.
 pub(super) struct Process {
@@ -137,6 +138,7 @@ pub(crate) fn quiet(line: &str) -> Result<String> {
     let mut words = line.split_whitespace();
     let program = words.next().context("an empty command")?;
     let mut command = Command::new(program);
+    command.env("PATH", tools::path());
     // In a group of its own, so that Ctrl-C does not end what cleans up.
     let output = command.args(words).stdin(Stdio::null()).process_group(0).output();
     let output = output.with_context(|| format!("cannot start {program}"))?;

@@ -6,7 +6,7 @@ use super::series::{Found, Series};
 use crate::machine;
 use crate::row::{Config, DISTURBED, FAILED, Row, SMOKE};
 use crate::spread::Spread;
-use crate::topology::{CONGESTION, QUEUE};
+use crate::topology::{CONGESTION, Offloads, QUEUE};
 
 /// The rows of a case.
 pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec<Row> {
@@ -51,6 +51,18 @@ fn pairs(at: usize, series: &Series, peer: usize) -> Vec<(f64, f64)> {
     let both = series.of(0).zip(series.of(peer));
     both.filter_map(|(subject, peer)| Some((*subject.figures.get(at)?, *peer.figures.get(at)?)))
         .collect()
+}
+
+/// What rows that are no case's say of the link and of TCP. `mode` is how Sluice works, as it says.
+pub(super) fn wire(mode: Option<&str>) -> Config {
+    let pairs = [
+        ("driver mode", format!("veth, {}", mode.unwrap_or("unknown"))),
+        ("mtu", "1500".into()),
+        ("offloads", format!("both: {}", Offloads::Off.describe())),
+        ("congestion control", format!("{CONGESTION} on both ends")),
+        ("queueing", format!("pfifo, {QUEUE} frames, on both ends")),
+    ];
+    pairs.map(|(key, value)| (key.into(), value)).into()
 }
 
 /// What all rows of a case say of where and how.

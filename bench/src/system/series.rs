@@ -126,6 +126,10 @@ fn sample(room: &Room, bed: &mut Bed, case: &Case, (pace, seed): (Pace, u64)) ->
         Work::Load(work, sources) => client(room, bed, case, (work, sources, pace.seconds)),
         Work::Wrk => wrk::run(room, bed, case, pace),
     };
+    if found.is_err() {
+        // A server that has ended says why better than its client does.
+        bed.start(room)?;
+    }
     let found = found.with_context(|| format!("{} with {}", case.name, bed.subject.name()))?;
     let others = watch.others();
     bed.rest();

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::bed::Room;
 use super::process::Process;
+use crate::tools;
 
 /// Starts them. They bear the lowest nice value too, so that the kernel counts their time apart from
 /// that of the client.
@@ -14,6 +15,7 @@ pub(super) fn start(room: &Room) -> Result<Vec<Process>> {
     cpus.dedup();
     let start = |cpu: usize| {
         let mut command = Command::new("nice");
+        command.env("PATH", tools::path());
         command.args(["-n", "19", "chrt", "--idle", "0"]).arg(&room.tools.bench);
         Process::start("a spinner", command.args(["spin", "--cpu", &cpu.to_string()]))
     };

@@ -126,6 +126,11 @@ impl Pool {
         self.free.len()
     }
 
+    /// Frames in a ring or inside the kernel.
+    pub(super) fn in_kernel(&self) -> usize {
+        self.in_kernel
+    }
+
     /// Takes a free frame into the hand.
     pub(super) fn take(&mut self) -> Option<Frame<Free>> {
         let frame = self.free.pop()?;
@@ -139,6 +144,11 @@ impl Pool {
         self.in_hand -= 1;
         self.moved(frame.chunk, Holder::Hand, Holder::Pool);
         self.free.push(frame);
+    }
+
+    /// Takes back a frame whose packet left without the ring.
+    pub(super) fn sent(&mut self, frame: Frame<Tx>) {
+        self.give_back(frame.become_state());
     }
 
     /// Takes back a received frame.

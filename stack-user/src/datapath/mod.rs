@@ -5,9 +5,11 @@
 //! knows no netlink.
 
 mod affinity;
+mod burst;
 mod clock;
 mod frame;
 mod handover;
+mod level;
 mod packet;
 mod rings;
 mod running;
@@ -89,6 +91,7 @@ impl Datapath {
                     queue,
                     copy: config.copy,
                     frame_size,
+                    is_lone: config.queues == 1,
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

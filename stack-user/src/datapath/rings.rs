@@ -27,14 +27,14 @@ impl FillRing {
         Self(queue)
     }
 
-    /// Gives the kernel every free frame for which the ring has room; returns how many.
-    pub(super) fn refill(&mut self, pool: &mut Pool) -> usize {
+    /// Gives the kernel at most `most` free frames, for which the ring has room; returns how many.
+    pub(super) fn refill(&mut self, pool: &mut Pool, most: usize) -> usize {
         let mut given = 0;
         loop {
             let room = self.0.nb_free(CHUNK as u32) as usize;
             let mut descs = [FrameDesc::default(); CHUNK];
             let mut n = 0;
-            while n < room.min(CHUNK)
+            while n < room.min(CHUNK).min(most - given)
                 && let Some(frame) = pool.take()
             {
                 descs[n] = pool.give_kernel(frame);
@@ -79,6 +79,11 @@ impl RxRing {
         let n = unsafe { self.0.consume(&mut descs[..most.min(CHUNK)]) };
         out.extend(descs[..n].iter().map(|&desc| pool.off_kernel(Frame::adopt(desc, frame_size))));
         n
+    }
+
+    /// Frames that wait, as far as was seen when the last ones were taken.
+    pub(super) fn waiting(&mut self) -> usize {
+        self.0.nb_avail(u32::MAX) as usize
     }
 
     /// Whether a frame waits.

@@ -4,11 +4,18 @@
 
 use core::mem;
 use core::ptr;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::RawFd;
 
 /// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h, newer than the libc crate.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+
+/// `PACKET_VNET_HDR` of linux/if_packet.h, which the libc crate lacks.
+const PACKET_VNET_HDR: libc::c_int = 15;
+
+/// `ETHTOOL_GTXCSUM` of linux/ethtool.h.
+const ETHTOOL_GTXCSUM: u32 = 0x16;
 
 /// What the kernel said to a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,61 @@ pub(super) fn allow_frames_per_kick(fd: RawFd, frames: u32) -> io::Result<()> {
 /// Lets more bytes wait in the device for their completion than the default of 208 KiB.
 pub(super) fn allow_send_memory(fd: RawFd, bytes: i32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
+}
+
+/// The number of an interface.
+pub(super) fn interface_index(name: &str) -> io::Result<i32> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` is a live string that ends with NUL.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => i32::try_from(index).map_err(io::Error::other),
+    }
+}
+
+/// Whether an interface leaves the checksums of what it sends to software: then no packet goes out
+/// without one, whoever receives it. One that does not say is held to have an offload.
+pub(super) fn sums_in_software(name: &str) -> bool {
+    #[repr(C)]
+    struct Value {
+        cmd: u32,
+        data: u32,
+    }
+    let mut value = Value { cmd: ETHTOOL_GTXCSUM, data: 1 };
+    // SAFETY: all zeroes is a valid value of this plain C type.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return false;
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: a call without pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return false;
+    }
+    // SAFETY: `request` and the value that it points to are live for the call, which writes `data`.
+    let done = unsafe { libc::ioctl(fd, libc::SIOCETHTOOL, &raw mut request) };
+    // SAFETY: the descriptor was made here, and nobody else has it.
+    unsafe { libc::close(fd) };
+    done == 0 && value.data == 0
+}
+
+/// Has a packet socket take a `virtio_net_hdr` before each packet.
+pub(super) fn take_virtual_headers(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::SOL_PACKET, PACKET_VNET_HDR, 1)
+}
+
+/// Sends the pieces as one packet; whether the kernel took all of it.
+pub(super) fn send_parts(fd: RawFd, parts: &[libc::iovec]) -> bool {
+    // SAFETY: all zeroes is a valid value of this plain C type.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast_mut();
+    message.msg_iovlen = parts.len();
+    // SAFETY: the pieces are live for the call, which only reads them.
+    unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT) >= 0 }
 }
 
 fn option<T: Copy + Default>(fd: RawFd, level: i32, name: i32) -> io::Result<T> {

@@ -242,7 +242,7 @@ impl<S: Stack> Worker<S> {
     }
 
     fn publish(&mut self, now: Instant) {
-        let Parts { stack, xsk, shared, .. } = &self.parts;
+        let Parts { stack, xsk, shared, .. } = &mut self.parts;
         let published = &shared.published;
         published.put_counters(stack.counters().values(), &mut self.last);
         published.put_states(&stack.census());
@@ -250,6 +250,7 @@ impl<S: Stack> Worker<S> {
             return;
         }
         self.statistics_due = now + STATISTICS_INTERVAL;
+        xsk.on_second();
         // An interface that is gone has no statistics; the last ones stand.
         let Ok(Statistics { rx_dropped, rx_ring_full, fill_ring_empty, rx_invalid, tx_invalid }) =
             xsk.statistics()

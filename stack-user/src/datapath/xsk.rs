@@ -11,7 +11,9 @@ use nix::sys::time::TimeSpec;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig};
 use xsk_rs::socket::Socket;
 
-use super::frame::{Frame, Free, Pool, Rx};
+use super::burst::{self, Bursts};
+use super::frame::{Frame, Free, Pool, Rx, Tx};
+use super::level::Level;
 use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
 use super::umem::{self, HEADROOM, Memory, Parts};
@@ -29,6 +31,8 @@ pub(super) struct XskConfig {
     pub(super) copy: CopyMode,
     /// Size of a frame in bytes.
     pub(super) frame_size: usize,
+    /// Whether it is the interface's only queue: packets of other sockets then take the same way.
+    pub(super) is_lone: bool,
 }
 
 /// What the kernel counts for a socket (`XDP_STATISTICS`).
@@ -56,6 +60,9 @@ pub(super) struct Xsk {
     /// Offset in a reserved frame at which its data begins, as the last commit had it.
     lead: usize,
     zero_copy: bool,
+    /// Where runs of segments leave as one packet, if they do.
+    bursts: Option<Bursts>,
+    level: Level,
 }
 
 impl Xsk {
@@ -109,7 +116,13 @@ impl Xsk {
             reserved: None,
             lead: 0,
             zero_copy,
+            bursts: None,
+            level: Level::new(RX_FRAMES as usize),
         };
+        if config.is_lone && !zero_copy && syscalls::sums_in_software(&config.interface) {
+            // Without it every frame goes by the ring.
+            xsk.bursts = Bursts::open(&config.interface).ok();
+        }
         xsk.refill();
         Ok(xsk)
     }
@@ -137,7 +150,11 @@ impl Xsk {
 
     /// Appends received frames to `out`, at most `most`; returns how many.
     pub(super) fn receive(&mut self, out: &mut Vec<Frame<Rx>>, most: usize) -> usize {
-        self.rx.receive(&mut self.rx_pool, self.memory.frame_size(), out, most)
+        let n = self.rx.receive(&mut self.rx_pool, self.memory.frame_size(), out, most);
+        if n > 0 {
+            self.level.on_received(n, self.rx.waiting());
+        }
+        n
     }
 
     /// The bytes of a received frame.
@@ -153,9 +170,15 @@ impl Xsk {
         }
     }
 
-    /// Puts all free frames on the fill ring and wakes the driver where it waits for them.
+    /// Another second is over, for what is reckoned by time.
+    pub(super) fn on_second(&mut self) {
+        self.level.on_second();
+    }
+
+    /// Puts free frames on the fill ring, as many as are to lie ready, and wakes the driver where it waits for them.
     pub(super) fn refill(&mut self) -> usize {
-        let given = self.fill.refill(&mut self.rx_pool);
+        let most = self.level.now().saturating_sub(self.rx_pool.in_kernel());
+        let given = self.fill.refill(&mut self.rx_pool, most);
         if given > 0 && self.zero_copy && self.fill.needs_wakeup() {
             // An interface that is down or gone says so to the next transmit kick or poll.
             let _ = syscalls::kick_rx(self.fd());
@@ -176,6 +199,11 @@ impl Xsk {
     /// Wakes the kernel until it has taken every frame, as often as `KICKS` allows. What is left
     /// stays on the ring for the next turn.
     pub(super) fn kick(&mut self) -> Kick {
+        self.send_burst();
+        self.kick_ring()
+    }
+
+    fn kick_ring(&mut self) -> Kick {
         let mut last = Kick::Done;
         for _ in 0..KICKS {
             if self.tx.waiting() == 0 || !self.tx.needs_wakeup() {
@@ -192,6 +220,51 @@ impl Xsk {
             }
         }
         if self.tx.waiting() == 0 { Kick::Done } else { last }
+    }
+
+    /// Gives a packet to the run that is being gathered, or to the ring.
+    fn dispatch(&mut self, frame: Frame<Tx>) {
+        let Some(bursts) = &mut self.bursts else {
+            return self.tx.submit(&mut self.tx_pool, frame);
+        };
+        let frame = match bursts.gather(frame, &self.memory) {
+            Ok(()) => return,
+            Err(frame) => frame,
+        };
+        self.send_burst();
+        let Some(bursts) = &mut self.bursts else { return };
+        if let Err(frame) = bursts.begin(frame, &self.memory) {
+            self.submit(frame);
+        }
+    }
+
+    /// Sends the run that was gathered; what the kernel refuses, or is too little, goes to the ring.
+    fn send_burst(&mut self) {
+        if self.bursts.as_ref().is_none_or(Bursts::is_empty) {
+            return;
+        }
+        if self.bursts.as_ref().is_some_and(Bursts::is_worth_it) && self.tx.waiting() > 0 {
+            // What was made before leaves before. An error comes again with the turn's own kick.
+            let _ = self.kick_ring();
+        }
+        let Some(bursts) = &mut self.bursts else { return };
+        let is_sent = bursts.send(&self.memory);
+        let mut frames = bursts.take();
+        for frame in frames.drain(..) {
+            match is_sent {
+                true => self.tx_pool.sent(frame),
+                false => self.submit(frame),
+            }
+        }
+        if let Some(bursts) = &mut self.bursts {
+            bursts.keep(frames);
+        }
+    }
+
+    /// Puts a packet on the ring, with its checksum where the shard left that open.
+    fn submit(&mut self, mut frame: Frame<Tx>) {
+        burst::fill_sum(self.memory.outgoing_mut(&mut frame));
+        self.tx.submit(&mut self.tx_pool, frame);
     }
 
     /// The socket's pending error, taken: 0 when there is none.
@@ -219,6 +292,10 @@ impl Xsk {
 }
 
 impl Transmit for Xsk {
+    fn makes_sums(&self) -> bool {
+        self.bursts.is_some()
+    }
+
     fn reserve(&mut self) -> Option<&mut [u8]> {
         if self.reserved.is_none() {
             if self.tx_pool.free() == 0 {
@@ -252,7 +329,7 @@ impl Transmit for Xsk {
             self.lead = start.min(HEADROOM);
         }
         let frame = self.memory.finish(frame, len);
-        self.tx.submit(&mut self.tx_pool, frame);
+        self.dispatch(frame);
     }
 }
 

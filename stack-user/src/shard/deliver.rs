@@ -34,15 +34,83 @@ impl Shard {
         if events == Events::default() && self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
             return;
         }
+        self.go_on_reading(index, now);
+        let closed = events.closed.filter(|reason| *reason != CloseReason::Closed);
+        if let Some(reason) = closed.or(events.released) {
+            self.end(index, reason);
+        }
+    }
+
+    /// Offers what is left after text was offered, and the end of it.
+    fn go_on_reading(&mut self, index: u32, now: Instant) {
         self.offer_unread(index, now);
         if let Some((conn, mut env)) = self.core.conn_env(index) {
             conn.tcb.lose_unread(&mut env);
         }
         self.finish_reading(index, now);
-        let closed = events.closed.filter(|reason| *reason != CloseReason::Closed);
-        if let Some(reason) = closed.or(events.released) {
-            self.end(index, reason);
+    }
+
+    /// As [`Shard::deliver`], for text alone that a connection gets to which [`Conn::is_plain`] applies.
+    /// Whether that was all, and the connection is settled.
+    #[inline]
+    pub(super) fn deliver_plain(
+        &mut self,
+        index: u32,
+        (text, is_unseen): (&[u8], bool),
+        now: Instant,
+    ) -> bool {
+        let takes_all = text.is_empty() || self.offer_plain(index, text, now);
+        if takes_all && self.settle_plain(index, is_unseen, now) {
+            return true;
         }
+        if !self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
+            self.go_on_reading(index, now);
+        }
+        false
+    }
+
+    /// Offers such text; whether the service took all of it. What it left is kept.
+    #[inline]
+    fn offer_plain(&mut self, index: u32, text: &[u8], now: Instant) -> bool {
+        let Some(conn) = self.core.conns.get(index) else { return false };
+        let service = &mut *self.services[usize::from(conn.service)];
+        let mut handle = Handle::new(&mut self.core, index, now).holding(text.len());
+        let consumed = service.on_data(&mut handle, text);
+        if consumed < text.len()
+            && let Some((conn, mut env)) = self.core.conn_env(index)
+            && !conn.tcb.is_text_lost()
+        {
+            conn.tcb.keep_unread(&text[consumed..], &mut env);
+        }
+        consumed >= text.len()
+    }
+
+    /// As [`Shard::settle`], where there is nothing to tell and nothing ends; false, and nothing was
+    /// done, where it may be otherwise. What `is_unseen` changed nothing that its record shows; what the
+    /// service sent does, and output notes that.
+    #[inline]
+    fn settle_plain(&mut self, index: u32, is_unseen: bool, now: Instant) -> bool {
+        let Core { conns, publisher, pool, config, dirty, unarmed, .. } = &mut self.core;
+        let Some(conn) = conns.get_mut(index) else { return false };
+        let is_plain = conn.is_plain()
+            && conn.stuck == 0
+            && !conn.tcb.is_stuck()
+            && !conn.tcb.waits_for_pool(pool, &config.tcp)
+            && (!conn.marks.has_any_of(&[Mark::Dirty, Mark::Waiting])
+                || conn.marks.has(Mark::Unarmed));
+        if !is_plain {
+            return false;
+        }
+        if !is_unseen {
+            publisher.note(index, conn, now);
+        }
+        if !conn.marks.has(Mark::Unarmed) {
+            conn.marks.set(Mark::Dirty, true);
+            conn.marks.set(Mark::Unarmed, true);
+            dirty.push_back(index);
+            *unarmed += 1;
+        }
+        true
     }
 
     /// What happened besides text; `held` octets of it are still to be offered.
@@ -258,8 +326,12 @@ impl Core {
         let Some(conn) = self.conns.get_mut(index) else { return false };
         if !conn.marks.has(Mark::Dirty) && !conn.marks.has(Mark::Waiting) {
             conn.marks.set(Mark::Dirty, true);
+            // Output comes to it in this turn, and its deadline may be another one then.
+            conn.marks.set(Mark::Unarmed, true);
             self.dirty.push_back(index);
+            self.unarmed += 1;
         }
+        let is_armed_later = conn.marks.has(Mark::Unarmed);
         if conn.tcb.waits_for_pool(&self.pool, &self.config.tcp) && !conn.marks.has(Mark::Starved) {
             conn.marks.set(Mark::Starved, true);
             self.starved.push_back(index);
@@ -268,7 +340,9 @@ impl Core {
         if self.orphans.wants_compacting() {
             self.compact_stuck();
         }
-        self.arm(index, now);
+        if !is_armed_later {
+            self.arm(index, now);
+        }
         is_too_many
     }
 

@@ -8,11 +8,12 @@ use super::inner::{Conn, Core, Mark};
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::Segment;
+use crate::tcp::{Segment, SeqNum};
 use crate::time::Instant;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
-use crate::wire::tcp::Packet;
-use crate::wire::{FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
+use crate::wire::tcp::{Options, Packet};
+use crate::wire::usual::Usual;
+use crate::wire::{Addr, FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
 
 /// A frame that passed the checks of its headers.
 pub(super) enum Parsed<'a> {
@@ -56,17 +57,24 @@ impl Shard {
         now: Instant,
     ) {
         // First pass: parse and hash.
-        let mut parsed = [const { None }; SLOTS];
+        let mut parsed: [Option<Parsed<'_>>; SLOTS] = core::array::from_fn(|_| None);
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.counters.count(Counter::FramesIn);
             self.core.counters.add(Counter::BytesIn, frame.len() as u64);
+            if self.core.parse_usual(frame, slot) {
+                continue;
+            }
             if let Err(reason) = self.core.parse(frame, slot) {
                 self.core.counters.count(reason);
             }
         }
-        // Second pass: find the records, and load their first lines.
+        // Second pass: find the records, and load their first lines. A single frame has nothing to overlap
+        // with.
         let mut likely = [None; SLOTS];
-        self.core.load_ahead(&parsed[..frames.len()], &mut likely);
+        match &parsed[..frames.len()] {
+            [one] => likely[0] = one.as_ref().and_then(|parsed| self.core.likely(parsed)),
+            several => self.core.load_ahead(several, &mut likely),
+        }
         // Third pass: each in its turn, names compared. A frame before may have changed what was found.
         for (index, slot) in parsed[..frames.len()].iter().enumerate() {
             match slot {
@@ -95,6 +103,45 @@ impl Shard {
 }
 
 impl Core {
+    /// Parses a frame of the usual form that is for us into its slot; whether it is one.
+    #[inline]
+    fn parse_usual<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> bool {
+        let config = &self.config;
+        let Some(usual) = Usual::read(bytes, config.verify_checksums) else { return false };
+        let addr = |octets: [u8; 4]| Addr::from(core::net::Ipv4Addr::from(octets));
+        let (local, remote) = (addr(usual.dst), addr(usual.src));
+        let is_ours = config.vlan.is_none()
+            && usual.to == config.mac
+            && self.is_local(&local)
+            && !ipv4::is_martian_source(&remote)
+            && !self.is_local(&remote);
+        if !is_ours {
+            return false;
+        }
+        let (local_port, remote_port) = (usual.dst_port, usual.src_port);
+        *slot = Some(Parsed::Segment(Arrival {
+            mac: usual.from,
+            tuple: FourTuple { local, remote, local_port, remote_port },
+            hash: self.hasher.hash_v4((usual.dst, usual.src), (local_port, remote_port)),
+            segment: Segment {
+                seq: SeqNum(usual.seq),
+                ack: SeqNum(usual.ack),
+                flags: usual.flags,
+                window: usual.window,
+                urgent: usual.urgent,
+                options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
+                text: usual.text,
+            },
+        }));
+        true
+    }
+
+    /// Whether a packet to this address is for us.
+    #[inline]
+    fn is_local(&self, addr: &Addr) -> bool {
+        self.config.addrs.iter().any(|local| local.addr == *addr)
+    }
+
     /// Parses a frame into its slot.
     fn parse<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> Result<(), DropReason> {
         let frame = Frame::parse(bytes, self.config.vlan)?;
@@ -167,31 +214,36 @@ impl Core {
     }
 
     /// Finds what the table is likely to have for each segment, and loads the names in those records and
-    /// the alarms of connections, which almost every segment moves.
-    /// For a single one there is nothing to overlap with.
+    /// the alarms of connections that have one.
     fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
-        fn hash(slot: &Option<Parsed<'_>>) -> Option<u64> {
-            match slot {
-                Some(Parsed::Segment(arrival)) => Some(arrival.hash),
-                _ => None,
+        for slot in parsed {
+            if let Some(Parsed::Segment(arrival)) = slot {
+                self.flows.touch(arrival.hash);
             }
-        }
-        if parsed.len() > 1 {
-            parsed.iter().filter_map(hash).for_each(|hash| self.flows.touch(hash));
         }
         for (flow, slot) in likely.iter_mut().zip(parsed) {
-            *flow = hash(slot).and_then(|hash| self.flows.likely(hash));
+            *flow = slot.as_ref().and_then(|parsed| self.likely(parsed));
         }
-        if parsed.len() > 1 {
-            for flow in likely.iter().flatten() {
-                black_box(match flow.kind() {
-                    FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
-                    _ => self.name_of(*flow).map(|name| name.remote_port.into()),
-                });
-                if flow.kind() == FlowKind::Tcb {
-                    self.alarms.touch(flow.index());
-                }
+        for flow in likely.iter().flatten() {
+            black_box(match flow.kind() {
+                FlowKind::Tcb => self.conns.get(flow.index()).map(Conn::touch),
+                _ => self.name_of(*flow).map(|name| name.remote_port.into()),
+            });
+        }
+        for flow in likely.iter().flatten() {
+            let is_armed = |conn: &Conn| conn.marks.has(Mark::Armed);
+            if flow.kind() == FlowKind::Tcb && self.conns.get(flow.index()).is_some_and(is_armed) {
+                self.alarms.touch(flow.index());
             }
+        }
+    }
+
+    /// What the table is likely to have for a segment.
+    #[inline]
+    fn likely(&self, parsed: &Parsed<'_>) -> Option<FlowRef> {
+        match parsed {
+            Parsed::Segment(arrival) => self.flows.likely(arrival.hash),
+            _ => None,
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Core {
     pub census: Census,
     /// Connections that output has to look at, each once.
     pub dirty: VecDeque<u32>,
+    /// How many of the last of them are to be armed when output has come to them, and not before.
+    pub unarmed: usize,
     /// Connections whose service waits for room in the pool, each once.
     pub starved: VecDeque<u32>,
     pub replies: VecDeque<Reply>,
@@ -96,20 +98,21 @@ impl Hop {
     }
 }
 
-/// A connection in its shard.
+/// A connection in its shard. In this order in memory: what a segment touches lies together.
+#[repr(C)]
 pub(super) struct Conn {
-    pub tcb: Tcb,
-    pub service: u16,
     /// The service's word.
     pub user: u64,
     /// The next hop, once it is known.
     pub next_hop: Option<Hop>,
     /// Which entry of the queue of stuck connections is its own; zero for none.
     pub stuck: u32,
+    pub service: u16,
     pub marks: Marks,
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
+    pub tcb: Tcb,
 }
 
 impl Conn {
@@ -135,10 +138,19 @@ impl Conn {
     /// Whether its service has everything, and neither side has closed.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        let is_marked = [Mark::Resumed, Mark::FinPending, Mark::Detached];
-        !(is_marked.into_iter().any(|mark| self.marks.has(mark))
+        !(self.marks.has_any_of(&[Mark::Resumed, Mark::FinPending, Mark::Detached])
             || self.tcb.has_unread()
             || self.tcb.is_forsaken())
+    }
+
+    /// Whether it is open, its service has everything, and there is nothing else to tell: what a segment
+    /// of the usual kind finds, and leaves.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.tcb.state() == State::Established
+            && self.is_admitted()
+            && self.is_at_rest()
+            && !self.tcb.has_events()
     }
 
     /// Whether something other than output has to be done for it.
@@ -176,6 +188,10 @@ pub(super) enum Mark {
     Held = 1 << 9,
     /// Changed since its record was written.
     Stale = 1 << 10,
+    /// On the dirty list, and the wheel may not know of its deadline yet.
+    Unarmed = 1 << 11,
+    /// Its alarm may be set.
+    Armed = 1 << 12,
 }
 
 /// Yes-or-no state of a connection in its shard, a bit each.
@@ -185,6 +201,11 @@ pub(super) struct Marks(u16);
 impl Marks {
     pub(super) const fn has(self, mark: Mark) -> bool {
         self.0 & mark as u16 != 0
+    }
+
+    /// Whether it has any of these.
+    pub(super) fn has_any_of(self, marks: &[Mark]) -> bool {
+        marks.iter().fold(0, |bits, mark| bits | *mark as u16) & self.0 != 0
     }
 
     pub(super) fn set(&mut self, mark: Mark, on: bool) {
@@ -268,6 +289,7 @@ impl Core {
             counters: Counters::default(),
             census: Census::default(),
             dirty: VecDeque::new(),
+            unarmed: 0,
             starved: VecDeque::new(),
             replies: VecDeque::with_capacity(limits.replies),
             publisher: Publisher::new(region),
@@ -317,12 +339,31 @@ impl Core {
         }
     }
 
-    /// Sees that the wheel looks at a connection by its deadline.
+    /// Sees that the wheel looks at a connection by its deadline. The alarm, which lies apart, is not
+    /// looked at where there is none and was none.
     #[inline]
     pub(super) fn arm(&mut self, index: u32, now: Instant) {
-        let Some(conn) = self.conns.get(index) else { return };
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        conn.marks.set(Mark::Unarmed, false);
+        let deadline = conn.tcb.next_deadline(now);
+        if deadline == Instant::NEVER && !conn.marks.has(Mark::Armed) {
+            return;
+        }
+        conn.marks.set(Mark::Armed, deadline != Instant::NEVER);
         let key = TimerKey::Flow(FlowRef::new(FlowKind::Tcb, index)).pack();
-        self.wheel.ensure(key, self.alarms.at(index), conn.tcb.next_deadline(now));
+        self.wheel.ensure(key, self.alarms.at(index), deadline);
+    }
+
+    /// Output does not come to the rest of the dirty list in this turn: the wheel hears of it now.
+    #[cold]
+    pub(super) fn arm_rest(&mut self, now: Instant) {
+        let first = self.dirty.len().saturating_sub(core::mem::take(&mut self.unarmed));
+        for at in first..self.dirty.len() {
+            let index = self.dirty[at];
+            if self.conns.get(index).is_some_and(|conn| conn.marks.has(Mark::Unarmed)) {
+                self.arm(index, now);
+            }
+        }
     }
 
     /// Hears an entry of the wheel that fired for a connection: whether it is due.

@@ -48,6 +48,12 @@ pub trait Transmit {
 
     /// Sends `frame[start..start + len]` of the reserved frame.
     fn commit(&mut self, start: usize, len: usize);
+
+    /// Whether it makes the checksums of segments of TCP over IPv4 that carry text and no flags but
+    /// ACK and PSH: theirs is then left zero.
+    fn makes_sums(&self) -> bool {
+        false
+    }
 }
 
 /// The least length of a frame that [`Transmit::reserve`] gives, in bytes, for an MTU of 1500: a

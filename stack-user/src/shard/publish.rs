@@ -3,6 +3,7 @@
 //! What a record holds and how it is read stands in `tables::published`; this file says when one is
 //! written.
 
+use core::hint::black_box;
 use std::collections::VecDeque;
 
 use super::Shard;
@@ -93,8 +94,23 @@ impl Core {
 
     /// Writes the records that are due, at most a bounded number of them.
     pub(super) fn publish_due(&mut self, now: Instant) {
-        for _ in 0..BUDGET {
-            let Some(index) = self.publisher.pop(now) else { return };
+        if self.publisher.next_deadline().is_none_or(|deadline| deadline > now)
+            && self.publisher.left == 0
+        {
+            return;
+        }
+        let (mut due, mut len) = ([0; BUDGET], 0);
+        while len < BUDGET
+            && let Some(index) = self.publisher.pop(now)
+        {
+            due[len] = index;
+            len += 1;
+        }
+        // They lie far apart: loaded here, they are not waited for one after the other.
+        for index in &due[..len] {
+            black_box(self.conns.get(*index).map(Conn::touch));
+        }
+        for index in due[..len].iter().copied() {
             if let Some(conn) = self.conns.get_mut(index) {
                 conn.marks.set(Mark::Stale, false);
                 self.publisher.publish(index, conn, now);

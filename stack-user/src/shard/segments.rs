@@ -15,6 +15,7 @@ use crate::wire::tcp::Flags;
 
 impl Shard {
     /// RFC 9293, 3.10.7: SEGMENT ARRIVES.
+    #[inline]
     pub(super) fn on_arrival(
         &mut self,
         flow: Option<FlowRef>,
@@ -33,11 +34,17 @@ impl Shard {
     pub(super) fn on_connection(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
         let accepted = conn.tcb.on_segment(&arrival.segment, &mut env, now);
+        // Nearly always there is nothing but text, and a service that takes it all.
+        let is_plain = accepted.follows.is_empty() && conn.is_plain();
         if accepted.is_refused {
             self.core.refuse(arrival.mac, arrival.tuple, &arrival.segment, now);
         }
         let text = &arrival.segment.text[accepted.text];
-        self.deliver(index, (text, accepted.follows), now);
+        if !is_plain {
+            self.deliver(index, (text, accepted.follows), now);
+        } else if self.deliver_plain(index, (text, accepted.is_unseen), now) {
+            return;
+        }
         self.core.enter_time_wait(index, arrival, now);
         self.settle(index, now);
     }

@@ -48,13 +48,18 @@ impl Shard {
 
     /// A lower bound of when `on_timers` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let wheel = self.core.wheel.next_deadline();
-        let shutdown = match self.core.shutdown {
-            Some(Shutdown::Until(deadline)) if !self.core.conns.is_empty() => Some(deadline),
-            _ => None,
-        };
-        let publish = self.core.publisher.next_deadline();
-        [wheel, shutdown, publish, self.core.front_due()].into_iter().flatten().min()
+        let wheel = self.core.wheel.next_deadline().unwrap_or(Instant::NEVER);
+        let publish = self.core.publisher.next_deadline().unwrap_or(Instant::NEVER);
+        let mut first = wheel.min(publish);
+        if let Some(Shutdown::Until(deadline)) = self.core.shutdown
+            && !self.core.conns.is_empty()
+        {
+            first = first.min(deadline);
+        }
+        if let Some(due) = self.core.front_due() {
+            first = first.min(due);
+        }
+        (first != Instant::NEVER).then_some(first)
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {

@@ -1,25 +1,28 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::inner::{Core, Mark};
+use super::inner::{Core, Hop, Mark};
 use super::replies::Body;
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{HEADROOM, MAX_HEADER};
+use crate::tcp::{Env, HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::icmp::Echo;
 use crate::wire::ipv4::Delivery;
+use crate::wire::usual::{self, Usual};
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
 
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
+        // Who sums tagged frames is not asked: they are rare.
+        self.core.config.tcp.leaves_sums = tx.makes_sums() && self.core.config.vlan.is_none();
         self.relieve(now);
         self.feed_starved(now);
         while let Some(reply) = self.core.replies.pop_front() {
             let Some(frame) = tx.reserve() else {
                 self.core.replies.push_front(reply);
-                return;
+                return self.core.arm_rest(now);
             };
             let (start, len) = self.core.write_reply(reply.mac, reply.body, frame);
             self.core.count_out(len);
@@ -28,16 +31,83 @@ impl Shard {
         // A connection that would send for ever goes to the end of the list after its share.
         for _ in 0..self.core.dirty.len() {
             let Some(index) = self.core.dirty.pop_front() else { return };
+            if self.send_plain(index, tx, now) {
+                continue;
+            }
             match self.send_share(index, tx, now) {
                 Sent::All => self.after_output(index, now),
-                Sent::Share => self.core.dirty.push_back(index),
-                Sent::NoFrame => return self.core.dirty.push_front(index),
+                Sent::Share => {
+                    self.core.dirty.push_back(index);
+                    self.core.unarmed += 1;
+                }
+                Sent::NoFrame => {
+                    self.core.dirty.push_front(index);
+                    self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
+                    return self.core.arm_rest(now);
+                }
             }
         }
+        self.core.unarmed = self.core.dirty.len();
         // Resolution asks by ARP: the question goes in this turn.
         if self.core.replies.front().is_some_and(|reply| matches!(reply.body, Body::Arp(_))) {
             self.drain(tx, now);
         }
+    }
+
+    /// Sends what most connections owe: an acknowledgment with timestamps, to a next hop that is known,
+    /// and nothing else. Whether that was it; nothing was done otherwise.
+    #[inline]
+    fn send_plain(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        let core = &mut self.core;
+        let Some(conn) = core.conns.get_mut(index) else { return false };
+        let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
+        let hop = core.neighbours.at(hop);
+        let (Some(mac), false) = (hop.mac, hop.ask_at <= now) else { return false };
+        let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
+        let is_v4 = local.is_v4() && remote.is_v4();
+        if !is_v4 || core.config.vlan.is_some() || !conn.is_plain() {
+            return false;
+        }
+        let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
+        if !conn.tcb.owes_stamped_ack() || conn.tcb.owes_several() {
+            return false;
+        }
+        let Some(frame) = tx.reserve() else { return false };
+        let Some(out) = frame.get_mut(START..).and_then(|out| out.first_chunk_mut()) else {
+            return false;
+        };
+        let mut env = Env {
+            pool: &mut core.pool,
+            counters: &mut core.counters,
+            census: &mut core.census,
+            config: &core.config.tcp,
+        };
+        let (header, stamps) = conn.tcb.take_ack(&mut env, now);
+        let delivery = conn.tcb.delivery(&core.config.tcp);
+        let usual = Usual {
+            to: mac,
+            from: core.config.mac,
+            src,
+            dst,
+            src_port: header.src_port,
+            dst_port: header.dst_port,
+            seq: header.seq,
+            ack: header.ack,
+            flags: header.flags,
+            window: header.window,
+            urgent: 0,
+            stamps,
+            text: &[],
+        };
+        usual.write(delivery, out);
+        conn.marks.set(Mark::Dirty, false);
+        conn.marks.set(Mark::Unarmed, false);
+        if conn.marks.has(Mark::Armed) || conn.tcb.has_timer() {
+            core.arm(index, now);
+        }
+        core.count_out(usual::LEN);
+        tx.commit(START, usual::LEN);
+        true
     }
 
     /// Sends segments of one connection, at most its share of a turn.
@@ -153,5 +223,7 @@ impl Core {
     }
 }
 
-/// The most segments of one connection in one turn.
-const SHARE: usize = 64;
+/// Where a frame of the usual form begins.
+const START: usize = HEADROOM - usual::BEFORE;
+/// The most segments of one connection in one turn: two packets of 64 KiB, where they leave in such.
+const SHARE: usize = 90;

@@ -101,6 +101,14 @@ impl FlowHasher {
         }
         self.0.hash_for_table(&[a, b, c, d], ports)
     }
+
+    /// The same for a tuple whose addresses are IPv4's and at hand as such.
+    #[inline]
+    pub fn hash_v4(&self, (local, remote): ([u8; 4], [u8; 4]), ports: (u16, u16)) -> u64 {
+        let word = |addr| u64::from(u32::from_le_bytes(addr));
+        let ports = u32::from(ports.0) << 16 | u32::from(ports.1);
+        self.0.hash_for_table(&[word(local) | word(remote) << 32], ports.swap_bytes())
+    }
 }
 
 /// An address in two words, its first octets the lowest.

@@ -13,7 +13,7 @@ use crate::wire::tcp::{Flags, Header, Timestamps, emit_stamped};
 impl Tcb {
     /// Whether what is owed is an acknowledgment that carries nothing but timestamps.
     #[inline]
-    pub(super) fn owes_stamped_ack(&self) -> bool {
+    pub fn owes_stamped_ack(&self) -> bool {
         self.owes_ack_alone()
             && self.switches.has(Switch::Stamps)
             && !self.switches.has(Switch::OwesTimeout)
@@ -25,6 +25,14 @@ impl Tcb {
     /// Writes it with its checksum; returns its length.
     #[inline]
     pub(super) fn write_ack(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> usize {
+        let (header, stamps) = self.take_ack(env, now);
+        emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out)
+    }
+
+    /// Its header and timestamps, for a caller who writes it with the headers before it and who has
+    /// asked whether it is owed; it counts as sent.
+    #[inline]
+    pub fn take_ack(&mut self, env: &mut Env<'_>, now: Instant) -> (Header, Timestamps) {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         let window = self.offer_window(Flags::ACK);
         let header = Header {
@@ -37,9 +45,8 @@ impl Tcb {
             checksum: 0,
             urgent: 0,
         };
-        let len = emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out);
         env.counters.count(Counter::SegmentsOut);
         self.on_ack_sent(true);
-        len
+        (header, stamps)
     }
 }

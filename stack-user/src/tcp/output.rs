@@ -87,14 +87,18 @@ impl Tcb {
         }
         let head = emit(&header, &options, out);
         let len = head + plan.text as usize;
-        let mut sum = checksum::Partial::ZERO;
+        let mut sum = Some(checksum::Partial::ZERO);
         if plan.text > 0 {
             let text = &mut out[head..len];
             let base = (self.snd.una.0, plan.seq.0);
             self.snd.cursor.read((env.pool, &self.snd.buffer), base, text);
-            sum = checksum::sum(text);
+            let is_left =
+                env.config.leaves_sums && is_plain(header.flags) && self.tuple.local.is_v4();
+            sum = (!is_left).then(|| checksum::sum(text));
         }
-        fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
+        if let Some(sum) = sum {
+            fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
+        }
         self.on_sent(&plan, env, now);
         Some(len)
     }
@@ -110,6 +114,12 @@ impl Tcb {
     #[inline]
     pub(super) fn owes_ack_alone(&self) -> bool {
         self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
+    }
+
+    /// Whether more acknowledgments are owed than one.
+    #[inline]
+    pub fn owes_several(&self) -> bool {
+        self.owed.extra_acks > 0
     }
 
     /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
@@ -463,6 +473,11 @@ impl Tcb {
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }
+}
+
+/// Whether a segment says nothing but what data says.
+fn is_plain(flags: Flags) -> bool {
+    flags == Flags::ACK || flags == Flags::ACK.union(Flags::PSH)
 }
 
 /// Switches that are a question to output.

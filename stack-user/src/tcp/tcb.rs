@@ -33,20 +33,20 @@ pub struct Tcb {
     pub(super) rcv: ReceiveSpace,
     pub(super) snd: SendSpace,
     pub(super) timers: Timers,
-    /// What was sent and is not acknowledged.
-    pub(super) flight: Flight,
-    pub(super) cc: Congestion,
-    pub(super) rtt: Rtt,
+    /// When an acknowledgment last arrived, in milliseconds.
+    pub(super) ack_at: u32,
     /// What is missing, while something is.
     pub(super) recovery: Option<Box<Recovery>>,
     pub(super) own: Option<Box<Own>>,
+    pub(super) rtt: Rtt,
+    pub(super) events: Events,
+    pub(super) cc: Congestion,
+    /// What was sent and is not acknowledged.
+    pub(super) flight: Flight,
     /// Segments that are known to have reached the peer, SYN included.
     pub(super) delivered: u32,
     /// Segments sent again, SYN included.
     pub(super) total_retrans: u32,
-    /// When an acknowledgment last arrived, in milliseconds.
-    pub(super) ack_at: u32,
-    pub(super) events: Events,
     pub(super) challenge: Challenge,
     /// Keepalive probes since the peer was last heard.
     pub(super) probes: u8,

@@ -214,7 +214,7 @@ pub fn is_unicast(addr: &Addr) -> bool {
 
 /// The four bytes of an IPv4 address, which [`Addr`] keeps last.
 #[inline]
-pub(super) const fn octets(addr: &Addr) -> [u8; 4] {
+pub const fn octets(addr: &Addr) -> [u8; 4] {
     let [.., a, b, c, d] = addr.0;
     [a, b, c, d]
 }

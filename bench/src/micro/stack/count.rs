@@ -4,15 +4,20 @@
 //! The bench runs itself under valgrind, once for few rounds and once for more; the difference is free
 //! of what only happens at the start.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use super::ours::Ours;
 use super::scene::{MEASURED, Op, Scene, World};
 use super::smol::Smol;
 use super::{OURS, Stack, with_settings};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, pause};
 use crate::micro::pair::{Plan, Work};
 use crate::row::Row;
 use crate::tools;
@@ -45,24 +50,35 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Plays a case on the stack of that name; how many operations that were.
+/// Plays a case on the stack of that name, so many rounds with so many connections; how many operations
+/// that were. What each took in the median of its rounds is noted on the standard error.
 ///
 /// # Errors
 /// When there is no such case or stack, or the stack did something else.
-pub fn play(case: usize, stack: &str, rounds: usize) -> Result<u64> {
+pub fn play(case: usize, stack: &str, times: (usize, usize)) -> Result<u64> {
     let (op, batch) = *CASES.get(case).context("there is no such case")?;
     match stack {
-        OURS => play_on::<Ours>(op, batch, rounds),
-        Smol::NAME => play_on::<Smol>(op, batch, rounds),
+        OURS => play_on::<Ours>(op, batch, times),
+        Smol::NAME => play_on::<Smol>(op, batch, times),
         _ => bail!("there is no stack {stack}"),
     }
 }
 
-fn play_on<S: Stack>(op: Op, batch: usize, rounds: usize) -> Result<u64> {
-    let mut world = World::<S>::new(1)?;
+fn play_on<S: Stack>(op: Op, batch: usize, (rounds, conns): (usize, usize)) -> Result<u64> {
+    let mut world = World::<S>::new(conns)?;
     world.settle()?;
     let mut scene = Scene { world: &mut world, op, batch };
-    (0..rounds).map(|_| scene.round(&mut Stopwatch::new())).sum()
+    let (mut done, mut times) = (0, Vec::with_capacity(rounds));
+    for _ in 0..rounds {
+        let mut watch = Stopwatch::new();
+        let count = scene.round(&mut watch)?;
+        times.push(watch.nanos() as f64 / count.max(1) as f64);
+        done += count;
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
+    eprintln!("each took {:.1} ns in the median, {:.1} to {:.1}", at(50), at(5), at(95));
+    Ok(done)
 }
 
 /// Instructions of one operation.
@@ -76,14 +92,14 @@ fn instructions(case: usize, stack: &str) -> Result<f64> {
 /// Instructions and operations of so many rounds.
 fn counted(case: usize, stack: &str, rounds: usize) -> Result<(f64, f64)> {
     let bench = std::env::current_exe().context("this program does not know where it lies")?;
-    let output = Command::new("valgrind")
+    let mut command = Command::new("valgrind");
+    command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(["--collect-atstart=no", &format!("--toggle-collect={MEASURED}")])
         .arg(bench)
         .args(["scene", &case.to_string(), stack, &rounds.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start valgrind")?;
+        .stdin(Stdio::null());
+    let output = guarded(&mut command).context("cannot start valgrind")?;
     let (said, noted) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let error = noted.lines().find(|line| line.starts_with("error:"));
@@ -92,6 +108,48 @@ fn counted(case: usize, stack: &str, rounds: usize) -> Result<(f64, f64)> {
     let operations = said.trim().parse().context("the scene said no number")?;
     let instructions = collected(&noted).with_context(|| format!("callgrind said {last}"))?;
     Ok((instructions, operations))
+}
+
+/// Runs a command to its end, and ends it before this process where a signal asks for that.
+fn guarded(command: &mut Command) -> Result<Output> {
+    let signals = Signals::caught()?;
+    signals.is_idle.store(false, Ordering::Relaxed);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // What it says is a few lines, which its pipes hold.
+    while child.try_wait()?.is_none() {
+        let signal = signals.asked.load(Ordering::Relaxed);
+        if signal != 0 {
+            child.kill()?;
+            child.wait()?;
+            low_level::emulate_default_handler(i32::try_from(signal)?)?;
+        }
+        pause(TURN);
+    }
+    signals.is_idle.store(true, Ordering::Relaxed);
+    Ok(child.wait_with_output()?)
+}
+
+/// Signals that end this process: at once while it is idle, else after its child.
+struct Signals {
+    /// The number of the last one; 0 is none.
+    asked: Arc<AtomicUsize>,
+    is_idle: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Those of this process, caught since the first call.
+    fn caught() -> Result<&'static Self> {
+        static SIGNALS: OnceLock<Signals> = OnceLock::new();
+        if let Some(signals) = SIGNALS.get() {
+            return Ok(signals);
+        }
+        let (asked, is_idle) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&is_idle))?;
+            flag::register_usize(signal, Arc::clone(&asked), usize::try_from(signal)?)?;
+        }
+        Ok(SIGNALS.get_or_init(|| Self { asked, is_idle }))
+    }
 }
 
 /// What callgrind says it has collected.
@@ -113,6 +171,8 @@ const CASES: [(Op, usize); 8] = [
 ];
 const UNIT: &str = "instructions";
 const ROUNDS: usize = 4;
+/// How often is looked whether a command has ended.
+const TURN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -128,14 +188,15 @@ mod tests {
     #[test]
     fn every_case_plays_on_both_stacks() {
         for case in 0..CASES.len() {
-            let (ours, theirs) = (play(case, OURS, 2).unwrap(), play(case, Smol::NAME, 2).unwrap());
+            let (ours, theirs) =
+                (play(case, OURS, (2, 1)).unwrap(), play(case, Smol::NAME, (2, 1)).unwrap());
             assert!(ours == theirs && ours > 0, "{case}");
         }
     }
 
     #[test]
     fn case_or_stack_that_is_not_there_is_refused() {
-        assert!(play(CASES.len(), OURS, 1).is_err());
-        assert!(play(0, "linux", 1).is_err());
+        assert!(play(CASES.len(), OURS, (1, 1)).is_err());
+        assert!(play(0, "linux", (1, 1)).is_err());
     }
 }

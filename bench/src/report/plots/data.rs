@@ -23,7 +23,8 @@ pub(super) struct Sample {
 impl Sample {
     /// Who, and how it was run.
     pub(super) fn name(&self) -> String {
-        if self.scene.is_empty() {
+        // `sluice at both ends` says `both ends` already.
+        if self.scene.is_empty() || self.who.replace('-', " ").ends_with(&self.scene) {
             self.who.clone()
         } else {
             format!("{}, {}", self.who, self.scene)
@@ -119,6 +120,8 @@ mod tests {
         let found = sample("request 64 B, 32 at once, spinners, p99.9", "kernel", FIVE).unwrap();
         assert_eq!((found.at_once, &*found.scene, &*found.metric), (32, "spinners", "p99.9"));
         assert_eq!(found.name(), "kernel, spinners");
+        let found = sample("connect, 1 at once, both ends", "sluice at both ends", FIVE).unwrap();
+        assert_eq!(found.name(), "sluice at both ends");
         let found = sample("connect, 1 000 at once", "kernel", FIVE).unwrap();
         assert_eq!((found.at_once, &*found.scene, &*found.metric), (1_000, "", ""));
         assert_eq!(sample("bulk send, MTU 1500", "kernel", FIVE), None);

@@ -35,11 +35,7 @@ pub(super) fn of(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series
             .collect();
         let work = format!("{}{suffix}", flood.name);
         let [ours, theirs] = [subject, peer].map(|ground| ground.bed.subject.name());
-        let row = Row::measured(&work, ours, theirs, unit, &pairs).with(shared.clone());
-        match Spread::of(pairs.iter().map(|(_, peer)| *peer)) {
-            Some(spread) => row.with_setting("peer's median", figure(spread.median)),
-            None => row,
-        }
+        Row::measured(&work, ours, theirs, unit, &pairs).with(shared.clone())
     };
     METRICS.into_iter().map(row).collect()
 }

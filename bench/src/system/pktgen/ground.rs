@@ -19,6 +19,7 @@ use crate::generator::{Mac, set};
 use crate::object;
 use crate::system::bed::Room;
 use crate::system::process::Process;
+use crate::system::quiet;
 use crate::topology::{
     Between, CLIENT_END, Link, Namespace, Offloads, SERVER_END, SERVER_MAC, Topology, text,
 };
@@ -66,15 +67,15 @@ impl Ground {
         Ok(Self { receiver, kind, to, queues, mode, cpus, mac, topology: Some(topology) })
     }
 
-    /// Behind an interface of this namespace.
-    pub(super) fn outside(to: SocketAddrV4, mac: Mac) -> Self {
+    /// Behind an interface of this namespace; frames come from so many CPUs.
+    pub(super) fn outside((to, mac): (SocketAddrV4, Mac), cpus: &[usize]) -> Self {
         Self {
             receiver: Receiver::Sluice { _process: None },
             kind: Fate::Receive,
             to,
-            queues: 1,
+            queues: cpus.len() as u32,
             mode: "unknown: not ours".into(),
-            cpus: Vec::new(),
+            cpus: cpus.to_vec(),
             mac,
             topology: None,
         }
@@ -175,10 +176,25 @@ fn programs(server: &Namespace, queues: u32) -> Result<Receiver> {
     Ok(Receiver::Programs { sink, _redirect: redirect })
 }
 
+/// Fails where no Sluice is found by this address.
+pub(super) fn answers(to: SocketAddrV4) -> Result<()> {
+    stats(SocketAddrV4::new(*to.ip(), 80)).map(|_| ())
+}
+
+/// The link-layer address of a neighbour, as `ip` knows it.
+pub(super) fn neighbour(iface: &str, to: SocketAddrV4) -> Result<Mac> {
+    let address = to.ip();
+    let text = quiet(&format!("ip -json neighbour show {address} dev {iface}"))?;
+    let shown: serde_json::Value = serde_json::from_str(&text).context("what `ip` says")?;
+    let mac = shown[0]["lladdr"].as_str();
+    mac.with_context(|| format!("{address} is no neighbour on {iface}: say --mac"))?.parse()
+}
+
 /// What Sluice has counted, from this thread's namespace.
 fn stats(at: SocketAddrV4) -> Result<serde_json::Value> {
-    let mut stream = TcpStream::connect_timeout(&at.into(), TIMEOUT)
-        .with_context(|| format!("nobody answers http://{at}/stats"))?;
+    let mut stream = TcpStream::connect_timeout(&at.into(), TIMEOUT).with_context(|| {
+        format!("nobody answers http://{at}/stats (`sluice run --listen 80=http`)")
+    })?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /stats HTTP/1.0\r\n\r\n")?;
     let mut text = String::new();

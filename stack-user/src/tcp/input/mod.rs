@@ -48,6 +48,8 @@ pub struct Accepted {
     pub follows: Chain,
     /// The segment is to be answered with a RST, as in CLOSED (RFC 9293, 3.10.7.1).
     pub is_refused: bool,
+    /// Nothing changed that a published record shows, as far as this says.
+    pub is_unseen: bool,
 }
 
 /// Whether the next check sees the segment.
@@ -128,6 +130,6 @@ impl Tcb {
         self.check_urgent(segment);
         let (text, follows) = self.accept_text(segment, env, now);
         self.check_fin(segment, env);
-        Accepted { text, follows, is_refused: false }
+        Accepted { text, follows, ..Accepted::default() }
     }
 }

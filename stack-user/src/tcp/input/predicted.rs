@@ -59,7 +59,9 @@ impl Tcb {
     ) -> Accepted {
         self.update_recent(segment, now);
         let old_window = self.note_acknowledgment(segment, env, now);
-        if segment.ack != self.snd.una {
+        // What arrives and is consumed leaves all figures as they are.
+        let is_unseen = segment.ack == self.snd.una;
+        if !is_unseen {
             self.on_acknowledgment(segment, (old_window, env), now);
         }
         if segment.text.is_empty() {
@@ -70,7 +72,7 @@ impl Tcb {
         env.counters.add(Counter::DataBytesIn, len as u64);
         self.owe_ack_of_text(&(0..len), false, (env, now));
         self.grow_window(len, env, now);
-        Accepted { text: 0..len, ..Accepted::default() }
+        Accepted { text: 0..len, is_unseen, ..Accepted::default() }
     }
 }
 
