@@ -19,6 +19,7 @@ mod answer;
 mod budget;
 mod options;
 mod reply;
+mod segment;
 mod sum;
 
 pub use answer::{Defence, Scratch, Wire, defend, defend_ipv4, defend_ipv6, is_ipv6};
