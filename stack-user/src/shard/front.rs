@@ -40,13 +40,21 @@ pub(super) struct ShardFront {
     filled: Option<usize>,
     /// When there is something to do without a frame.
     due: Option<Instant>,
+    /// Whether a gate was ever closed.
+    has_begun: bool,
 }
 
 impl Shard {
     /// Gives the shard its part of the front line. With cookies always the gates are closed at once.
     pub fn set_front(&mut self, words: FrontWords) {
         let core = &mut self.core;
-        core.front = Some(ShardFront { words, closed: Vec::new(), filled: None, due: None });
+        core.front = Some(ShardFront {
+            words,
+            closed: Vec::new(),
+            filled: None,
+            due: None,
+            has_begun: false,
+        });
         if core.config.tcp.syn_cookies == SynCookies::Always {
             for listener in 0..core.listeners.len() as u16 {
                 core.close_gate(listener);
@@ -74,21 +82,25 @@ impl Core {
         }
     }
 
-    /// What is done now and then: gates are opened, flows written down, stale entries swept.
+    /// What is done now and then, once a gate was closed: gates are opened, flows written down, stale
+    /// entries swept.
+    #[inline]
     pub(super) fn tend_front(&mut self, now: Instant) {
+        if self.front.as_ref().is_some_and(|front| front.has_begun) {
+            self.tend(now);
+        }
+    }
+
+    fn tend(&mut self, now: Instant) {
         let Some(front) = &self.front else { return };
         let is_over = matches!(self.shutdown, Some(Shutdown::Until(_) | Shutdown::Over));
         let is_always = self.config.tcp.syn_cookies == SynCookies::Always;
         let is_table_below = is_below(self.half_open.len(), self.half_open.capacity());
         let opens = front.closed.iter().copied().find(|listener| {
-            let listening = self.listeners.at(*listener);
-            is_over
-                || !is_always
-                    && is_table_below
-                    && listening.is_none_or(|listening| {
-                        let backlog = listening.listener.backlog as usize;
-                        is_below(listening.half_open as usize, backlog)
-                    })
+            let Some(listening) = self.listeners.at(*listener) else { return true };
+            let backlog = listening.listener.backlog as usize;
+            let is_below = is_table_below && is_below(listening.half_open as usize, backlog);
+            is_over || (is_below && !is_always)
         });
         if let Some(listener) = opens {
             self.open_gate(listener, now);
@@ -110,6 +122,7 @@ impl Core {
             return;
         }
         self.counters.count(Counter::GatesClosed);
+        front.has_begun = true;
         if self.flows.array().is_none() {
             let FrontWords { gate, flows, .. } = front.words.clone();
             self.flows.write_down(FlowArray::new(gate, flows, self.config.index as u8));

@@ -12,6 +12,7 @@ use super::raw::{ACK, FIN, IRS, PORT, RST, Raw, Says, full_syn, syn};
 use super::*;
 use crate::counters::Counter;
 use crate::shard::FrontWords;
+use crate::tables::listeners::Accepts;
 use crate::tables::words::Words;
 use crate::tcp::SynCookies;
 use crate::time::Duration;
@@ -206,9 +207,9 @@ fn syn_received_cookie_of_another_syn_wins() {
     assert_eq!(raw.told(), ["1: accepted"]);
 }
 
-// An established connection wins over a cookie, and TIME-WAIT takes it for an old segment.
+// An established connection wins over a cookie.
 #[test]
-fn established_and_time_wait_take_no_cookie() {
+fn established_takes_no_cookie() {
     let (mut raw, _) = guarded(2, |config| config.tcp.syn_cookies = SynCookies::Always);
     let first = made(&raw, 1, IRS);
     raw.hear(Says { seq: IRS + 1, ack: first.wrapping_add(1), flags: ACK, ..syn(1) });
@@ -218,4 +219,20 @@ fn established_and_time_wait_take_no_cookie() {
     raw.hear(cookie);
     assert_eq!(raw.count(Counter::CookiesReceived), 1);
     assert_eq!(raw.shard.census()[State::Established as usize], 1);
+}
+
+// TIME-WAIT takes it for an old segment.
+#[test]
+fn time_wait_takes_no_cookie() {
+    let on_call = |listener: &mut Listener| listener.accepts = Accepts::OnCall;
+    let always = |config: &mut ShardConfig| config.tcp.syn_cookies = SynCookies::Always;
+    let (mut raw, id) = Raw::listening(on_call, always);
+    raw.shard.set_front(words());
+    raw.time_wait(id, 1, None);
+    let before = raw.count(Counter::CookiesReceived);
+    let irs = IRS + 5_000_000;
+    let iss = made(&raw, 1, irs);
+    raw.hear(Says { seq: irs + 1, ack: iss.wrapping_add(1), flags: ACK, ..syn(1) });
+    assert_eq!(raw.count(Counter::CookiesReceived), before);
+    assert_eq!(raw.shard.census()[State::TimeWait as usize], 1);
 }

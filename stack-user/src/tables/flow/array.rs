@@ -137,7 +137,7 @@ impl FlowArray {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use stack_ebpf::flows::{FEWEST_BUCKETS, buckets_for, find};
