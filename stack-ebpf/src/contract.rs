@@ -26,7 +26,7 @@ pub const BENCH_PASS: &str = "bench_pass";
 pub const BENCH_FRAME: &str = "BENCH_FRAME";
 /// The beginning of a frame, in words as they lie in memory: all that the program may change of it. A
 /// frame that is measured has at least so many bytes.
-pub type Restored = [u64; 16];
+pub type Restored = [u64; 9];
 
 /// Array of one [`Config`].
 pub const CONFIG: &str = "SLUICE_CONFIG";

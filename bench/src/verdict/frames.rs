@@ -96,6 +96,7 @@ mod tests {
     use stack_ebpf::steer::{Tables, classify};
     use stack_ebpf::verdict::Action;
 
+    use super::super::XDP_TX;
     use super::*;
 
     /// The maps as the bench fills them.
@@ -124,6 +125,7 @@ mod tests {
                 Action::Pass => XDP_PASS,
                 Action::Drop => XDP_DROP,
                 Action::Redirect => XDP_REDIRECT,
+                Action::Transmit => XDP_TX,
             };
             assert_eq!(action, scene.action, "{}: {verdict:?}", scene.work);
             verdict.name()
