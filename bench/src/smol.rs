@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> Result<()> {
     let link = link.with_context(|| format!("there is no interface {}", options.iface))?;
     let (addr, port) = (Addr::from(SERVER), Service::Echo.port());
     let spec: ListenSpec = format!("{port}=echo").parse().map_err(anyhow::Error::msg)?;
-    let _held = ports::hold(&[spec], &[addr])?;
+    let _held = ports::hold(&[spec], &[addr], link.index)?;
     let mut program = Program::load(&options.program)?;
     program.maps.set_config(Config { mac: link.mac.0, ..Config::default() })?;
     program.maps.set_address(addr, Address::Shared)?;

@@ -26,6 +26,9 @@ use crate::tools;
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The client's addresses: enough for the ports of a minute of short connections.
 pub(crate) const CLIENTS: Sources = Sources { first: Ipv4Addr::new(10, 77, 1, 1), count: 32 };
+/// The client's address where there is to be one alone. No other work uses it, since the kernel gives no
+/// port away that an earlier socket left in TIME-WAIT.
+pub(crate) const LONE_CLIENT: Sources = Sources { first: Ipv4Addr::new(10, 77, 2, 1), count: 1 };
 /// The interface in the server's namespace.
 pub(crate) const SERVER_END: &str = "veth0";
 /// The interface in the client's namespace.
@@ -122,8 +125,7 @@ impl Topology {
             }
         }
         made.server.ip(&format!("address add {SERVER}/{PREFIX_LEN} dev {SERVER_END}"))?;
-        for n in 0..CLIENTS.count {
-            let address = CLIENTS.nth(n.into());
+        for address in clients() {
             made.client.ip(&format!("address add {address}/{PREFIX_LEN} dev {CLIENT_END}"))?;
         }
         for (namespace, end, _) in ends {
@@ -162,11 +164,16 @@ impl Topology {
             format!("neighbour replace {address} lladdr {mac} dev {end} nud permanent")
         };
         self.client.ip(&neighbour(SERVER, SERVER_MAC, CLIENT_END))?;
-        for n in 0..CLIENTS.count {
-            self.server.ip(&neighbour(CLIENTS.nth(n.into()), CLIENT_MAC, SERVER_END))?;
+        for address in clients() {
+            self.server.ip(&neighbour(address, CLIENT_MAC, SERVER_END))?;
         }
         Ok(())
     }
+}
+
+/// All addresses of the client.
+fn clients() -> impl Iterator<Item = Ipv4Addr> {
+    [CLIENTS, LONE_CLIENT].into_iter().flat_map(|of| (0..of.count).map(move |n| of.nth(n.into())))
 }
 
 /// A link-layer address as `ip` takes it.

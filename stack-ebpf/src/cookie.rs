@@ -136,14 +136,9 @@ const fn tag(key: &Key, offsets: Offsets, irs: u32, period: Period) -> u32 {
     key.hash(&[offsets.hash, (irs as u64) << 32 | period.0 as u64]) as u32
 }
 
-/// The index of the largest of [`MSS`] that a peer takes, which offers `mss`, or nothing and so 536
-/// octets (RFC 9293, 3.7.1: MUST-15).
+/// The index of the largest of [`MSS`] that a peer takes which takes `mss` octets.
 #[inline(always)]
-pub const fn mss_index(mss: Option<u16>) -> u8 {
-    let mss = match mss {
-        Some(mss) => mss,
-        None => 536,
-    };
+pub const fn mss_index(mss: u16) -> u8 {
     let mut index = 0;
     let mut at = 1;
     while at < MSS.len() {

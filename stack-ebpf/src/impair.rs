@@ -65,12 +65,12 @@ pub enum Fate {
 }
 
 impl Port {
-    /// Draws the fate of the next frame and counts it. Frames that are not IPv4 are never impaired:
-    /// a lost ARP request costs its sender a second and tells nothing of TCP.
+    /// Draws the fate of the next frame and counts it. What is no packet is never impaired: a lost
+    /// question for a neighbour costs its sender a second and tells nothing of TCP.
     #[inline(always)]
-    pub fn draw(&mut self, is_ipv4: bool) -> Fate {
+    pub fn draw(&mut self, is_packet: bool) -> Fate {
         self.frames += 1;
-        if !is_ipv4 || self.state == 0 {
+        if !is_packet || self.state == 0 {
             return Fate::Forward;
         }
         // One draw a question, so that the rates do not depend on each other.

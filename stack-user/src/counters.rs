@@ -130,7 +130,7 @@ counters! {
     TableFull => "table_full",
     /// Received data dropped unacknowledged because the buffer pool was exhausted.
     PoolExhausted => "pool_exhausted",
-    /// Replies without state (RST, ARP, echo) dropped because their queue was full.
+    /// Replies without state (RST, ARP, ICMP) dropped because their queue was full.
     RepliesDropped => "replies_dropped",
     /// Questions for the kernel that found their queue full: they are asked again.
     RequestsDropped => "requests_dropped",
@@ -138,12 +138,22 @@ counters! {
     ArpAnswered => "arp_answered",
     /// ARP requests sent.
     ArpRequests => "arp_requests",
+    /// Neighbour solicitations answered (IPv6).
+    SolicitationsAnswered => "solicitations_answered",
+    /// Neighbour solicitations sent (IPv6).
+    SolicitationsOut => "solicitations_out",
+    /// Advertisements by which another host claims an address of our own (IPv6).
+    AddressConflicts => "address_conflicts",
     /// ICMP echo requests answered.
     EchoAnswered => "echo_answered",
     /// ICMP errors that named a connection of ours.
     IcmpErrorsIn => "icmp_errors_in",
     /// ICMP errors ignored: nothing of what they quote is under way, or they say nothing new (RFC 5927).
     IcmpErrorsStale => "icmp_errors_stale",
+    /// ICMP errors sent: nobody is at a port, or a packet was not understood.
+    IcmpErrorsOut => "icmp_errors_out",
+    /// ICMP errors withheld by the rate limit.
+    IcmpErrorsLimited => "icmp_errors_limited",
     /// Connections whose segments became smaller, for a link on the way takes no longer ones.
     PathMtuReductions => "path_mtu_reductions",
     /// Keepalive probes sent.
@@ -170,8 +180,12 @@ counters! {
     DropEthernet => "drop_ethernet",
     /// Dropped: ARP packet malformed.
     DropArp => "drop_arp",
-    /// Dropped: IPv4 header malformed or its checksum wrong.
+    /// Dropped: neighbour discovery malformed, or from beyond the link.
+    DropNeighbour => "drop_neighbour",
+    /// Dropped: IP header malformed or its checksum wrong.
     DropIpHeader => "drop_ip_header",
+    /// Dropped: an IPv6 extension header malformed, or more of them than we follow.
+    DropExtension => "drop_extension",
     /// Dropped: an IP fragment.
     DropFragment => "drop_fragment",
     /// Dropped: a source route (RFC 7126).
@@ -180,6 +194,8 @@ counters! {
     DropMartian => "drop_martian",
     /// Dropped: a transport protocol that we do not speak.
     DropProtocol => "drop_protocol",
+    /// Dropped: a UDP datagram, which nobody here receives.
+    DropDatagram => "drop_datagram",
     /// Dropped: ICMP message malformed or not wanted.
     DropIcmp => "drop_icmp",
     /// Dropped: TCP header malformed.

@@ -52,7 +52,9 @@ pub(crate) fn asan(all: bool) -> Result<()> {
         crate::setup::setup(false)?;
         lend(&crate::ebpf::build_ebpf()?)?;
         runs.push((vec!["--lib", "--bins"], vec![]));
-        runs.push((vec!["--test", "verdicts", "--test", "netns"], vec!["--ignored"]));
+        let names = ["verdicts", "netns", "netns6"];
+        let tests = names.iter().flat_map(|name| ["--test", *name]).collect();
+        runs.push((tests, vec!["--ignored"]));
     }
     let (mut sum, mut is_good) = (0, true);
     for (what, harness) in runs {

@@ -73,23 +73,23 @@ fn relay(stdout: ChildStdout) {
     }
 }
 
-/// What the ready line tells: the address and the services by port.
+/// What the ready line tells: the addresses and the services by port.
 #[derive(Debug, PartialEq, Eq)]
 struct Ready {
-    address: String,
+    addresses: Vec<String>,
     services: Vec<(u16, String)>,
 }
 
 impl Ready {
-    /// Reads `ready: IFACE ADDRESS PORT=SERVICE... KEY=VALUE...`; `None` for any other line.
+    /// Reads `ready: IFACE ADDRESS,... PORT=SERVICE... KEY=VALUE...`; `None` for any other line.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_prefix("ready: ")?.split_whitespace().skip(1);
-        let address = words.next()?.to_string();
+        let addresses = words.next()?.split(',').map(str::to_string).collect();
         let service = |word: &str| {
             let (port, service) = word.split_once('=')?;
             Some((port.rsplit(':').next()?.parse().ok()?, service.to_string()))
         };
-        Some(Self { address, services: words.filter_map(service).collect() })
+        Some(Self { addresses, services: words.filter_map(service).collect() })
     }
 
     /// The port of the first `service`.
@@ -99,17 +99,25 @@ impl Ready {
 
     /// Lines that work when pasted.
     fn commands(&self) -> Vec<String> {
-        let address = &self.address;
         let prefix = format!("ip netns exec {CLIENT}");
-        let http = self.port("http").map(|port| match port {
-            80 => format!("{prefix} curl http://{address}/"),
-            port => format!("{prefix} curl http://{address}:{port}/"),
+        let page = self.port("http").map(|port| match port {
+            80 => String::new(),
+            port => format!(":{port}"),
         });
-        let echo = self
-            .port("echo")
-            .map(|port| format!("{prefix} sh -c 'echo hello | nc -q 1 {address} {port}'"));
-        let ping = Some(format!("{prefix} ping -c 3 {address}"));
-        [http, echo, ping].into_iter().flatten().collect()
+        let echo = self.port("echo");
+        let mut commands = Vec::new();
+        // What holds on one link alone would have to be named with the link.
+        for address in self.addresses.iter().filter(|address| !address.starts_with("fe80:")) {
+            let place =
+                if address.contains(':') { format!("[{address}]") } else { address.clone() };
+            commands.extend(page.iter().map(|port| format!("{prefix} curl http://{place}{port}/")));
+            commands.extend(
+                echo.iter()
+                    .map(|port| format!("{prefix} sh -c 'echo hello | nc -q 1 {address} {port}'")),
+            );
+            commands.push(format!("{prefix} ping -c 3 {address}"));
+        }
+        commands
     }
 }
 
@@ -186,6 +194,9 @@ impl Namespaces {
             format!("ip link add {IFACE} netns {SERVER} type veth peer name {PEER} netns {CLIENT}"),
             format!("ip -n {SERVER} address add {SERVER_ADDRESS} dev {IFACE}"),
             format!("ip -n {CLIENT} address add {CLIENT_ADDRESS} dev {PEER}"),
+            // Nobody else is on this link: there is no need to wait until that is sure.
+            format!("ip -n {SERVER} address add {SERVER_ADDRESS_V6} dev {IFACE} nodad"),
+            format!("ip -n {CLIENT} address add {CLIENT_ADDRESS_V6} dev {PEER} nodad"),
             // veth hands frames over with half-made checksums; Sluice verifies them.
             format!("ip netns exec {CLIENT} ethtool -K {PEER} tx off"),
             format!("ip -n {SERVER} link set lo up"),
@@ -306,6 +317,8 @@ const CLIENT: &str = "sluice-client";
 const PEER: &str = "veth1";
 const SERVER_ADDRESS: &str = "10.77.0.1/24";
 const CLIENT_ADDRESS: &str = "10.77.0.2/24";
+const SERVER_ADDRESS_V6: &str = "fd77::1/64";
+const CLIENT_ADDRESS_V6: &str = "fd77::2/64";
 const LOCK: &str = "/run/sluice-demo.lock";
 
 #[cfg(test)]
@@ -322,6 +335,22 @@ mod tests {
                 "ip netns exec sluice-client curl http://10.77.0.1/",
                 "ip netns exec sluice-client sh -c 'echo hello | nc -q 1 10.77.0.1 7'",
                 "ip netns exec sluice-client ping -c 3 10.77.0.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn ready_line_with_addresses_of_both_families_gives_commands_for_each() {
+        let line =
+            "ready: veth0 10.77.0.1,fd77::1,fe80::7 7=echo 80=http mode=native,copy queues=1";
+        let commands = Ready::parse(line).expect("a ready line").commands();
+        assert_eq!(commands.len(), 6, "none for the link alone");
+        assert_eq!(
+            commands[3..],
+            [
+                "ip netns exec sluice-client curl http://[fd77::1]/",
+                "ip netns exec sluice-client sh -c 'echo hello | nc -q 1 fd77::1 7'",
+                "ip netns exec sluice-client ping -c 3 fd77::1",
             ]
         );
     }

@@ -232,7 +232,7 @@ impl Drop for SkipFile {
 }
 
 /// Test programs whose tests are ignored by plain `cargo test` because they need root.
-const PRIVILEGED: &[&str] = &["verdicts", "netns"];
+const PRIVILEGED: &[&str] = &["verdicts", "netns", "netns6"];
 
 #[cfg(test)]
 mod tests {

@@ -17,12 +17,27 @@ pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec
         for (n, peer) in peers.iter().enumerate() {
             let pairs = pairs(at, series, n + 1);
             let work = format!("{}{}", case.name, metric.suffix);
-            let row = Row::measured(&work, subject.name(), peer.name(), metric.unit, &pairs);
+            let row = measured(&work, [*subject, *peer], metric, (&pairs, series.failure()));
             let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1)));
             rows.push(row);
         }
     }
     rows
+}
+
+/// The row of pairs; where one side had no connection that went well, a failure and no figure of zero.
+fn measured(
+    work: &str,
+    [subject, peer]: [Subject; 2],
+    metric: &Metric,
+    (pairs, failure): (&[(f64, f64)], Option<String>),
+) -> Row {
+    let (subject, peer, unit) = (subject.name(), peer.name(), metric.unit);
+    let is_nothing = pairs.iter().all(|(subject, peer)| *subject == 0.0 || *peer == 0.0);
+    match failure {
+        Some(how) if is_nothing => Row::failed(work, subject, peer, unit, &how),
+        _ => Row::measured(work, subject, peer, unit, pairs),
+    }
 }
 
 /// The rows of a case whose peer is not there.
@@ -153,6 +168,18 @@ const FULL: f64 = 0.95;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn row_of_connections_that_all_failed_has_no_figure() {
+        let metric = Metric { suffix: "", unit: "conn/s" };
+        let row = |pairs: &[(f64, f64)], failure: Option<&str>| {
+            let failure = failure.map(String::from);
+            measured("connect", [Subject::Sluice, Subject::Kernel], &metric, (pairs, failure))
+        };
+        assert_eq!(row(&[(0.0, 0.0); 2], Some("9 of 9")).median, None);
+        assert_eq!(row(&[(0.0, 5.0), (4.0, 2.0)], Some("1 of 9")).median, Some(2.0));
+        assert_eq!(row(&[(4.0, 2.0)], None).ratio, Some(2.0));
+    }
 
     #[test]
     fn client_is_the_bound_above_95_percent() {

@@ -12,7 +12,7 @@ use super::{both, spinners, wrk};
 use crate::busy::{self, Watch};
 use crate::load::{self, Report};
 use crate::printer::figure;
-use crate::topology::{CLIENTS, CONGESTION, SERVER};
+use crate::topology::{CLIENTS, CONGESTION, LONE_CLIENT, SERVER};
 
 /// What a client has found.
 #[derive(Clone, Debug, Default)]
@@ -148,7 +148,7 @@ pub(super) fn client(
         seconds,
         sources: Some(match sources {
             Sources::Spread => CLIENTS,
-            Sources::Single => load::Sources { count: 1, ..CLIENTS },
+            Sources::Single => LONE_CLIENT,
         }),
         congestion: case.path.map(|_| CONGESTION.into()),
         acknowledged: case.path.is_some(),

@@ -165,6 +165,9 @@ struct Line<'a, D, const V6: bool> {
 }
 
 impl<D: Defence, const V6: bool> Line<'_, D, V6> {
+    /// What a peer takes that does not say (RFC 9293, 3.7.1: MUST-15).
+    const LEAST_MSS: u16 = if V6 { 1220 } else { 536 };
+
     #[inline(always)]
     fn meet<W: Wire>(&self, wire: &mut W, scratch: &mut Scratch) -> Option<Verdict> {
         let (segment, front) = (&self.segment, self.front);
@@ -293,7 +296,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         (offers, clock): (Offers, u64),
     ) -> Option<SynAck> {
         let segment = &self.segment;
-        let mss = if offers.mss == NONE { None } else { Some(offers.mss as u16) };
+        let mss = if offers.mss == NONE { Self::LEAST_MSS } else { offers.mss as u16 };
         let period = Period::at(clock);
         // Each choice is one that the verifier need not remember.
         let unknown = |value| self.defence.unknown(value);

@@ -28,7 +28,7 @@ pub(crate) fn sluice_impair(ctx: XdpContext) -> u32 {
     // SAFETY: the kernel gave the pointer to an element of the map, which lives as long as the
     // program runs; an interface has one queue, so no other run writes this element.
     let port = unsafe { &mut *port };
-    let way = match port.draw(is_ipv4(&ctx)) {
+    let way = match port.draw(is_impaired(&ctx)) {
         Fate::Lose => return xdp_action::XDP_DROP,
         Fate::Forward => DEVICES.redirect(port.out, DROP),
         Fate::Detour => DEVICES.redirect(port.detour, DROP),
@@ -44,15 +44,23 @@ pub(crate) fn sluice_take(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// Whether a frame may be impaired: three lost questions for a neighbour would make a host unreachable,
+/// rightly. So ARP and ICMPv6 go as they are.
 #[inline(always)]
-fn is_ipv4(ctx: &XdpContext) -> bool {
+fn is_impaired(ctx: &XdpContext) -> bool {
     let at = ctx.data() + ETHERTYPE_AT;
-    if at + 2 > ctx.data_end() {
+    if at + LOOKED_AT > ctx.data_end() {
         return false;
     }
-    // SAFETY: both bytes lie before the packet's end, as just compared, and the verifier checks
+    // SAFETY: all of it lies before the packet's end, as just compared, and the verifier checks
     // again.
-    unsafe { ptr::read_unaligned(at as *const [u8; 2]) == [0x08, 0x00] }
+    let [a, b, _, _, _, _, _, _, next_header] =
+        unsafe { ptr::read_unaligned(at as *const [u8; LOOKED_AT]) };
+    match [a, b] {
+        [0x08, 0x00] => true,
+        [0x86, 0xdd] => next_header != ICMPV6,
+        _ => false,
+    }
 }
 
 /// What a redirection to nowhere becomes.
@@ -61,6 +69,9 @@ const DROP: u64 = xdp_action::XDP_DROP as u64;
 const BROADCAST: u64 = 1 << 3;
 /// Where the ethertype lies in an untagged frame.
 const ETHERTYPE_AT: usize = 12;
+/// The ethertype, and what of an IPv6 header lies before and in its next header.
+const LOOKED_AT: usize = 9;
+const ICMPV6: u8 = 58;
 
 /// What the kernel may load this as; no helper that is called asks for the GPL.
 #[unsafe(link_section = "license")]

@@ -16,7 +16,7 @@ pub fn run(data: &[u8]) {
         remote_port: source.u16(),
     };
     let (irs, period) = (source.u32(), Period::at(source.u64()));
-    let mss = cookie::mss_index(source.option(Source::u16));
+    let mss = cookie::mss_index(source.u16());
     assert!(usize::from(mss) < MSS.len());
     let offsets = name.offsets(&secret);
     let iss = cookie::encode(&Keys::at(secret, period), offsets, irs, mss, period);

@@ -18,6 +18,7 @@ pub const TARGETS: &[Target] = &[
     ("ipv4", wire::ipv4),
     ("ipv6", wire::ipv6),
     ("icmp", wire::icmp),
+    ("icmpv6", wire::icmpv6),
     ("tcp", wire::tcp),
     ("options", wire::options),
     ("cookie", cookie::run),

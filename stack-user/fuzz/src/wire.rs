@@ -1,7 +1,9 @@
 //! The parsers of wire: they take anything, and what they took is what emission writes.
 
 use sluice::wire::tcp::{Header, Options, Packet};
-use sluice::wire::{Addr, arp, ethernet, icmp, ipv4, ipv6, tcp};
+use sluice::wire::{
+    Addr, PROTOCOL_ICMPV6, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, ndp, tcp, udp,
+};
 
 pub fn ethernet(data: &[u8]) {
     for vlan in [None, Some(1), Some(0xfff)] {
@@ -47,6 +49,51 @@ pub fn ipv6(data: &[u8]) {
     assert_eq!((parsed.src, parsed.dst), (packet.src, packet.dst));
     assert_eq!((parsed.next_header, parsed.payload), (packet.next_header, packet.payload));
     let _ = (ipv6::is_unicast(&packet.src), ipv6::is_martian_source(&packet.dst));
+    match packet.upper() {
+        Ok(upper) => {
+            assert!(packet.bytes.ends_with(upper.payload));
+            assert_eq!(packet.bytes[upper.named_at as usize], upper.protocol);
+        }
+        Err(stop) => {
+            let pointer = stop.problem.map_or(0, |problem| problem.pointer as usize);
+            assert!(pointer < packet.bytes.len());
+        }
+    }
+}
+
+/// As [`icmp`], for IPv6; what is no neighbour discovery begins with an odd octet.
+pub fn icmpv6(data: &[u8]) {
+    let Some((first, message)) = data.split_first() else { return };
+    let (src, dst) = (Addr([0x20; 16]), Addr([0x30; 16]));
+    let hop_limit = if first & 1 == 0 { ndp::HOP_LIMIT } else { *first };
+    let carried = icmpv6::Carried { src, dst, hop_limit, is_fragment: first & 2 != 0 };
+    let _ = icmpv6::Message::parse(message, &carried);
+    let mut bytes = message.to_vec();
+    if bytes.len() >= 4 {
+        bytes[2..4].fill(0);
+        let pseudo = checksum::pseudo_header(&src, &dst, PROTOCOL_ICMPV6, bytes.len());
+        let sum = checksum::finish(pseudo + checksum::sum(&bytes));
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    match icmpv6::Message::parse(&bytes, &carried) {
+        Ok(icmpv6::Message::Discovery(message)) => {
+            let mut again = [0; ndp::LEN];
+            let len = message.emit((&src, &dst), &mut again);
+            let parsed = icmpv6::Message::parse(&again[..len], &carried);
+            assert_eq!(parsed, Ok(icmpv6::Message::Discovery(message)));
+        }
+        Ok(icmpv6::Message::EchoRequest(echo)) => {
+            let mut reply = vec![0; bytes.len()];
+            let answer = icmp::Answer::EchoReply { ident: echo.ident, seq: echo.seq };
+            assert_eq!(answer.emit(Some((&src, &dst)), echo.payload, &mut reply), bytes.len());
+            let parsed = icmpv6::Message::parse(&reply, &carried);
+            assert_eq!(parsed, Ok(icmpv6::Message::EchoReply(echo)));
+        }
+        Ok(icmpv6::Message::Error(_, quoted)) => {
+            assert!(!quoted.tuple.local.is_v4() && !quoted.tuple.remote.is_v4());
+        }
+        _ => {}
+    }
 }
 
 /// The checksum is made right, or nothing would get behind it.
@@ -78,6 +125,7 @@ fn icmp_of_quoted(data: &[u8]) -> Option<()> {
 }
 
 pub fn tcp(data: &[u8]) {
+    let _ = udp::check(data, &Addr([1; 16]), &Addr([2; 16]), false);
     let _ = (tcp::ports(data), tcp::verify(data, &Addr([1; 16]), &Addr([2; 16])));
     let Ok((header, raw, text)) = tcp::split(data) else {
         assert!(Packet::parse(data).is_err());

@@ -3,12 +3,12 @@
 //! Owns the grammar of the options and the checks that need no machine. Knows no kernel.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::ops::RangeInclusive;
 use core::str::FromStr;
 
 use super::Refusal;
-use crate::wire::Addr;
+use crate::wire::{Addr, ipv4, ipv6};
 
 /// A service that comes with Sluice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +86,7 @@ impl FromStr for ListenSpec {
 impl fmt::Display for ListenSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(addr) = self.addr {
-            write!(f, "{addr}:")?;
+            write!(f, "{}:", Bracketed(addr))?;
         }
         write!(f, "{}={}", self.port, self.service.name())
     }
@@ -121,6 +121,12 @@ pub struct Endpoint {
     pub addr: Addr,
     /// The peer's port.
     pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", Bracketed(self.addr), self.port)
+    }
 }
 
 impl FromStr for Endpoint {
@@ -190,25 +196,27 @@ impl fmt::Display for PortRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnAddr {
     /// The address.
-    pub addr: Ipv4Addr,
-    /// Length of the prefix, at most 32.
+    pub addr: Addr,
+    /// Length of the prefix over the 128 bits of `addr`: an IPv4 /24 is 120.
     pub prefix_len: u8,
 }
 
 impl OwnAddr {
     /// Whether `other` is in the same network.
-    pub fn is_on_link(&self, other: Ipv4Addr) -> bool {
-        self.masked(other) == self.network()
+    pub fn is_on_link(&self, other: Addr) -> bool {
+        let is_same = other.is_v4() == self.addr.is_v4() && self.masked(other) == self.network();
+        // Whatever the network is, so is every link-local address (RFC 4291, 2.5.6).
+        is_same || (!self.addr.is_v4() && ipv6::is_link_local(&other))
     }
 
     /// The network's address.
-    pub fn network(&self) -> Ipv4Addr {
+    pub fn network(&self) -> Addr {
         self.masked(self.addr)
     }
 
-    fn masked(&self, addr: Ipv4Addr) -> Ipv4Addr {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0);
-        Ipv4Addr::from_bits(addr.to_bits() & mask)
+    fn masked(&self, addr: Addr) -> Addr {
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix_len)).unwrap_or(0);
+        Addr((u128::from_be_bytes(addr.0) & mask).to_be_bytes())
     }
 }
 
@@ -216,19 +224,28 @@ impl FromStr for OwnAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (addr, len) = text.split_once('/').ok_or("give A.B.C.D/LEN")?;
-        let addr: Ipv4Addr =
-            addr.parse().map_err(|_| format!("`{addr}` is no IPv4 address: give A.B.C.D/LEN"))?;
-        let prefix_len = len
+        let (addr, len) = text.split_once('/').ok_or("give A/LEN")?;
+        let addr: IpAddr =
+            addr.parse().map_err(|_| format!("`{addr}` is no IP address: give A/LEN"))?;
+        let addr = Addr::from(addr);
+        let (most, before) = if addr.is_v4() { (32, 96) } else { (128, 0) };
+        let prefix_len: u8 = len
             .parse()
             .ok()
-            .filter(|len| (1..=32).contains(len))
-            .ok_or_else(|| format!("`{len}` is no length of a prefix: give 1 to 32"))?;
-        if addr.is_unspecified() || addr.is_broadcast() || addr.is_multicast() || addr.is_loopback()
-        {
+            .filter(|len| (1..=most).contains(len))
+            .ok_or_else(|| format!("`{len}` is no length of a prefix: give 1 to {most}"))?;
+        let is_host = if addr.is_v4() { ipv4::is_unicast(&addr) } else { ipv6::is_unicast(&addr) };
+        if !is_host {
             return Err(format!("{addr} is an address that no host may have"));
         }
-        Ok(Self { addr, prefix_len })
+        Ok(Self { addr, prefix_len: before + prefix_len })
+    }
+}
+
+impl fmt::Display for OwnAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = if self.addr.is_v4() { 96 } else { 0 };
+        write!(f, "{}/{}", self.addr, self.prefix_len - before)
     }
 }
 
@@ -300,12 +317,24 @@ pub fn check_local_ports(
     Ok(())
 }
 
+/// An address in front of a port: one of IPv6 in brackets, so that it is clear where it ends.
 fn parse_addr(text: &str) -> Result<Addr, String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let addr: IpAddr = bare.parse().map_err(|_| format!("`{text}` is no IP address"))?;
-    match addr {
-        IpAddr::V4(v4) => Ok(v4.into()),
-        IpAddr::V6(_) => Err(format!("{bare} is an IPv6 address, which is not served yet")),
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let addr: IpAddr =
+        bare.unwrap_or(text).parse().map_err(|_| format!("`{text}` is no IP address"))?;
+    match addr.is_ipv6() == bare.is_some() {
+        true => Ok(addr.into()),
+        false => Err(format!("`{text}`: an IPv6 address, and no other, stands in brackets")),
+    }
+}
+
+/// An address in front of a port.
+struct Bracketed(Addr);
+
+impl fmt::Display for Bracketed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(addr) = self;
+        if addr.is_v4() { write!(f, "{addr}") } else { write!(f, "[{addr}]") }
     }
 }
 

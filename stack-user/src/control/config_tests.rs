@@ -1,6 +1,11 @@
 //! Tests of the options' grammar.
 
 use super::*;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+fn v6(last: u16) -> Addr {
+    IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)).into()
+}
 
 fn v4(a: u8, b: u8, c: u8, d: u8) -> Addr {
     Ipv4Addr::new(a, b, c, d).into()
@@ -16,7 +21,8 @@ fn listen_with_and_without_address_is_read_and_shown_alike() {
     let expected =
         ListenSpec { addr: Some(v4(10, 0, 0, 1)), port: 8080, service: ServiceKind::Http };
     assert_eq!(spec, expected);
-    for text in ["7=echo", "10.0.0.1:8080=http", "19=chargen"] {
+    assert_eq!(listen("[2001:db8::1]:8080=http"), ListenSpec { addr: Some(v6(1)), ..expected });
+    for text in ["7=echo", "10.0.0.1:8080=http", "19=chargen", "[2001:db8::1]:80=http"] {
         assert_eq!(listen(text).to_string(), text);
     }
 }
@@ -31,7 +37,9 @@ fn listen_malformed_is_refused() {
         "0=echo",
         "+80=echo",
         "x:80=echo",
-        "[::1]:80=echo",
+        "2001:db8::1:80=echo",
+        "[10.0.0.1]:80=echo",
+        "[2001:db8::1:80=echo",
         "=echo",
     ] {
         assert!(text.parse::<ListenSpec>().is_err(), "{text}");
@@ -87,8 +95,17 @@ fn local_ports_with_a_listener_or_too_few_are_refused() {
 
 #[test]
 fn own_addr_malformed_is_refused() {
-    for text in ["10.0.0.300/24", "10.0.0.9/33", "10.0.0.9", "10.0.0.9/0", "127.0.0.1/8", "::1/64"]
-    {
+    for text in [
+        "10.0.0.300/24",
+        "10.0.0.9/33",
+        "10.0.0.9",
+        "10.0.0.9/0",
+        "127.0.0.1/8",
+        "::1/64",
+        "ff02::1/64",
+        "2001:db8::9/129",
+        "2001:db8::9/0",
+    ] {
         assert!(text.parse::<OwnAddr>().is_err(), "{text}");
     }
 }
@@ -96,8 +113,22 @@ fn own_addr_malformed_is_refused() {
 #[test]
 fn own_addr_on_link_is_by_prefix() {
     let own: OwnAddr = "10.0.1.9/24".parse().unwrap();
-    assert!(own.is_on_link(Ipv4Addr::new(10, 0, 1, 200)));
-    assert!(!own.is_on_link(Ipv4Addr::new(10, 0, 2, 9)));
+    assert!(own.is_on_link(v4(10, 0, 1, 200)));
+    assert!(!own.is_on_link(v4(10, 0, 2, 9)) && !own.is_on_link(v6(9)));
+    assert_eq!((own.network(), own.to_string()), (v4(10, 0, 1, 0), "10.0.1.9/24".into()));
+    let own: OwnAddr = "2001:db8::9/64".parse().unwrap();
+    assert!(own.is_on_link(v6(0xffff)) && !own.is_on_link(v4(10, 0, 1, 9)));
+    assert!(own.is_on_link(IpAddr::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)).into()));
+    let elsewhere = IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 9));
+    assert!(!own.is_on_link(elsewhere.into()));
+    assert_eq!((own.network(), own.to_string()), (v6(0), "2001:db8::9/64".into()));
+}
+
+#[test]
+fn endpoint_of_either_family_is_read_and_shown_alike() {
+    for text in ["10.0.0.2:9", "[2001:db8::2]:9"] {
+        assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+    }
 }
 
 #[test]

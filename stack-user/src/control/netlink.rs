@@ -5,6 +5,7 @@
 
 mod event;
 
+use core::net::IpAddr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +24,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::shard::Route;
-use crate::wire::{Addr, MacAddr};
+use crate::wire::{Addr, MacAddr, ipv6};
 
 use self::event::Entry;
 pub use self::event::{Address, Event, Link};
@@ -76,20 +77,17 @@ impl Netlink {
         Ok(found)
     }
 
-    /// The IPv4 addresses of interface `index`, the primary one first.
+    /// The addresses of interface `index`: those of IPv4 first, the primary one before the others,
+    /// and those that hold on the link alone last.
     ///
     /// # Errors
     /// The socket's error.
     pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Address>> {
-        let mut request = AddressMessage::default();
-        request.header.family = AddressFamily::Inet;
-        let mut found = Vec::new();
-        self.dump(RouteNetlinkMessage::GetAddress(request), |event| {
-            if let Event::Address(address) = event {
-                found.push(address);
-            }
-        })?;
-        Ok(found.into_iter().filter(|address| address.interface == index).collect())
+        let mut found = self.all_addresses()?;
+        found.retain(|address| address.interface == index);
+        found.sort_by_key(|it| (!it.addr.is_v4(), ipv6::is_link_local(&it.addr)));
+        found.dedup();
+        Ok(found)
     }
 
     /// Whether any interface of this namespace has `addr`, and which.
@@ -97,35 +95,42 @@ impl Netlink {
     /// # Errors
     /// The socket's error.
     pub fn interface_of(&mut self, addr: Addr) -> io::Result<Option<u32>> {
-        let mut request = AddressMessage::default();
-        request.header.family = AddressFamily::Inet;
-        let mut found = None;
-        self.dump(RouteNetlinkMessage::GetAddress(request), |event| {
-            if let Event::Address(address) = event
-                && address.addr == addr
-            {
-                found = Some(address.interface);
-            }
-        })?;
+        let found = self.all_addresses()?;
+        Ok(found.iter().find(|address| address.addr == addr).map(|address| address.interface))
+    }
+
+    fn all_addresses(&mut self) -> io::Result<Vec<Address>> {
+        let mut found = Vec::new();
+        for family in FAMILIES {
+            let mut request = AddressMessage::default();
+            request.header.family = family;
+            self.dump(RouteNetlinkMessage::GetAddress(request), |event| {
+                if let Event::Address(address) = event {
+                    found.push(address);
+                }
+            })?;
+        }
         Ok(found)
     }
 
-    /// The IPv4 routes of the main table through interface `index`, longest prefix first; of those
-    /// with the same prefix the one with the least metric.
+    /// The routes of the main table through interface `index`, longest prefix first; of those with
+    /// the same prefix the one with the least metric.
     ///
     /// # Errors
     /// The socket's error.
     pub fn routes(&mut self, index: u32) -> io::Result<Vec<Route>> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = AddressFamily::Inet;
         let mut found = Vec::new();
-        self.dump(RouteNetlinkMessage::GetRoute(request), |event| {
-            if let Event::Route { interface, metric, route } = event
-                && interface == index
-            {
-                found.push((metric, route));
-            }
-        })?;
+        for family in FAMILIES {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            self.dump(RouteNetlinkMessage::GetRoute(request), |event| {
+                if let Event::Route { interface, metric, route } = event
+                    && interface == index
+                {
+                    found.push((metric, route));
+                }
+            })?;
+        }
         found.sort_by_key(|(metric, route)| {
             (core::cmp::Reverse(route.prefix_len), route.prefix, *metric)
         });
@@ -138,16 +143,18 @@ impl Netlink {
     /// # Errors
     /// The socket's error.
     pub fn neighbours(&mut self, index: u32) -> io::Result<Vec<(Addr, MacAddr)>> {
-        let mut request = NeighbourMessage::default();
-        request.header.family = AddressFamily::Inet;
         let mut found = Vec::new();
-        self.dump(RouteNetlinkMessage::GetNeighbour(request), |event| {
-            if let Event::Neighbour { interface, addr, mac: Some(mac) } = event
-                && interface == index
-            {
-                found.push((addr, mac));
-            }
-        })?;
+        for family in FAMILIES {
+            let mut request = NeighbourMessage::default();
+            request.header.family = family;
+            self.dump(RouteNetlinkMessage::GetNeighbour(request), |event| {
+                if let Event::Neighbour { interface, addr, mac: Some(mac) } = event
+                    && interface == index
+                {
+                    found.push((addr, mac));
+                }
+            })?;
+        }
         Ok(found)
     }
 
@@ -158,13 +165,14 @@ impl Netlink {
     /// # Errors
     /// The kernel's error.
     pub fn resolve(&mut self, index: u32, addr: Addr) -> io::Result<Option<MacAddr>> {
-        let Some(v4) = addr.as_v4() else {
-            return Err(io::Error::other("only IPv4 neighbours are resolved"));
+        let (family, destination) = match IpAddr::from(addr) {
+            IpAddr::V4(v4) => (AddressFamily::Inet, NeighbourAddress::Inet(v4)),
+            IpAddr::V6(v6) => (AddressFamily::Inet6, NeighbourAddress::Inet6(v6)),
         };
         let mut request = NeighbourMessage::default();
-        request.header.family = AddressFamily::Inet;
+        request.header.family = family;
         request.header.ifindex = index;
-        request.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(v4))];
+        request.attributes = vec![NeighbourAttribute::Destination(destination)];
         let entry = self.entry(request.clone())?;
         // NTF_USE would take PERMANENT from an entry that an administrator made.
         if !entry.is_some_and(|entry| entry.is_certain) {
@@ -242,7 +250,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Listens to links, IPv4 addresses, IPv4 routes and neighbours.
+    /// Listens to links, addresses, routes and neighbours.
     ///
     /// # Errors
     /// The socket's error.
@@ -295,9 +303,17 @@ pub fn receive_queues(name: &str) -> io::Result<u16> {
     Ok(u16::try_from(entries.flatten().filter(is_rx).count()).unwrap_or(u16::MAX))
 }
 
+/// The families that are asked for. A kernel without IPv6 tells of the other twice, which does no harm.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 /// Multicast groups of rtnetlink that are listened to.
-const GROUPS: [u32; 4] =
-    [libc::RTNLGRP_LINK, libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV4_ROUTE];
+const GROUPS: [u32; 6] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV6_ROUTE,
+];
 /// The longest datagram that rtnetlink sends, in bytes.
 const DATAGRAM: usize = 64 << 10;
 /// Bytes that may wait on the watching socket.

@@ -10,14 +10,14 @@ mod sockets;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
 };
 
 use super::Refusal;
@@ -30,24 +30,36 @@ pub struct HeldPorts {
     _sockets: Vec<OwnedFd>,
 }
 
-/// Binds a kernel socket to each listener's port, on its address or on all of `served`.
+/// Binds a kernel socket to each listener's port, on its address or on all of `served`, which are
+/// those of the interface with number `index`.
 ///
 /// # Errors
 /// A refusal when a kernel socket has the port.
-pub fn hold(listeners: &[ListenSpec], served: &[Addr]) -> Result<HeldPorts, Refusal> {
+pub fn hold(listeners: &[ListenSpec], served: &[Addr], index: u32) -> Result<HeldPorts, Refusal> {
     let mut places = BTreeSet::new();
     for spec in listeners {
         let addrs = spec.addr.as_ref().map_or(served, std::slice::from_ref);
-        places.extend(addrs.iter().filter_map(Addr::as_v4).map(|ip| (ip, spec.port)));
+        places.extend(addrs.iter().map(|addr| (*addr, spec.port)));
     }
-    let sockets = places.into_iter().map(|(ip, port)| hold_one(ip, port));
+    let sockets = places.into_iter().map(|(addr, port)| hold_one(place(addr, port, index)));
     Ok(HeldPorts { _sockets: sockets.collect::<Result<_, _>>()? })
 }
 
-fn hold_one(ip: Ipv4Addr, port: u16) -> Result<OwnedFd, Refusal> {
+/// An address as the kernel takes it: what holds on one link alone needs the link's number.
+fn place(addr: Addr, port: u16, index: u32) -> SocketAddr {
+    match IpAddr::from(addr) {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            SocketAddrV6::new(v6, port, 0, index).into()
+        }
+        ip => SocketAddr::new(ip, port),
+    }
+}
+
+fn hold_one(place: SocketAddr) -> Result<OwnedFd, Refusal> {
     // With SO_REUSEADDR a port may be bound where old connections of the kernel are in TIME-WAIT;
     // one that another socket listens on may not.
-    bound(ip, port, true).map_err(|errno| match errno {
+    let port = place.port();
+    bound(place, true).map_err(|errno| match errno {
         nix::Error::EADDRINUSE => Refusal::new(
             format_args!("port {port} is taken by {}", sockets::owner(port)),
             format_args!("stop it (see `ss -tlnp sport = :{port}`) or listen elsewhere"),
@@ -64,10 +76,19 @@ fn hold_one(ip: Ipv4Addr, port: u16) -> Result<OwnedFd, Refusal> {
 }
 
 /// A bound TCP socket, which does not listen.
-fn bound(ip: Ipv4Addr, port: u16, is_reuse: bool) -> nix::Result<OwnedFd> {
-    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+fn bound(place: SocketAddr, is_reuse: bool) -> nix::Result<OwnedFd> {
+    let (family, is_v6) = match place {
+        SocketAddr::V4(_) => (AddressFamily::Inet, false),
+        SocketAddr::V6(_) => (AddressFamily::Inet6, true),
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    if is_v6 {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        // An address that the kernel is still making sure of may be bound, too.
+        setsockopt(&fd, sockopt::IpFreebind, &true)?;
+    }
     setsockopt(&fd, sockopt::ReuseAddr, &is_reuse)?;
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(ip, port)))?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(place))?;
     // From here on nobody else gets it to listen on, with the option or without.
     setsockopt(&fd, sockopt::ReuseAddr, &false)?;
     Ok(fd)
@@ -159,9 +180,11 @@ fn check_list(files: &Files, range: PortRange) -> Result<(), Refusal> {
 
 /// Refuses a range of which a kernel socket has a port where frames of an interface reach it.
 fn check_free(range: PortRange) -> Result<(), Refusal> {
-    for port in range.first..=range.last {
+    let families = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+    let ports = range.first..=range.last;
+    for (port, ip) in ports.flat_map(|port| families.map(|ip| (port, ip))) {
         // Without SO_REUSEADDR, so that it fails wherever somebody has the port.
-        match bound(Ipv4Addr::UNSPECIFIED, port, false) {
+        match bound(SocketAddr::new(ip, port), false) {
             Err(nix::Error::EADDRINUSE) if !is_harmless(port) => {
                 return Err(Refusal::new(
                     format_args!(
@@ -173,7 +196,8 @@ fn check_free(range: PortRange) -> Result<(), Refusal> {
                     ),
                 ));
             }
-            Ok(_) | Err(nix::Error::EADDRINUSE) => {}
+            // Without IPv6 nobody has a port of it.
+            Ok(_) | Err(nix::Error::EADDRINUSE | nix::Error::EAFNOSUPPORT) => {}
             Err(errno) => {
                 return Err(Refusal::new(
                     format_args!("--local-ports {range}: port {port} cannot be tried: {errno}"),

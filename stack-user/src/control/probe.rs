@@ -1,19 +1,23 @@
 //! Making sure that an address of our own is nobody else's, and telling the network of it.
 //!
 //! RFC 5227, with shorter intervals than its section 1.1 gives: those allow for bridges that drop
-//! what comes first after a link went up, and the interface of a server has been up for long.
+//! what comes first after a link went up, and the interface of a server has been up for long. For IPv6
+//! RFC 4862, section 5.4, in `discovery`; its groups are joined for as long as the address is ours.
 
-use std::io;
-use std::os::fd::AsFd;
+mod discovery;
 
 use core::net::Ipv4Addr;
+use std::io;
+use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use crate::datapath::{Clock, PacketSocket};
 use crate::time::Duration;
-use crate::wire::MacAddr;
+use crate::wire::{Addr, MacAddr};
+
+pub use self::discovery::Membership;
 
 /// Who has the address already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,43 +37,51 @@ pub struct Place {
     pub vlan: Option<u16>,
 }
 
-/// Asks three times who has `addr`; `Some` when somebody has.
+/// Asks who has `addr`; `Some` when somebody has.
 ///
 /// # Errors
 /// Those of the packet socket.
-pub fn probe(place: Place, addr: Ipv4Addr, clock: Clock) -> io::Result<Option<Conflict>> {
-    // A tag that the kernel takes off in reception leaves the ARP ethertype, one that it leaves on
-    // is the VLAN's: the socket sees all.
+pub fn probe(place: Place, addr: Addr, clock: Clock) -> io::Result<Option<Conflict>> {
+    // A tag that the kernel takes off in reception leaves the ethertype, one that it leaves on is the
+    // VLAN's: the socket sees all.
     let socket = PacketSocket::open(place.index, ETH_P_ALL)?;
-    // RFC 5227 2.1.1: a probe has no sender address, so that no cache learns from it.
-    let frame = arp(place, (Ipv4Addr::UNSPECIFIED, addr));
-    for _ in 0..PROBES {
+    let (frame, probes, interval) = match addr.as_v4() {
+        // RFC 5227 2.1.1: a probe has no sender address, so that no cache learns from it.
+        Some(v4) => (arp(place, (Ipv4Addr::UNSPECIFIED, v4)), PROBES, INTERVAL),
+        // RFC 4862 5.1: DupAddrDetectTransmits and RETRANS_TIMER.
+        None => (discovery::probe(place, addr), 1, discovery::RETRANS_TIMER),
+    };
+    for _ in 0..probes {
         socket.send(&frame)?;
-        if let Some(conflict) = listen(&socket, place, addr, clock)? {
+        if let Some(conflict) = listen(&socket, place, (addr, interval), clock)? {
             return Ok(Some(conflict));
         }
     }
     Ok(None)
 }
 
-/// Tells the network twice that `addr` is here (RFC 5227, 2.3).
+/// Tells the network that `addr` is here, of IPv4 twice (RFC 5227, 2.3); a second announcement of IPv6
+/// would have to wait (RFC 4861, 7.2.6).
 ///
 /// # Errors
 /// Those of the packet socket.
-pub fn announce(place: Place, addr: Ipv4Addr) -> io::Result<()> {
+pub fn announce(place: Place, addr: Addr) -> io::Result<()> {
     let socket = PacketSocket::open(place.index, ETH_P_ALL)?;
-    let frame = arp(place, (addr, addr));
-    (0..ANNOUNCEMENTS).try_for_each(|_| socket.send(&frame))
+    let (frame, times) = match addr.as_v4() {
+        Some(v4) => (arp(place, (v4, v4)), ANNOUNCEMENTS),
+        None => (discovery::announcement(place, addr), 1),
+    };
+    (0..times).try_for_each(|_| socket.send(&frame))
 }
 
 /// Listens for one interval.
 fn listen(
     socket: &PacketSocket,
     place: Place,
-    addr: Ipv4Addr,
+    (addr, interval): (Addr, Duration),
     clock: Clock,
 ) -> io::Result<Option<Conflict>> {
-    let end = clock.now() + INTERVAL;
+    let end = clock.now() + interval;
     let mut buffer = [0; 2048];
     loop {
         let left = end.since(clock.now());
@@ -87,7 +99,12 @@ fn listen(
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
             Err(err) => return Err(err),
         };
-        if let Some(owner) = claim(&buffer[..len], addr, place.mac) {
+        let frame = &buffer[..len];
+        let owner = match addr.as_v4() {
+            Some(v4) => claim(frame, v4, place.mac),
+            None => discovery::claim(frame, addr, place.mac),
+        };
+        if let Some(owner) = owner {
             return Ok(Some(Conflict { owner }));
         }
     }

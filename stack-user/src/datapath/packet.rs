@@ -6,6 +6,8 @@ use core::mem;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::wire::MacAddr;
+
 /// An `AF_PACKET` socket that sees the frames of one ethertype on one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -36,6 +38,26 @@ impl PacketSocket {
         // SAFETY: `address` is live for the call and `len` is its size.
         let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
         if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { fd }) }
+    }
+
+    /// Has the interface with number `index` take frames for a group, as long as this socket lives.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is no such interface.
+    pub fn join(&self, index: u32, group: MacAddr) -> io::Result<()> {
+        let mut request = libc::packet_mreq {
+            mr_ifindex: i32::try_from(index).unwrap_or(0),
+            mr_type: libc::PACKET_MR_MULTICAST as libc::c_ushort,
+            mr_alen: group.0.len() as libc::c_ushort,
+            mr_address: [0; 8],
+        };
+        request.mr_address[..group.0.len()].copy_from_slice(&group.0);
+        let len = mem::size_of_val(&request) as libc::socklen_t;
+        let (level, option) = (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP);
+        let request = (&raw const request).cast();
+        // SAFETY: `request` is live for the call and `len` is its size.
+        let set = unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, request, len) };
+        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Sends one whole frame.

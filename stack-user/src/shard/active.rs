@@ -197,11 +197,15 @@ impl Core {
         // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
         // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
-        let is_fit = |addr: &Addr| match open.local {
-            Some(local) => *addr == local,
-            None => addr.is_v4() == remote.is_v4(),
+        let is_alike = |addr: &Addr| addr.is_v4() == remote.is_v4();
+        let mut ours = self.config.addrs.iter().map(|local| local.addr).filter(is_alike);
+        let local = match open.local {
+            Some(local) => ours.find(|addr| *addr == local),
+            // RFC 6724 5, rule 2: of IPv6 one of the peer's scope, where there is one.
+            None => {
+                ours.min_by_key(|addr| ipv6::is_link_local(addr) != ipv6::is_link_local(&remote))
+            }
         };
-        let local = self.config.addrs.iter().map(|local| local.addr).find(is_fit);
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
         let named = |local_port| FourTuple { local_port, ..tuple };
@@ -267,9 +271,11 @@ fn is_host(addr: &Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{addr, config};
+    use super::super::tests::{addr, addr6, config};
     use super::*;
     use crate::service::Discard;
+    use crate::shard::{LocalAddr, Route};
+    use core::net::IpAddr;
 
     fn shard() -> Shard {
         Shard::new(config(1, Vec::new()), vec![Box::new(Discard)])
@@ -299,6 +305,7 @@ mod tests {
         let cases = [
             (Open { service: 3, ..open() }, OpenError::UnknownService(3)),
             (Open { local: Some(addr(8)), ..open() }, OpenError::NoAddress),
+            (Open { local: Some(addr6(1)), ..open() }, OpenError::NoAddress),
             (
                 Open { remote: core::net::Ipv4Addr::new(8, 8, 8, 8).into(), ..open() },
                 OpenError::NoRoute,
@@ -307,7 +314,24 @@ mod tests {
         for (asked, error) in cases {
             assert_eq!(shard.open(&asked, Instant::ZERO), Err(error));
         }
-        assert_eq!(shard.counters()[Counter::FailedOpens], 3);
+        assert_eq!(shard.counters()[Counter::FailedOpens], 4);
+    }
+
+    // RFC 6724 5, rule 2.
+    #[test]
+    fn closed_open_takes_an_address_of_the_peers_scope() {
+        let of = |first, n: u16| Addr::from(IpAddr::from([first, 0, 0, 0, 0, 0, 0, n]));
+        let mut config = config(1, Vec::new());
+        let addr = of(0xfe80, 1);
+        config.addrs.insert(0, LocalAddr { addr, is_owned: true });
+        let link = Route { prefix: of(0xfe80, 0), prefix_len: 64, gateway: None };
+        config.routes = [&config.routes[..], &[link]].concat().into();
+        let mut shard = Shard::new(config, vec![Box::new(Discard)]);
+        for (remote, local) in [(addr6(2), addr6(1)), (of(0xfe80, 2), addr)] {
+            let id = shard.open(&Open { remote, ..open() }, Instant::ZERO).expect("it is routed");
+            let seen = shard.with(id, Instant::ZERO, |conn| conn.tuple().local);
+            assert_eq!(seen, Some(local));
+        }
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub struct ShardConfig {
 pub struct LocalAddr {
     /// The address.
     pub addr: Addr,
-    /// Whether it is ours alone: ARP and echo are answered here, and resolution is by ARP.
+    /// Whether it is ours alone: ARP, neighbour discovery and echo are answered here, and neighbours
+    /// are asked for by these.
     pub is_owned: bool,
 }
 
@@ -81,6 +82,8 @@ pub struct Limits {
     pub orphans: usize,
     /// RSTs without a connection, in a second.
     pub resets_per_second: u32,
+    /// ICMP errors, in a second.
+    pub icmp_errors_per_second: u32,
     /// Buffer memory in bytes.
     pub buffers: usize,
 }
@@ -95,6 +98,8 @@ impl Default for Limits {
             replies: 1 << 10,
             orphans: 1 << 16,
             resets_per_second: 20_000,
+            // Linux's icmp_msgs_per_sec.
+            icmp_errors_per_second: 1_000,
             buffers: 1 << 30,
         }
     }
@@ -174,7 +179,7 @@ pub enum Request {
 pub enum Elsewhere {
     /// The flow belongs to this shard.
     Owner(u16),
-    /// Every shard has to see it (ARP for an address of our own).
+    /// Every shard has to see it (ARP or neighbour discovery for an address of our own).
     Every,
 }
 

@@ -27,7 +27,7 @@ impl Core {
         }
         let mut record = self.half_open_for(arrival, listener, now);
         // CM-3.g, CM-3.h.
-        let mss = cookie::mss_index(record.offer.mss);
+        let mss = cookie::mss_index(record.peer_mss());
         let offsets = self.offsets(&arrival.tuple);
         // The keys are of this time.
         let Some(iss) = cookie::encode(&keys, offsets, record.irs.0, mss, period) else { return };

@@ -140,7 +140,7 @@ impl Shard {
         }
         if let Some(trouble) = events.trouble {
             if trouble == Trouble::Unanswered {
-                self.core.doubt_next_hop(index, now);
+                self.core.doubt_next_hop(index);
             }
             self.call(index, now, |service, conn| service.on_trouble(conn, trouble));
         }

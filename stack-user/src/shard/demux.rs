@@ -5,12 +5,14 @@
 use core::hint::black_box;
 
 use super::inner::{Conn, Core, Mark};
+use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::{Segment, SeqNum};
 use crate::time::Instant;
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
+use crate::wire::icmpv6::Carried;
 use crate::wire::tcp::{Options, Packet};
 use crate::wire::usual::Usual;
 use crate::wire::{Addr, FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
@@ -20,6 +22,8 @@ pub(super) enum Parsed<'a> {
     Segment(Arrival<'a>),
     Arp(MacAddr, &'a [u8]),
     Icmp(MacAddr, ipv4::Packet<'a>),
+    Icmpv6(MacAddr, Carried, &'a [u8]),
+    Refused(Refused<'a>),
 }
 
 /// A segment on its way to its flow.
@@ -96,6 +100,13 @@ impl Shard {
                     }
                 }
                 Some(Parsed::Icmp(mac, packet)) => self.on_icmp(*mac, packet, now),
+                Some(Parsed::Icmpv6(mac, carried, bytes)) => {
+                    let seen = self.on_icmpv6((*mac, bytes), carried, elsewhere.is_some(), now);
+                    if let (Some(seen), Some(elsewhere)) = (seen, &mut elsewhere) {
+                        elsewhere(index, seen);
+                    }
+                }
+                Some(Parsed::Refused(refused)) => self.core.answer_refused(refused, now),
                 None => {}
             }
         }
@@ -151,6 +162,7 @@ impl Core {
                 return Ok(());
             }
             ETHERTYPE_IPV4 => {}
+            ETHERTYPE_IPV6 => return self.parse_v6(&frame, slot),
             _ => return Err(DropReason::DropEthernet),
         }
         // RFC 9293 3.9.2.3 (MUST-57), CM-7.j: what came by broadcast or multicast is no segment for
@@ -170,28 +182,32 @@ impl Core {
             return Err(DropReason::DropMartian);
         }
         match packet.protocol {
-            PROTOCOL_TCP => *slot = Some(Parsed::Segment(self.parse_segment(frame.src, &packet)?)),
+            PROTOCOL_TCP => {
+                let addrs = (&packet.dst, &packet.src);
+                *slot =
+                    Some(Parsed::Segment(self.parse_segment(frame.src, addrs, packet.payload)?));
+            }
             PROTOCOL_ICMP => *slot = Some(Parsed::Icmp(frame.src, packet)),
-            _ => return Err(DropReason::DropProtocol),
+            _ => return Err(self.refuse_v4(frame.src, &packet, slot)),
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn parse_segment<'a>(
+    pub(super) fn parse_segment<'a>(
         &self,
         mac: MacAddr,
-        packet: &ipv4::Packet<'a>,
+        (local, remote): (&Addr, &Addr),
+        bytes: &'a [u8],
     ) -> Result<Arrival<'a>, DropReason> {
-        let bytes = packet.payload;
         let header = Packet::parse(bytes)?;
         // RFC 9293 3.1 (MUST-3).
-        if self.config.verify_checksums && !tcp::verify(bytes, &packet.src, &packet.dst) {
+        if self.config.verify_checksums && !tcp::verify(bytes, remote, local) {
             return Err(DropReason::DropChecksum);
         }
         let tuple = FourTuple {
-            local: packet.dst,
-            remote: packet.src,
+            local: *local,
+            remote: *remote,
             local_port: header.dst_port,
             remote_port: header.src_port,
         };

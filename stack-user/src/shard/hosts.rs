@@ -1,15 +1,13 @@
-//! Hosts on the link and on the way: ARP, ICMP, next hops.
+//! Hosts on the link and on the way: ARP and ICMP.
 
-use super::inner::{Core, Hop, Mark, TimerKey};
+use super::Shard;
+use super::inner::Core;
 use super::replies::Body;
-use super::{Request, Shard};
 use crate::counters::Counter;
-use crate::tables::slab::TcbId;
 use crate::tcp::SeqNum;
-use crate::tcp::pool::Chain;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::arp::{Op, Packet};
-use crate::wire::icmp::{Error, Message, Quoted};
+use crate::wire::icmp::{Answer, Echo, Error, Message, Quoted};
 use crate::wire::{Addr, MacAddr, ipv4};
 
 impl Core {
@@ -44,195 +42,20 @@ impl Core {
         }
     }
 
-    /// What the kernel knows of a next hop.
-    pub(super) fn on_neighbour(&mut self, addr: Addr, mac: MacAddr, now: Instant) {
-        self.learn((addr, mac), false, now);
-    }
-
-    /// Takes what was learnt of a neighbour. One that nobody asked for enters the table only if it
-    /// `is_wanted`.
-    fn learn(&mut self, (addr, mac): (Addr, MacAddr), is_wanted: bool, now: Instant) {
-        let waiting = self.neighbours.learn(addr, mac, is_wanted, now);
-        self.wake(waiting);
-    }
-
-    /// The sender of a segment that completed a handshake is the way back to it.
-    pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
-        let known = self.neighbours.intern(next_hop);
-        if known.is_none() {
-            self.counters.count(Counter::NeighboursFull);
-        } else if known.is_some_and(|index| self.neighbours.at(index).mac.is_none()) {
-            self.learn((next_hop, mac), true, now);
-        }
-    }
-
-    /// A connection gets no answers: its next hop is asked whether it is still there, before the next
-    /// segment goes (RFC 9293 3.8.3, MUST-20: negative advice at R1).
-    pub(super) fn doubt_next_hop(&mut self, index: u32, now: Instant) {
-        if let Some(hop) = self.conns.get(index).and_then(|conn| conn.next_hop) {
-            let entry = self.neighbours.at(hop.index());
-            entry.ask_at = entry.ask_at.min(now);
-        }
-    }
-
-    fn wake(&mut self, waiting: Vec<TcbId>) {
-        for id in waiting {
-            if let Some(conn) = self.conns.get_mut_by_id(id) {
-                conn.marks.set(Mark::Waiting, false);
-                self.mark_dirty(id.index);
-            }
-        }
-    }
-
-    /// Where a connection's segments go next, once that is found in the table.
-    fn hop_of(&mut self, index: u32) -> Option<u32> {
-        let conn = self.conns.get(index)?;
-        if let Some(hop) = conn.next_hop {
-            return Some(hop.index());
-        }
-        let addr = self.next_hop(conn.tcb.tuple().remote)?;
-        let hop = self.neighbours.intern(addr);
-        match hop {
-            Some(hop) => self.neighbours.at(hop).users += 1,
-            None => self.counters.count(Counter::NeighboursFull),
-        }
-        self.conns.get_mut(index)?.next_hop = hop.map(Hop::new);
-        hop
-    }
-
-    /// A connection no longer sends there.
-    pub(super) fn release_hop(&mut self, hop: Option<u32>) {
-        if let Some(hop) = hop {
-            self.neighbours.at(hop).users -= 1;
-        }
-    }
-
-    /// Makes a connection wait for its next hop. Those that are gone make room before the list grows.
-    fn wait_for(&mut self, hop: u32, index: u32) {
-        let Some(id) = self.conns.id(index) else { return };
-        let conns = &self.conns;
-        let waiting = &mut self.neighbours.at(hop).waiting;
-        if waiting.len() == waiting.capacity() {
-            waiting.retain(|id| {
-                conns.get_by_id(*id).is_some_and(|conn| conn.marks.has(Mark::Waiting))
-            });
-        }
-        waiting.push(id);
-        if let Some(conn) = self.conns.get_mut(index) {
-            conn.marks.set(Mark::Waiting, true);
-        }
-    }
-
-    /// The link-layer address for a connection's segments. Where it is not known it is asked for,
-    /// and the connection waits.
-    pub(super) fn resolve(&mut self, index: u32, now: Instant) -> Option<MacAddr> {
-        let hop = self.hop_of(index)?;
-        let entry = self.neighbours.at(hop);
-        let (mac, is_doubtful) = (entry.mac, entry.ask_at <= now);
-        if mac.is_none() {
-            self.wait_for(hop, index);
-        }
-        if is_doubtful {
-            let local = self.conns.get(index)?.tcb.tuple().local;
-            self.ask(hop, local, now);
-        }
-        mac
-    }
-
-    /// Asks for a next hop, on the link or through the kernel, and comes back when no answer came.
-    fn ask(&mut self, hop: u32, local: Addr, now: Instant) {
-        let is_owned = self.local(local).is_some_and(|local| local.is_owned);
-        let entry = self.neighbours.at(hop);
-        entry.ask_at = now + ASK_AGAIN;
-        entry.tries = entry.tries.saturating_add(1);
-        if entry.tries > TRIES {
-            // It no longer answers: what is known of it is worth nothing.
-            entry.mac = None;
-        }
-        let addr = entry.addr;
-        let is_awaited = entry.mac.is_none();
-        if is_awaited {
-            self.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
-        }
-        let (Some(sender_ip), Some(target_ip)) = (local.as_v4(), addr.as_v4()) else { return };
-        if !is_owned {
-            match self.requests.len() < self.config.limits.replies {
-                true => self.requests.push_back(Request::Resolve(addr)),
-                false => self.counters.count(Counter::RequestsDropped),
-            }
-            return;
-        }
-        self.counters.count(Counter::ArpRequests);
-        let question = Packet {
-            op: Op::Request,
-            sender_mac: self.config.mac,
-            sender_ip,
-            target_mac: MacAddr::default(),
-            target_ip,
-        };
-        self.reply(MacAddr::BROADCAST, Body::Arp(question));
+    /// An echo for an address of our own (RFC 1122, 3.2.2.6; RFC 4443, 4.2).
+    pub(super) fn answer_echo(&mut self, mac: MacAddr, addrs: (Addr, Addr), echo: &Echo<'_>) {
+        let answer = Answer::EchoReply { ident: echo.ident, seq: echo.seq };
+        self.reply_icmp(mac, addrs, (answer, Counter::EchoAnswered), echo.payload);
     }
 }
 
 impl Shard {
-    /// A next hop was asked for and has not answered.
-    pub(super) fn on_neighbour_timer(&mut self, hop: u32, now: Instant) {
-        let entry = self.core.neighbours.at(hop);
-        if entry.mac.is_some() || entry.waiting.is_empty() {
-            return;
-        }
-        if entry.tries >= TRIES {
-            let addr = entry.addr;
-            self.on_unreachable(addr, now);
-            return;
-        }
-        let first = entry.waiting[0];
-        if let Some(conn) = self.core.conns.get_by_id(first) {
-            let local = conn.tcb.tuple().local;
-            self.core.ask(hop, local, now);
-        } else {
-            entry.waiting.remove(0);
-            self.core.arm_new(TimerKey::Neighbour(hop), now + ASK_AGAIN);
-        }
-    }
-
-    /// A next hop cannot be resolved: whoever waits for it is told.
-    pub(super) fn on_unreachable(&mut self, addr: Addr, now: Instant) {
-        let Some(hop) = self.core.neighbours.intern(addr) else { return };
-        let entry = self.core.neighbours.at(hop);
-        entry.mac = None;
-        entry.tries = 0;
-        entry.ask_at = now;
-        let waiting = core::mem::take(&mut entry.waiting);
-        if !waiting.is_empty() {
-            self.core.counters.count(Counter::NeighbourFailed);
-        }
-        for id in waiting {
-            if !self.core.conns.contains(id) {
-                continue;
-            }
-            if let Some((conn, mut env)) = self.core.conn_env(id.index) {
-                conn.marks.set(Mark::Waiting, false);
-                conn.tcb.on_no_next_hop(&mut env, now);
-            }
-            self.settle(id.index, now);
-        }
-    }
-
     /// ICMP: echo for addresses of our own, and errors about our segments.
     pub(super) fn on_icmp(&mut self, mac: MacAddr, packet: &ipv4::Packet<'_>, now: Instant) {
         let is_owned = self.core.local(packet.dst).is_some_and(|local| local.is_owned);
         match Message::parse(packet.payload) {
             Ok(Message::EchoRequest(echo)) if is_owned => {
-                let mut payload = Chain::default();
-                if !self.core.pool.has_room_to_receive() {
-                    return self.core.counters.count(Counter::PoolExhausted);
-                }
-                payload.append(&mut self.core.pool, echo.payload);
-                self.core.counters.count(Counter::EchoAnswered);
-                let (local, remote) = (packet.dst, packet.src);
-                let (ident, seq) = (echo.ident, echo.seq);
-                self.core.reply(mac, Body::Echo { local, remote, ident, seq, payload });
+                self.core.answer_echo(mac, (packet.dst, packet.src), &echo);
             }
             Ok(Message::Error(error, quoted)) => self.on_icmp_error(error, &quoted, now),
             Ok(_) => self.core.counters.count(Counter::DropIcmp),
@@ -241,7 +64,7 @@ impl Shard {
     }
 
     /// RFC 9293 3.9.2.2 (MUST-54): an error goes to the connection whose segment it quotes.
-    fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
+    pub(super) fn on_icmp_error(&mut self, error: Error, quoted: &Quoted, now: Instant) {
         let hash = self.core.hasher.hash(&quoted.tuple);
         let Some(flow) = self.core.find(hash, &quoted.tuple) else {
             return self.core.counters.count(Counter::DropIcmp);
@@ -257,7 +80,3 @@ impl Shard {
         self.settle(index, now);
     }
 }
-
-/// Between two questions for a next hop (RFC 1122, 2.3.2.1: at most one a second).
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-const TRIES: u8 = 3;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use stack_ebpf::flow::{FlowName, Offsets, sequence_clock};
 use stack_ebpf::siphash::Key;
 
-use super::config::{LocalAddr, Request, Route, ShardConfig};
+use super::config::{LocalAddr, Request, Route, Secrets, ShardConfig};
 use super::cookies::Cookies;
 use super::front::ShardFront;
 use super::orphans::Orphans;
 use super::publish::Publisher;
-use super::replies::Reply;
+use super::replies::{Budget, Reply};
 use crate::counters::Counters;
 use crate::tables::flow::{FlowHasher, FlowKind, FlowReader, FlowRef, FlowTable};
 use crate::tables::listeners::Listeners;
@@ -40,9 +40,10 @@ pub(super) struct Core {
     pub neighbours: Neighbours,
     pub ports: Ports,
     pub wheel: Wheel,
-    /// The wheel's entries for each place of a connection, and of a half-open entry.
+    /// The wheel's entries for each place of a connection, of a half-open entry, and of a next hop.
     pub alarms: Alarms,
     pub half_open_alarms: Alarms,
+    pub neighbour_alarms: Alarms,
     pub pool: Pool,
     pub counters: Counters,
     pub census: Census,
@@ -62,8 +63,9 @@ pub(super) struct Core {
     pub generation: u32,
     /// Whether the wheel has an entry for the head of the TIME-WAIT queue.
     pub is_time_wait_armed: bool,
-    /// RSTs sent in this second.
-    pub resets: (u64, u32),
+    /// RSTs, and ICMP errors, sent in this second.
+    pub resets: Budget,
+    pub icmp_errors: Budget,
     pub cookies: Cookies,
     /// The XDP program's part, where there is one.
     pub front: Option<ShardFront>,
@@ -248,7 +250,7 @@ pub(super) enum TimerKey {
 }
 
 impl TimerKey {
-    fn pack(self) -> u32 {
+    pub(super) fn pack(self) -> u32 {
         let flow = |kind: u32, flow: FlowRef| kind << 30 | flow.index();
         match self {
             Self::Neighbour(index) => index,
@@ -280,11 +282,12 @@ impl Core {
             half_open: Slab::new(limits.half_open),
             time_waits: TimeWaits::new(limits.time_wait),
             listeners: Listeners::default(),
-            neighbours: Neighbours::new(limits.neighbours),
+            neighbours: Neighbours::new(limits.neighbours, random(&config.secrets)),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
             alarms: Alarms::default(),
             half_open_alarms: Alarms::default(),
+            neighbour_alarms: Alarms::default(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
@@ -298,7 +301,8 @@ impl Core {
             shutdown: None,
             generation: 0,
             is_time_wait_armed: false,
-            resets: (0, 0),
+            resets: Budget::default(),
+            icmp_errors: Budget::default(),
             cookies: Cookies::new(&config.secrets),
             front: None,
             config,
@@ -376,6 +380,12 @@ impl Core {
     pub(super) fn heed_half_open(&mut self, index: u32, generation: u32) -> bool {
         let key = TimerKey::Flow(FlowRef::new(FlowKind::HalfOpen, index)).pack();
         self.wheel.heed(key, self.half_open_alarms.at(index), generation)
+    }
+
+    /// The same for a next hop.
+    pub(super) fn heed_neighbour(&mut self, hop: u32, generation: u32) -> bool {
+        let key = TimerKey::Neighbour(hop).pack();
+        self.wheel.heed(key, self.neighbour_alarms.at(hop), generation)
     }
 
     /// Sees that the wheel looks at a half-open entry when it is due.
@@ -463,6 +473,14 @@ const _: () = assert!(size_of::<Conn>() <= 368);
 pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {
     let FourTuple { local, remote, local_port, remote_port } = *tuple;
     FlowName { local: local.0, remote: remote.0, local_port, remote_port }
+}
+
+/// A number that is another for each process.
+fn random(secrets: &Secrets) -> u64 {
+    let unspecified = Addr::UNSPECIFIED;
+    let nobody =
+        FourTuple { local: unspecified, remote: unspecified, local_port: 0, remote_port: 0 };
+    keyed_hash(&secrets.port, &nobody)
 }
 
 /// A keyed hash of a connection's name.

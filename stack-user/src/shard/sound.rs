@@ -78,8 +78,8 @@ impl Core {
             assert_eq!(self.census.of(state), census[state as usize], "{}", state.name());
         }
         for reply in &self.replies {
-            if let Body::Echo { payload, .. } = &reply.body {
-                receiving += payload.chunks(&self.pool);
+            if let Body::Icmp { back, .. } = &reply.body {
+                receiving += back.chunks(&self.pool);
             }
         }
         assert_eq!(self.pool.chunks(), (sending, receiving), "chunks of the pool");

@@ -3,17 +3,20 @@
 mod closing;
 mod cookies;
 mod delivery;
+mod discovery;
 mod flags;
 mod front;
 mod grid;
 mod internet;
+mod ipv6;
 mod listen;
 mod pool;
 mod raw;
+mod refusals;
 mod rules;
 mod time_wait;
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -40,15 +43,22 @@ pub(super) fn addr(n: u8) -> Addr {
     Ipv4Addr::new(10, 0, 0, n).into()
 }
 
+pub(super) fn addr6(n: u8) -> Addr {
+    Addr(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()).octets())
+}
+
+/// The address of host `n`, in both families.
+pub(super) const FAMILIES: [fn(u8) -> Addr; 2] = [addr, addr6];
+
 pub(super) fn config(n: u8, listeners: Vec<Listener>) -> ShardConfig {
-    let prefix = Addr::from(Ipv4Addr::new(10, 0, 0, 0));
+    let link = |prefix, prefix_len| Route { prefix, prefix_len, gateway: None };
     ShardConfig {
         index: 0,
         mac: MacAddr([2, 0, 0, 0, 0, n]),
         mtu: 1500,
         vlan: None,
-        addrs: vec![LocalAddr { addr: addr(n), is_owned: true }],
-        routes: Arc::new([Route { prefix, prefix_len: 120, gateway: None }]),
+        addrs: FAMILIES.map(|addr| LocalAddr { addr: addr(n), is_owned: true }).to_vec(),
+        routes: Arc::new([link(addr(0), 120), link(addr6(0), 64)]),
         listeners,
         local_ports: 40_000..=49_999,
         verify_checksums: true,
@@ -131,7 +141,7 @@ fn run_from(a: &mut Shard, b: &mut Shard, (mut now, until): (Instant, Instant)) 
     }
 }
 
-fn talk(octets: usize) -> (Shard, Shard, Seen) {
+fn talk(addr: fn(u8) -> Addr, octets: usize) -> (Shard, Shard, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let client = Client { left: octets, seen: seen.clone() };
     let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
@@ -147,48 +157,54 @@ fn talk(octets: usize) -> (Shard, Shard, Seen) {
 #[test]
 fn established_echo_of_megabytes_comes_back_and_leaves_nothing() {
     let octets = 3_000_000;
-    let (a, b, seen) = talk(octets);
-    assert_eq!(seen.got, octets);
-    assert_eq!(seen.closed, Some(CloseReason::Closed));
-    for shard in [&a, &b] {
-        assert!(shard.is_idle());
-        assert_eq!((shard.flows(), shard.buffered()), (0, 0));
-        assert_eq!(shard.counters()[Counter::Retransmits], 0);
-        assert_eq!(shard.census().iter().skip(2).sum::<u32>(), 0);
+    for addr in FAMILIES {
+        let (a, b, seen) = talk(addr, octets);
+        assert_eq!(seen.got, octets);
+        assert_eq!(seen.closed, Some(CloseReason::Closed));
+        for shard in [&a, &b] {
+            assert!(shard.is_idle());
+            assert_eq!((shard.flows(), shard.buffered()), (0, 0));
+            assert_eq!(shard.counters()[Counter::Retransmits], 0);
+            assert_eq!(shard.census().iter().skip(2).sum::<u32>(), 0);
+        }
+        assert_eq!(a.counters()[Counter::TimeWaits], 1);
     }
-    assert_eq!(a.counters()[Counter::TimeWaits], 1);
+}
+
+/// Opens a connection to port 7 of another host's, for that long; how it ended.
+fn opened_to(remote: Addr, until: Instant) -> (Option<CloseReason>, Shard, Shard) {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client { left: 1, seen: seen.clone() };
+    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
+    let mut b = Shard::new(config(2, Vec::new()), Vec::new());
+    let connect = Command::Connect { remote, remote_port: 7, service: 0 };
+    a.on_command(connect, Instant::ZERO);
+    run(&mut a, &mut b, until);
+    let closed = seen.lock().expect("no panic before").closed;
+    (closed, a, b)
 }
 
 // CM-7.e.
 #[test]
 fn syn_sent_port_without_listener_is_refused() {
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let client = Client { left: 1, seen: seen.clone() };
-    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
-    let mut b = Shard::new(config(2, Vec::new()), Vec::new());
-    let connect = Command::Connect { remote: addr(2), remote_port: 7, service: 0 };
-    a.on_command(connect, Instant::ZERO);
-    run(&mut a, &mut b, Instant::from_millis(100));
-    assert_eq!(seen.lock().expect("no panic before").closed, Some(CloseReason::Refused));
-    assert!(a.is_idle() && b.is_idle());
-    assert_eq!(b.counters()[Counter::ResetsOut], 1);
+    for addr in FAMILIES {
+        let (closed, a, b) = opened_to(addr(2), Instant::from_millis(100));
+        assert_eq!(closed, Some(CloseReason::Refused));
+        assert!(a.is_idle() && b.is_idle());
+        assert_eq!(b.counters()[Counter::ResetsOut], 1);
+    }
 }
 
+// RFC 4861 7.2.2: three questions, a second apart, as for ARP.
 #[test]
-fn syn_sent_host_that_does_not_answer_arp_is_unreachable() {
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let client = Client { left: 1, seen: seen.clone() };
-    let mut a = Shard::new(config(1, Vec::new()), vec![Box::new(client)]);
-    let mut b = Shard::new(config(2, Vec::new()), Vec::new());
-    let connect = Command::Connect { remote: addr(3), remote_port: 7, service: 0 };
-    a.on_command(connect, Instant::ZERO);
-    run(&mut a, &mut b, Instant::from_millis(10_000));
-    assert_eq!(
-        seen.lock().expect("no panic before").closed,
-        Some(CloseReason::Unreachable(Unreachable::NextHop))
-    );
-    assert_eq!(a.counters()[Counter::ArpRequests], 3);
-    assert_eq!(a.flows(), 0);
+fn syn_sent_host_that_does_not_answer_is_unreachable() {
+    for (addr, asked) in FAMILIES.into_iter().zip([Counter::ArpRequests, Counter::SolicitationsOut])
+    {
+        let (closed, a, _) = opened_to(addr(3), Instant::from_millis(10_000));
+        assert_eq!(closed, Some(CloseReason::Unreachable(Unreachable::NextHop)));
+        assert_eq!((a.counters()[asked], a.counters()[Counter::NeighbourFailed]), (3, 1));
+        assert_eq!(a.flows(), 0);
+    }
 }
 
 /// Sends what is told by its timer, a second after it was connected, and reads the echo.

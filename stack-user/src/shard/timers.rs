@@ -32,7 +32,7 @@ impl Shard {
         }
         for (key, generation) in fired {
             match TimerKey::unpack(*key) {
-                TimerKey::Neighbour(hop) => self.on_neighbour_timer(hop, now),
+                TimerKey::Neighbour(hop) => self.on_neighbour_timer(hop, *generation, now),
                 TimerKey::Flow(flow) => match flow.kind() {
                     FlowKind::Tcb => self.on_connection_timer(flow.index(), *generation, now),
                     FlowKind::HalfOpen => {

@@ -1,16 +1,15 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
 use super::inner::{Core, Hop, Mark};
-use super::replies::Body;
+use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
 use crate::tcp::{Env, HEADROOM, MAX_HEADER};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
-use crate::wire::icmp::Echo;
 use crate::wire::ipv4::Delivery;
 use crate::wire::usual::{self, Usual};
-use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, ipv4};
+use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, ipv4, ndp};
 
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
@@ -48,8 +47,10 @@ impl Shard {
             }
         }
         self.core.unarmed = self.core.dirty.len();
-        // Resolution asks by ARP: the question goes in this turn.
-        if self.core.replies.front().is_some_and(|reply| matches!(reply.body, Body::Arp(_))) {
+        // Resolution asks on the link: the question goes in this turn.
+        let is_question =
+            |reply: &Reply| matches!(reply.body, Body::Arp(_) | Body::Discovery { .. });
+        if self.core.replies.front().is_some_and(is_question) {
             self.drain(tx, now);
         }
     }
@@ -137,8 +138,7 @@ impl Shard {
             let tuple = conn.tcb.tuple();
             let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
             let is_last = conn.tcb.is_quiet();
-            let before = &mut frame[..HEADROOM];
-            let start = self.core.write_headers(mac, (addrs, delivery), before, len);
+            let start = self.core.write_headers(mac, (addrs, delivery), frame, len);
             let whole = HEADROOM - start + len;
             self.core.count_out(whole);
             tx.commit(start, whole);
@@ -179,8 +179,8 @@ impl Core {
 
     /// Writes a reply into `frame`; where in it the frame begins, and its length.
     fn write_reply(&mut self, mac: MacAddr, body: Body, frame: &mut [u8]) -> (usize, usize) {
-        let (before, out) = frame.split_at_mut(HEADROOM);
-        let (start, len) = match body {
+        let out = &mut frame[HEADROOM..];
+        let (carried, len) = match body {
             Body::Segment { tuple, bare } => {
                 let len = bare.write(&tuple, out);
                 self.counters.count(Counter::SegmentsOut);
@@ -188,34 +188,49 @@ impl Core {
                     self.counters.count(Counter::ResetsOut);
                 }
                 let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
-                (self.write_headers(mac, (addrs, self.config.tcp.delivery()), before, len), len)
+                ((addrs, self.config.tcp.delivery()), len)
             }
             Body::Arp(packet) => {
                 let len = packet.emit(out).max(arp::LEN);
                 let (ours, vlan) = (self.config.mac, self.config.vlan);
-                (HEADROOM - ethernet::emit(before, mac, ours, ETHERTYPE_ARP, vlan), len)
+                let before = &mut frame[..HEADROOM];
+                let start = HEADROOM - ethernet::emit(before, mac, ours, ETHERTYPE_ARP, vlan);
+                return (start, HEADROOM - start + len);
             }
-            Body::Echo { local, remote, ident, seq, mut payload } => {
-                // A request fits in a chunk: it came in one frame.
-                let echo = Echo { ident, seq, payload: payload.front(&self.pool) };
-                let len = echo.emit_reply(out);
-                payload.clear(&mut self.pool);
-                let carried = ((local, remote, PROTOCOL_ICMP), Delivery::default());
-                (self.write_headers(mac, carried, before, len), len)
+            Body::Discovery { local, remote, message } => {
+                let len = message.emit((&local, &remote), out);
+                let delivery = Delivery { hop_limit: ndp::HOP_LIMIT, ..Delivery::default() };
+                (((local, remote, PROTOCOL_ICMPV6), delivery), len)
+            }
+            Body::Icmp { local, remote, answer, mut back } => {
+                let (addrs, protocol) = match local.is_v4() {
+                    true => (None, PROTOCOL_ICMP),
+                    false => (Some((&local, &remote)), PROTOCOL_ICMPV6),
+                };
+                // What comes back fits in a chunk: it came in one frame.
+                let len = answer.emit(addrs, back.front(&self.pool), out);
+                back.clear(&mut self.pool);
+                (((local, remote, protocol), Delivery::default()), len)
             }
         };
+        let start = self.write_headers(mac, carried, frame, len);
         (start, HEADROOM - start + len)
     }
 
-    /// Writes the headers of IP and Ethernet in front of a payload of `len` octets, to the end of
-    /// `before`; where they begin.
+    /// Writes the headers of IP and Ethernet in front of a payload of `len` octets at [`HEADROOM`];
+    /// where they begin.
     fn write_headers(
         &self,
         mac: MacAddr,
-        ((local, remote, protocol), delivery): ((Addr, Addr, u8), Delivery),
-        before: &mut [u8],
+        (names, delivery): ((Addr, Addr, u8), Delivery),
+        frame: &mut [u8],
         len: usize,
     ) -> usize {
+        let (local, remote, protocol) = names;
+        if !local.is_v4() {
+            return self.write_headers_v6(mac, (names, delivery), frame, len);
+        }
+        let before = &mut frame[..HEADROOM];
         let names = (&local, &remote, protocol);
         let ip = before.len() - ipv4::emit_header_for(before, names, delivery, len);
         let (ours, vlan) = (self.config.mac, self.config.vlan);

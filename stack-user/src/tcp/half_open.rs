@@ -1,6 +1,6 @@
 //! A passive half-open connection: SYN-RECEIVED by way of LISTEN, as a record of at most 128 bytes.
 
-use super::tcb::stamp_clock;
+use super::tcb::{DEFAULT_MSS, DEFAULT_MSS_V6, stamp_clock};
 use super::{Config, Segment, SeqNum};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
@@ -48,6 +48,15 @@ pub struct Offer {
     pub sack_permitted: bool,
     /// The peer's TSval.
     pub stamp: Option<u32>,
+}
+
+impl HalfOpen {
+    /// The most text that the peer takes in a segment.
+    pub fn peer_mss(&self) -> u16 {
+        // RFC 9293 3.7.1 (MUST-15): what holds where it does not say.
+        let least = if self.tuple.remote.is_v4() { DEFAULT_MSS } else { DEFAULT_MSS_V6 };
+        self.offer.mss.unwrap_or(least)
+    }
 }
 
 impl Offer {

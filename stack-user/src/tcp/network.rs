@@ -8,7 +8,7 @@ use super::deadline::Deadline;
 use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Trouble, Unreachable};
 use crate::counters::Counter;
 use crate::time::Instant;
-use crate::wire::icmp;
+use crate::wire::{icmp, ipv6};
 
 impl Tcb {
     /// An ICMP error about a segment of this connection that began at `seq`.
@@ -61,14 +61,16 @@ impl Tcb {
         seq.is_within(self.snd.una, self.snd.nxt.since(self.snd.una))
     }
 
-    /// A segment was too long for a link on the way, whose MTU is `mtu` (RFC 1191; zero from routers
-    /// that are older). Believed at once only where nothing as long is known to have arrived (RFC
+    /// A segment was too long for a link on the way, whose MTU is `mtu` (RFC 1191, RFC 8201;
+    /// zero from routers that are older). Believed at once only where nothing as long is known to have arrived (RFC
     /// 5927, 7.2).
     fn on_fragmentation_needed(&mut self, (mtu, seq): (u16, SeqNum), env: &mut Env<'_>) {
         let headers = self.headers();
         let now = self.snd.mss + headers;
         let claimed = if mtu == 0 { plateau_below(now) } else { mtu };
-        let mtu = claimed.max(MIN_MTU);
+        // RFC 8201 4: no link carries less of IPv6.
+        let floor = if self.tuple.remote.is_v4() { MIN_MTU } else { ipv6::MIN_MTU };
+        let mtu = claimed.max(floor);
         // What was sent from `seq` on cannot have been longer than all that is out.
         let longest = self.snd.nxt.since(seq) + u32::from(headers);
         if mtu >= now || longest <= u32::from(mtu) {

@@ -484,8 +484,8 @@ impl Tcb {
 }
 
 /// RFC 9293, 3.7.1: what a peer without the option takes over IPv4, and over IPv6.
-const DEFAULT_MSS: u16 = 536;
-const DEFAULT_MSS_V6: u16 = 1220;
+pub(super) const DEFAULT_MSS: u16 = 536;
+pub(super) const DEFAULT_MSS_V6: u16 = 1220;
 /// Linux's floor: a smaller offer (CVE-2019-11479) would make us send headers with no text.
 const MIN_MSS: u16 = 48;
 /// Segments acknowledged at once at the start, while the peer is in slow start.

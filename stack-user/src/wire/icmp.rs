@@ -1,7 +1,12 @@
-//! ICMP for IPv4 (RFC 792): echo, and errors that quote a TCP segment of ours.
+//! ICMP for IPv4 (RFC 792): echo, and errors that quote a TCP segment of ours. What both families'
+//! messages have in common, and what we answer with.
 
-use super::{FourTuple, PROTOCOL_TCP, checksum, ipv4, tcp};
+use super::{Addr, FourTuple, PROTOCOL_TCP, checksum, ipv4, tcp};
 use crate::counters::DropReason;
+
+mod answer;
+
+pub use answer::Answer;
 
 /// A received message that we care for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub struct Echo<'a> {
     pub payload: &'a [u8],
 }
 
-/// What an error message says.
+/// What an error message says; those of IPv6 are told in the words of IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Type 3 but code 4: network, host, protocol or port unreachable, or prohibited.
@@ -102,13 +107,8 @@ impl Echo<'_> {
     /// If `buf` is shorter than [`Echo::reply_len`].
     pub fn emit_reply(&self, buf: &mut [u8]) -> usize {
         let len = self.reply_len();
-        let (header, body) = buf[..len].split_at_mut(HEADER_LEN);
-        let [a, b] = self.ident.to_be_bytes();
-        let [c, d] = self.seq.to_be_bytes();
-        header.copy_from_slice(&[ECHO_REPLY, 0, 0, 0, a, b, c, d]);
-        let sum = checksum::copy_and_sum(body, self.payload) + checksum::sum(header);
-        header[2..4].copy_from_slice(&checksum::finish(sum).to_be_bytes());
-        len
+        let answer = Answer::EchoReply { ident: self.ident, seq: self.seq };
+        answer.emit(None, self.payload, &mut buf[..len])
     }
 
     /// The length of the reply in bytes.
@@ -122,12 +122,17 @@ impl Quoted {
     /// and sequence number.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let quote = ipv4::Quote::parse(bytes)?;
-        if quote.protocol != PROTOCOL_TCP {
-            return None;
+        match quote.protocol {
+            PROTOCOL_TCP => Self::of((quote.src, quote.dst), quote.payload),
+            _ => None,
         }
-        let (local_port, remote_port) = tcp::ports(quote.payload)?;
-        let (_, seq) = quote.payload.get(..8)?.split_last_chunk()?;
-        let tuple = FourTuple { local: quote.src, remote: quote.dst, local_port, remote_port };
+    }
+
+    /// The first eight bytes of a quoted segment name it.
+    pub(super) fn of((local, remote): (Addr, Addr), segment: &[u8]) -> Option<Self> {
+        let (local_port, remote_port) = tcp::ports(segment)?;
+        let (_, seq) = segment.get(..8)?.split_last_chunk()?;
+        let tuple = FourTuple { local, remote, local_port, remote_port };
         Some(Self { tuple, seq: u32::from_be_bytes(*seq) })
     }
 }

@@ -1,11 +1,18 @@
-//! IPv6 fixed headers (RFC 8200). Extension headers are not followed yet: the payload begins with
-//! them, and `next_header` names the first.
+//! IPv6: the fixed header (RFC 8200), and addresses with a meaning of their own (RFC 4291).
+//!
+//! A packet's payload begins with its extension headers, of which `next_header` names the first;
+//! `extensions` steps over them.
 
 use zerocopy::byteorder::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Addr;
+use super::ipv4::Delivery;
+use super::{Addr, MacAddr};
 use crate::counters::DropReason;
+
+mod extensions;
+
+pub use extensions::{Problem, Stop, Upper};
 
 /// A received packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +69,29 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Writes a header into the last 40 bytes of `before`, what lies in front of the payload, and
-/// returns its length. Traffic class and flow label are zero; it may travel [`HOP_LIMIT`] hops.
+/// The start of a packet that an ICMPv6 error quotes: its end may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quote<'a> {
+    pub(super) src: Addr,
+    pub(super) dst: Addr,
+    pub(super) next_header: u8,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> Quote<'a> {
+    /// Parses as much as is there; `None` if that is no header. What we send has no extension
+    /// headers, so that none are stepped over.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (header, payload) = Header::ref_from_prefix(bytes).ok()?;
+        let (src, dst) = (Addr(header.src), Addr(header.dst));
+        if header.version_class_label.get() >> 28 != 6 || src.is_v4() || dst.is_v4() {
+            return None;
+        }
+        Some(Self { src, dst, next_header: header.next_header, payload })
+    }
+}
+
+/// As [`emit_header_for`], carried as usual and without a flow label.
 ///
 /// # Panics
 ///
@@ -76,12 +104,30 @@ pub fn emit_header(
     next_header: u8,
     payload_len: usize,
 ) -> usize {
+    let delivery = Delivery { hop_limit: HOP_LIMIT, ..Delivery::default() };
+    emit_header_for(before, (src, dst, next_header), (delivery, 0), payload_len)
+}
+
+/// Writes a header into the last 40 bytes of `before`, what lies in front of the payload, and
+/// returns its length. Of the flow label the lower 20 bits count (RFC 6437).
+///
+/// # Panics
+///
+/// If `before` is shorter than [`HEADER_LEN`].
+#[inline]
+pub fn emit_header_for(
+    before: &mut [u8],
+    (src, dst, next_header): (&Addr, &Addr, u8),
+    (delivery, label): (Delivery, u32),
+    payload_len: usize,
+) -> usize {
     debug_assert!(payload_len <= usize::from(u16::MAX), "jumbograms are not sent");
+    let class = u32::from(delivery.traffic_class);
     let header = Header {
-        version_class_label: (6 << 28).into(),
+        version_class_label: (6 << 28 | class << 20 | label & FLOW_LABEL).into(),
         payload_len: (payload_len as u16).into(),
         next_header,
-        hop_limit: HOP_LIMIT,
+        hop_limit: delivery.hop_limit,
         src: src.0,
         dst: dst.0,
     };
@@ -104,6 +150,30 @@ pub fn is_unicast(addr: &Addr) -> bool {
     !is_martian_source(addr)
 }
 
+/// Whether an address is a multicast group's (RFC 4291, 2.7).
+#[inline]
+pub const fn is_multicast(addr: &Addr) -> bool {
+    addr.0[0] == 0xff
+}
+
+/// Whether an address holds on its link alone (RFC 4291, 2.5.6).
+#[inline]
+pub const fn is_link_local(addr: &Addr) -> bool {
+    addr.0[0] == 0xfe && addr.0[1] & 0xc0 == 0x80
+}
+
+/// The group on which an address is solicited (RFC 4291, 2.7.1).
+pub const fn solicited_node(addr: &Addr) -> Addr {
+    let [.., a, b, c] = addr.0;
+    Addr([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+}
+
+/// The link-layer address of a group (RFC 2464, 7).
+pub const fn group_mac(group: &Addr) -> MacAddr {
+    let [.., a, b, c, d] = group.0;
+    MacAddr([0x33, 0x33, a, b, c, d])
+}
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Header {
@@ -120,70 +190,12 @@ struct Header {
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The hops that our packets may travel.
 pub const HOP_LIMIT: u8 = 64;
+/// What every link carries, in bytes (RFC 8200, 5).
+pub const MIN_MTU: u16 = 1280;
+/// Every host of the link (RFC 4291, 2.7.1).
+pub const ALL_NODES: Addr = Addr([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+const FLOW_LABEL: u32 = 0xf_ffff;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use core::net::Ipv6Addr;
-    use proptest::prelude::*;
-
-    fn addr(last: u16) -> Addr {
-        Addr(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).octets())
-    }
-
-    fn packet(payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_LEN];
-        emit_header(&mut bytes, &addr(1), &addr(2), 6, payload.len());
-        bytes.extend_from_slice(payload);
-        bytes
-    }
-
-    #[test]
-    fn emit_begins_with_version_length_protocol_and_hops() {
-        assert_eq!(packet(&[1; 3])[..8], [0x60, 0, 0, 0, 0, 3, 6, 64]);
-    }
-
-    #[test]
-    fn parse_wrong_version_length_or_mapped_address_is_dropped() {
-        let good = packet(&[1; 3]);
-        let mut version = good.clone();
-        version[0] = 0x40;
-        let mut mapped = good.clone();
-        mapped[8..24].copy_from_slice(&Addr::from(core::net::Ipv4Addr::new(10, 0, 0, 1)).0);
-        for bytes in [&version[..], &mapped[..], &good[..good.len() - 1], &good[..39]] {
-            assert_eq!(Packet::parse(bytes), Err(DropReason::DropIpHeader));
-        }
-    }
-
-    #[test]
-    fn martian_ranges_are_known() {
-        let multicast = Addr(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets());
-        let loopback = Addr(Ipv6Addr::LOCALHOST.octets());
-        for martian in [Addr::UNSPECIFIED, loopback, multicast] {
-            assert!(is_martian_source(&martian) && !is_unicast(&martian), "{martian}");
-        }
-        assert!(is_unicast(&addr(1)) && !is_martian_source(&addr(1)));
-    }
-
-    proptest! {
-        #[test]
-        fn parse_any_bytes_never_panics(mut bytes: Vec<u8>) {
-            let _ = Packet::parse(&bytes);
-            if let Some(first) = bytes.first_mut() {
-                *first = 0x60;
-            }
-            let _ = Packet::parse(&bytes);
-        }
-
-        #[test]
-        fn parse_what_was_emitted_is_the_same(payload: Vec<u8>, padding in 0usize..50) {
-            let bytes = packet(&payload);
-            let padded = [&bytes[..], &vec![0xee; padding]].concat();
-            let want = Packet {
-                src: addr(1), dst: addr(2), next_header: 6, hop_limit: HOP_LIMIT, traffic_class: 0,
-                bytes: &bytes, payload: &payload,
-            };
-            prop_assert_eq!(Packet::parse(&padded), Ok(want));
-        }
-    }
-}
+mod tests;

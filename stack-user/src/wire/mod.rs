@@ -10,9 +10,12 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod tcp;
+pub mod udp;
 pub mod usual;
 
 /// An IPv4 or IPv6 address in 16 bytes; IPv4 is held as `::ffff:a.b.c.d`.
@@ -113,3 +116,9 @@ pub struct FourTuple {
 pub const PROTOCOL_ICMP: u8 = 1;
 /// IP protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// Next header number of ICMP for IPv6.
+pub const PROTOCOL_ICMPV6: u8 = 58;
+/// Next header number that says that nothing follows (RFC 8200, 4.7).
+pub const NO_NEXT_HEADER: u8 = 59;

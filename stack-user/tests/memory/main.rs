@@ -45,5 +45,7 @@ fn count(usual: u32, long: u32) -> u32 {
     if env::var_os("SLUICE_LONG").is_some() { long } else { usual }
 }
 
+/// What the simulator's configuration is of.
+const FAMILY: node::Family = node::Family::V4;
 /// Names the test of a process that runs it alone.
 const ALONE: &str = "SLUICE_ALONE";

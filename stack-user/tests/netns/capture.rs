@@ -1,8 +1,8 @@
 //! What Sluice sends, judged by another dissector.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 
+use crate::family::{Ip, NET, PREFIX, SUM};
 use crate::packets::Capture;
 use crate::process::{exists, quiet};
 use crate::server::Sluice;
@@ -18,7 +18,7 @@ fn tshark(capture: &Path, filter: &str) -> Vec<String> {
 
 /// Whole connections and a refusal of a server with `options` at `address`: nothing malformed, no
 /// bad checksum, and from each side SYN, data and FIN.
-fn assert_capture_is_clean(test: &str, address: Ipv4Addr, options: &str) {
+fn assert_capture_is_clean(test: &str, address: Ip, options: &str) {
     if !exists("tshark") {
         return crate::skip(test, "tshark is not installed (cargo xtask setup --dev)");
     }
@@ -38,13 +38,14 @@ fn assert_capture_is_clean(test: &str, address: Ipv4Addr, options: &str) {
     let (path, count) = capture.finish();
     assert!(count > 100, "only {count} frames were captured");
 
-    let bad = tshark(path, "_ws.malformed||tcp.checksum.status==0||ip.checksum.status==0");
+    let sums = format!("tcp.checksum.status==0||{SUM}.checksum.status==0");
+    let bad = tshark(path, &format!("_ws.malformed||{sums}"));
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     let unchecked = tshark(path, "tcp&&!(tcp.checksum.status==1)");
     assert!(unchecked.is_empty(), "{}", unchecked.join("\n"));
     for side in [address, CLIENT] {
         for flags in ["tcp.flags.syn==1", "tcp.len>0", "tcp.flags.fin==1"] {
-            let filter = format!("tcp.port==7&&ip.src=={side}&&{flags}");
+            let filter = format!("tcp.port==7&&{NET}.src=={side}&&{flags}");
             assert!(!tshark(path, &filter).is_empty(), "nothing matches {filter}");
         }
     }
@@ -53,11 +54,15 @@ fn assert_capture_is_clean(test: &str, address: Ipv4Addr, options: &str) {
 #[test]
 #[ignore = "needs root"]
 fn connections_of_a_shared_address_have_no_malformed_segment_and_no_bad_checksum() {
-    assert_capture_is_clean("capture-shared", SERVER, "");
+    assert_capture_is_clean(&format!("capture-shared-{NET}"), SERVER, "");
 }
 
 #[test]
 #[ignore = "needs root"]
 fn connections_of_an_own_address_have_no_malformed_segment_and_no_bad_checksum() {
-    assert_capture_is_clean("capture-own", FREE, &format!("--addr {FREE}/24"));
+    assert_capture_is_clean(
+        &format!("capture-own-{NET}"),
+        FREE,
+        &format!("--addr {FREE}/{PREFIX}"),
+    );
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::family::shown;
 use crate::process::wait_until;
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
@@ -69,7 +70,7 @@ fn served_sluice_closes_first_and_keeps_time_wait() {
     wait_until("Sluice is in TIME-WAIT", PATIENCE, || {
         sluice.state(&topology.client, "TIME-WAIT") == 1
     });
-    let name = format!("{CLIENT}:{port}");
+    let name = format!("{}:{port}", shown(CLIENT));
     let left = in_state(&topology, "time-wait");
     assert!(!left.iter().any(|line| line.contains(&name)), "{left:?}");
     sluice.stop();

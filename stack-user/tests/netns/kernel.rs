@@ -5,18 +5,17 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockFlag, SockType, bind, connect, setsockopt, socket, sockopt};
 use sluice::datapath::Clock;
 use sluice::time::Instant;
 
+use crate::family::{FAMILY, Ip, place};
 use crate::topology::{Namespace, PATIENCE};
 use crate::transfer::{PERIOD, pattern};
 
@@ -55,7 +54,7 @@ impl Default for Course {
 /// Where the connections come from.
 pub(crate) enum Source<'a> {
     /// They are opened to an address, from these in turn, so many at once.
-    Connect { to: (Ipv4Addr, u16), from: &'a [Ipv4Addr], at_once: usize },
+    Connect { to: (Ip, u16), from: &'a [Ip], at_once: usize },
     /// They are accepted.
     Accept(&'a TcpListener),
 }
@@ -372,13 +371,13 @@ impl Talk {
     }
 }
 
-fn begin_connect(from: Ipv4Addr, to: (Ipv4Addr, u16)) -> Result<OwnedFd, Errno> {
+fn begin_connect(from: Ip, to: (Ip, u16)) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    let fd = socket(FAMILY, SockType::Stream, flags, None)?;
     // Otherwise a port would be taken already here, from half of them.
     setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(from, 0)))?;
-    let to = SockaddrIn::from(SocketAddrV4::new(to.0, to.1));
+    bind(fd.as_raw_fd(), &place(from, 0))?;
+    let to = place(to.0, to.1);
     match connect(fd.as_raw_fd(), &to) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
         Err(errno) => Err(errno),

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use crate::family::{ETHERTYPE, HEADER, PREFIX, header, seal, shown};
 use crate::packets::send;
 use crate::process::{pause, wait_until};
 use crate::server::Sluice;
@@ -19,7 +20,8 @@ fn stopped_server_leaves_nothing_behind() {
     let topology = Topology::new();
     topology.server.write_sysctl(RESERVED_PORTS, "5000-5001,41000");
     let before = topology.server.state();
-    let options = format!("--listen 80=http --connect {CLIENT}:1=echo --local-ports 45000-45999");
+    let peer = shown(CLIENT);
+    let options = format!("--listen 80=http --connect {peer}:1=echo --local-ports 45000-45999");
     let sluice = Sluice::start(&topology, &options);
     assert!(topology.server.has_program("veth0"));
     let reserved = topology.server.sysctl(RESERVED_PORTS);
@@ -34,7 +36,7 @@ fn stopped_server_leaves_nothing_behind() {
 fn stopped_server_with_an_own_address_leaves_nothing_behind() {
     let topology = Topology::new();
     let before = topology.server.state();
-    let sluice = Sluice::start(&topology, &format!("--addr {FREE}/24"));
+    let sluice = Sluice::start(&topology, &format!("--addr {FREE}/{PREFIX}"));
     fetch(&topology.client, FREE, 1000);
     sluice.stop();
     assert_eq!(topology.server.state(), before);
@@ -66,7 +68,8 @@ fn killed_server_leaves_the_interface_usable_by_the_kernel() {
 fn killed_server_has_its_reserved_ports_taken_back_by_the_next() {
     let topology = Topology::new();
     let before = topology.server.sysctl(RESERVED_PORTS);
-    let options = format!("--connect {CLIENT}:1=echo --local-ports 45000-45999");
+    let peer = shown(CLIENT);
+    let options = format!("--connect {peer}:1=echo --local-ports 45000-45999");
     Sluice::start(&topology, &options).crash();
     assert_ne!(topology.server.sysctl(RESERVED_PORTS), before, "nothing else could undo it");
     Sluice::start(&topology, &options).stop();
@@ -170,27 +173,18 @@ impl Numbers {
 fn garbage(numbers: &mut Numbers) -> Vec<u8> {
     let ethernet = [&SERVER_MAC[..], &CLIENT_MAC].concat();
     let len = (numbers.next() % 1400) as usize + 1;
-    let mut ip = numbers.bytes(20 + len);
-    ip[0] = 0x45;
-    ip[2..4].copy_from_slice(&(20 + len as u16).to_be_bytes());
-    ip[6..8].fill(0);
-    ip[9] = 6;
-    ip[12..16].copy_from_slice(&CLIENT.octets());
-    ip[16..20].copy_from_slice(&SERVER.octets());
-    ip[10..12].fill(0);
-    let sum: u32 = ip[..20].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+    let mut ip = [header(), numbers.bytes(len)].concat();
+    seal(&mut ip);
     if len >= 14 {
         let port = [7u16, 9, 80][(numbers.next() % 3) as usize];
-        ip[22..24].copy_from_slice(&port.to_be_bytes());
+        ip[HEADER + 2..HEADER + 4].copy_from_slice(&port.to_be_bytes());
     }
     match numbers.next() % 5 {
         0 => numbers.bytes(len + 14),
         1 => [&ethernet[..], &[0x08, 0x06], &numbers.bytes(len)].concat(),
-        2 => [&ethernet[..], &[0x08, 0x00], &numbers.bytes(len)].concat(),
-        3 => [&ethernet[..], &[0x81, 0x00, 0, 5, 0x08, 0x00], &ip].concat(),
-        _ => [&ethernet[..], &[0x08, 0x00], &ip].concat(),
+        2 => [&ethernet[..], &ETHERTYPE, &numbers.bytes(len)].concat(),
+        3 => [&ethernet[..], &[0x81, 0x00, 0, 5], &ETHERTYPE, &ip].concat(),
+        _ => [&ethernet[..], &ETHERTYPE, &ip].concat(),
     }
 }
 

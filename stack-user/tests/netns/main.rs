@@ -2,7 +2,9 @@
 //!
 //! Needs root, so every test is ignored by plain `cargo test` and run by `cargo xtask test`.
 //! `topology`, `process`, `server` and `packets` are the harness; the other files hold the tests by
-//! topic. A test that cannot run on this machine says so with [`skip`] and returns.
+//! topic. A test that cannot run on this machine says so with [`skip`] and returns. Both ends have
+//! addresses of both families; here they talk IPv4, and IPv6 in `tests/netns6`, which runs the same
+//! tests.
 
 // All of it is tests, also what stands outside of test functions.
 #![allow(clippy::unwrap_used)]
@@ -16,7 +18,9 @@ use note;
 mod capture;
 mod closing;
 mod cookies;
+mod family;
 mod harness;
+mod hosts;
 mod impair;
 mod impaired;
 mod kernel;
@@ -30,6 +34,7 @@ mod packets;
 mod ports;
 mod process;
 mod refusal;
+mod routes;
 mod scale;
 mod segment;
 mod server;

@@ -2,19 +2,22 @@
 //! them.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 
+use crate::family::{Ip, PREFIX, answer, question, shown};
 use crate::packets::{Capture, send};
 use crate::process::piped;
 use crate::server::Sluice;
-use crate::topology::{CLIENT, CLIENT_MAC, FREE, Namespace, Options, SERVER, SERVER_MAC, Topology};
+use crate::topology::{
+    CLIENT, CLIENT_MAC, FREE, Namespace, Options, SERVED, SERVER, SERVER_MAC, Topology,
+};
 use crate::transfer::{assert_echoes, fetch};
 
 /// Fetches a page with curl as text.
 fn page(client: &Namespace, path: &str) -> String {
     let mut curl = client.command("curl");
     curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
-    piped(curl.arg(format!("http://{SERVER}{path}")), |out| {
+    piped(curl.arg(format!("http://{}{path}", shown(SERVER))), |out| {
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();
         text
@@ -28,7 +31,7 @@ fn ready_line_names_interface_address_ports_and_mode() {
     let sluice = Sluice::start(&topology, "");
     assert_eq!(
         sluice.ready,
-        format!("ready: veth0 {SERVER} 7=echo 9=discard 80=http mode=native,copy queues=1")
+        format!("ready: veth0 {SERVED} 7=echo 9=discard 80=http mode=native,copy queues=1")
     );
     sluice.stop();
 }
@@ -78,7 +81,7 @@ fn opened_connections_on_two_queues_are_echoed_on_whichever_queue_they_come() {
     const COUNT: usize = 32;
     let topology = Topology::with(&Options { queues: 2, ..Options::default() });
     let listener = topology.client.listen((CLIENT, 9000));
-    let options = format!(" --connect {CLIENT}:9000=echo").repeat(COUNT);
+    let options = format!(" --connect {}:9000=echo", shown(CLIENT)).repeat(COUNT);
     let sluice = Sluice::start(&topology, &options);
     for _ in 0..COUNT {
         let (mut stream, _) = listener.accept().unwrap();
@@ -115,29 +118,28 @@ fn larger_mtu_than_a_frame_holds_is_no_harm() {
     sluice.stop();
 }
 
-/// An ARP request for `address` from the client's end, behind tag `vlan`.
-fn tagged_arp(vlan: u8, address: Ipv4Addr) -> Vec<u8> {
-    let ethernet = [&[0xff; 6][..], &CLIENT_MAC, &[0x81, 0x00, 0, vlan, 0x08, 0x06]].concat();
-    let sender = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &CLIENT_MAC, &CLIENT.octets()].concat();
-    [&ethernet[..], &sender, &[0; 6], &address.octets(), &[0; 18]].concat()
+/// A question for `address` from the client's end, behind tag `vlan`.
+fn tagged_question(vlan: u8, address: Ip) -> Vec<u8> {
+    let (to, rest) = question(address);
+    [&to[..], &CLIENT_MAC, &[0x81, 0x00, 0, vlan], &rest].concat()
 }
 
 #[test]
 #[ignore = "needs root"]
 fn tagged_interface_answers_for_its_own_vlan_alone() {
     let topology = Topology::new();
-    let sluice = Sluice::start(&topology, &format!("--vlan 5 --addr {FREE}/24"));
+    let sluice = Sluice::start(&topology, &format!("--vlan 5 --addr {FREE}/{PREFIX}"));
     let mut capture = Capture::start(&topology.client, "veth1", "tagged");
     // Raw frames, since a kernel without VLAN devices is enough for this.
     for vlan in [6, 5, 0, 5] {
-        send(&topology.client, "veth1", std::iter::once(tagged_arp(vlan, FREE)));
+        send(&topology.client, "veth1", std::iter::once(tagged_question(vlan, FREE)));
     }
     let untagged = topology.client.try_connect((FREE, 7));
     assert!(untagged.is_err(), "served without a tag");
     sluice.stop();
     let (path, _) = capture.finish();
     let bytes = std::fs::read(path).unwrap();
-    // Operation, sender; the kernel takes the tag off before it shows a frame.
-    let reply = [&[0, 2][..], &SERVER_MAC, &FREE.octets(), &CLIENT_MAC].concat();
+    // The kernel takes the tag off before it shows a frame.
+    let reply = answer(FREE, SERVER_MAC);
     assert_eq!(bytes.windows(reply.len()).filter(|window| *window == reply).count(), 2);
 }

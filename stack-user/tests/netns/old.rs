@@ -2,14 +2,13 @@
 //! are used again while one end has them in TIME-WAIT.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockFlag, SockType, bind, connect, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 
+use crate::family::{FAMILY, place, shown};
 use crate::kernel::{Course, Source, run};
 use crate::packets::send;
 use crate::process::wait_until;
@@ -161,7 +160,7 @@ fn closed_by_sluice(topology: &Topology, port: Option<u16>, reuses: bool) -> u16
     let port = stream.local_addr().unwrap().port();
     drop(stream);
     // Until its FIN is acknowledged the kernel has the name itself.
-    let name = format!("{CLIENT}:{port} ");
+    let name = format!("{}:{port} ", shown(CLIENT));
     wait_until("the kernel has forgotten it", PATIENCE, || {
         !topology.client.quiet("ss -Htan").contains(&name)
     });
@@ -171,16 +170,14 @@ fn closed_by_sluice(topology: &Topology, port: Option<u16>, reuses: bool) -> u16
 /// A kernel's connection to port 80 from `port` of the client's address.
 fn connect_from(topology: &Topology, port: Option<u16>, reuses: bool) -> TcpStream {
     topology.client.inside(|| {
-        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+        let fd = socket(FAMILY, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
         let fd = fd.unwrap();
         setsockopt(&fd, sockopt::ReuseAddr, &reuses).unwrap();
         let patience = TimeVal::new(PATIENCE.as_secs() as i64, 0);
         setsockopt(&fd, sockopt::ReceiveTimeout, &patience).unwrap();
         setsockopt(&fd, sockopt::SendTimeout, &patience).unwrap();
-        let here = SocketAddrV4::new(CLIENT, port.unwrap_or(0));
-        bind(fd.as_raw_fd(), &SockaddrIn::from(here)).unwrap();
-        let there = SocketAddrV4::new(SERVER, 80);
-        connect(fd.as_raw_fd(), &SockaddrIn::from(there)).unwrap();
+        bind(fd.as_raw_fd(), &place(CLIENT, port.unwrap_or(0))).unwrap();
+        connect(fd.as_raw_fd(), &place(SERVER, 80)).unwrap();
         fd.into()
     })
 }

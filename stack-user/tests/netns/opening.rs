@@ -2,14 +2,13 @@
 //! refusals, silence, and two SYNs that cross.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockFlag, SockType, bind, connect, setsockopt, socket, sockopt};
 
+use crate::family::{ELSEWHERE, FAMILY, FORWARDING, Ip, PREFIX, host, place, shown};
 use crate::process::wait_until;
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
@@ -146,9 +145,9 @@ fn opened_to_a_silent_peer_times_out() {
 
 #[test]
 #[ignore = "needs root"]
-fn opened_to_a_host_that_answers_no_arp_is_unreachable() {
+fn opened_to_a_host_that_is_not_there_is_unreachable() {
     let topology = relayed();
-    let opener = Opener::start(&topology, "--to 10.77.0.77:9000");
+    let opener = Opener::start(&topology, &format!("--to {}:9000", shown(host(77))));
     opener.finish(PATIENCE).assert_all("unreachable", 1);
 }
 
@@ -156,10 +155,12 @@ fn opened_to_a_host_that_answers_no_arp_is_unreachable() {
 #[ignore = "needs root"]
 fn opened_to_a_net_that_the_router_cannot_reach_is_unreachable() {
     let topology = relayed();
-    topology.server.ip(&format!("route add 10.99.0.0/24 via {CLIENT}"));
-    topology.client.write_sysctl("net/ipv4/ip_forward", "1");
-    topology.client.ip("route add unreachable 10.99.0.0/24");
-    let opener = Opener::start(&topology, "--to 10.99.0.1:9000 --syn-retries 2");
+    let (net, peer) = ELSEWHERE;
+    topology.server.ip(&format!("route add {net} via {CLIENT}"));
+    topology.client.write_sysctl(FORWARDING, "1");
+    topology.client.ip(&format!("route add unreachable {net}"));
+    let options = format!("--to {}:9000 --syn-retries 2", shown(peer));
+    let opener = Opener::start(&topology, &options);
     opener.finish(PATIENCE).assert_all("unreachable", 1);
 }
 
@@ -192,14 +193,13 @@ fn syns_that_cross_open_one_connection() {
 }
 
 /// A kernel's connection from `port` of the client's address, on its way.
-fn begin_connect(topology: &Topology, port: u16, to: (std::net::Ipv4Addr, u16)) -> TcpStream {
+fn begin_connect(topology: &Topology, port: u16, to: (Ip, u16)) -> TcpStream {
     topology.client.inside(|| {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+        let fd = socket(FAMILY, SockType::Stream, flags, None).unwrap();
         setsockopt(&fd, sockopt::ReuseAddr, &true).unwrap();
-        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(CLIENT, port))).unwrap();
-        let to = SockaddrIn::from(SocketAddrV4::new(to.0, to.1));
-        assert_eq!(connect(fd.as_raw_fd(), &to), Err(Errno::EINPROGRESS));
+        bind(fd.as_raw_fd(), &place(CLIENT, port)).unwrap();
+        assert_eq!(connect(fd.as_raw_fd(), &place(to.0, to.1)), Err(Errno::EINPROGRESS));
         fd.into()
     })
 }
@@ -233,7 +233,7 @@ fn served_handshake_that_is_never_completed_goes_and_what_follows_is_reset() {
 fn opened_names_are_of_the_range_and_each_its_own() {
     let topology = Topology::new();
     let listener = topology.client.listen_with((CLIENT, PEER_PORT), 200);
-    for (address, options) in [(SERVER, String::new()), (FREE, format!("--addr {FREE}/24"))] {
+    for (address, options) in [(SERVER, String::new()), (FREE, format!("--addr {FREE}/{PREFIX}"))] {
         // As many as there are ports: none is left over, and none is given twice.
         let range = "--local-ports 45000-45099 --connections 100 --at-once 100";
         let opener = Opener::start(&topology, &format!("{range} --close passive {options}"));

@@ -1,11 +1,12 @@
 //! What the control plane keeps from the kernel's sockets, without a server.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::{IpAddr, Shutdown};
 
 use sluice::control::config::PortRange;
 use sluice::control::ports;
 
+use crate::family::{LOCALHOST, UNSPECIFIED, shown};
 use crate::topology::{CLIENT, Options, RESERVED_PORTS, SERVER, Topology, accept};
 
 const RANGE: PortRange = PortRange { first: 42_000, last: 42_099 };
@@ -41,7 +42,8 @@ fn range_with_a_listener_or_a_connection_is_refused_and_its_process_named() {
 fn range_with_a_port_that_is_only_bound_is_refused() {
     let topology = bare();
     let spec = "42008=echo".parse().unwrap();
-    let _held = topology.server.inside(|| ports::hold(&[spec], &[SERVER.into()])).unwrap();
+    let _held =
+        topology.server.inside(|| ports::hold(&[spec], &[IpAddr::from(SERVER).into()], 0)).unwrap();
     assert_refused(&topology, &["port 42008", "kernel socket"]);
 }
 
@@ -49,7 +51,7 @@ fn range_with_a_port_that_is_only_bound_is_refused() {
 #[ignore = "needs root"]
 fn range_with_a_socket_of_the_loopback_or_a_closed_connection_is_reserved() {
     let topology = bare();
-    let _local = topology.server.listen((Ipv4Addr::LOCALHOST, 42_009));
+    let _local = topology.server.listen((LOCALHOST, 42_009));
     let listener = topology.server.listen((SERVER, 42_010));
     let mut stream = topology.client.connect((SERVER, 42_010));
     // The end that closes first, the server's, is left in TIME-WAIT.
@@ -60,8 +62,10 @@ fn range_with_a_socket_of_the_loopback_or_a_closed_connection_is_reserved() {
     drop(stream);
     accepted.read_to_end(&mut Vec::new()).unwrap();
     drop(accepted);
-    let shown = topology.server.quiet("ss -Htan state time-wait");
-    assert!(shown.contains(&format!("{SERVER}:42010")) && shown.contains(&CLIENT.to_string()));
+    let left = topology.server.quiet("ss -Htan state time-wait");
+    assert!(
+        left.contains(&format!("{}:42010", shown(SERVER))) && left.contains(&CLIENT.to_string())
+    );
     let reserved = topology.server.inside(|| ports::reserve(RANGE)).unwrap();
     assert_eq!(topology.server.sysctl(RESERVED_PORTS), "42000-42099");
     topology.server.inside(|| drop(reserved));
@@ -72,9 +76,11 @@ fn range_with_a_socket_of_the_loopback_or_a_closed_connection_is_reserved() {
 #[ignore = "needs root"]
 fn port_with_a_listener_is_refused_and_its_process_named() {
     let topology = bare();
-    let _listener = topology.server.listen((Ipv4Addr::UNSPECIFIED, 80));
+    let _listener = topology.server.listen((UNSPECIFIED, 80));
     let spec = "80=echo".parse().unwrap();
-    let held = topology.server.inside(|| ports::hold(&[spec], &[SERVER.into()]).map(drop));
+    let held = topology
+        .server
+        .inside(|| ports::hold(&[spec], &[IpAddr::from(SERVER).into()], 0).map(drop));
     let text = held.unwrap_err().to_string();
     assert!(text.contains("port 80 ") && text.contains(&format!("(pid {})", std::process::id())));
 }

@@ -3,8 +3,7 @@
 //! By default a twentieth of the full counts; all of them with `cargo xtask test --long`. Rates are
 //! printed and judged by nobody: the machine is shared.
 
-use std::net::Ipv4Addr;
-
+use crate::family::{Ip, NODAD, PREFIX, host};
 use crate::kernel::{Course, End, Source, run};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, Options, PATIENCE, SERVER, Topology};
@@ -24,10 +23,10 @@ const CLOSING: Course = Course {
 };
 
 /// Gives the client's end more addresses.
-fn addresses(topology: &Topology, count: u8) -> Vec<Ipv4Addr> {
-    let addresses: Vec<_> = (100..100 + count).map(|at| Ipv4Addr::new(10, 77, 0, at)).collect();
+fn addresses(topology: &Topology, count: u8) -> Vec<Ip> {
+    let addresses: Vec<_> = (100..100 + count).map(host).collect();
     for address in &addresses {
-        topology.client.ip(&format!("address add {address}/24 dev veth1"));
+        topology.client.ip(&format!("address add {address}/{PREFIX} dev veth1 {NODAD}"));
     }
     addresses
 }

@@ -1,8 +1,10 @@
-//! TCP segments as tests see and forge them: frames of IPv4 over Ethernet, without IP options.
+//! TCP segments as tests see and forge them: frames of IP over Ethernet, without IP options.
 //!
 //! Owns no rule of TCP; reads fields, and writes them with checksums made anew.
 
 use std::fmt;
+
+use crate::family::{ETHERTYPE, HEADER, is_tcp, length, seal};
 
 /// Control bits (RFC 9293, 3.1).
 pub(crate) const FIN: u8 = 1;
@@ -33,27 +35,22 @@ impl fmt::Display for Segment {
 impl Segment {
     /// The segment that `frame` holds.
     pub(crate) fn of(frame: &[u8]) -> Option<Self> {
-        let is_tcp = frame.len() >= TCP + 20
-            && frame[12..14] == [0x08, 0x00]
-            && frame[IP] == 0x45
-            && frame[IP + 9] == 6;
-        let end = IP + usize::from(u16::from_be_bytes([*frame.get(16)?, *frame.get(17)?]));
+        let is_tcp = frame.len() >= TCP + 20 && frame[12..14] == ETHERTYPE && is_tcp(&frame[IP..]);
+        if !is_tcp {
+            return None;
+        }
         // Short frames are padded.
-        is_tcp.then(|| Self { frame: frame[..end.min(frame.len())].to_vec() })
+        let end = IP + length(&frame[IP..]);
+        Some(Self { frame: frame[..end.min(frame.len())].to_vec() })
     }
 
     /// The whole frame, with checksums made anew.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let mut frame = self.frame.clone();
-        let ip_len = (frame.len() - IP) as u16;
-        frame[16..18].copy_from_slice(&ip_len.to_be_bytes());
-        frame[24..26].fill(0);
-        let sum = checksum(&frame[IP..TCP], 0);
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        let addresses = seal(&mut frame[IP..]);
         let len = frame.len() - TCP;
         frame[TCP + 16..TCP + 18].fill(0);
-        let pseudo = words(&frame[26..34]) + 6 + len as u32;
-        let sum = checksum(&frame[TCP..], pseudo);
+        let sum = checksum(&frame[TCP..], addresses + 6 + len as u32);
         frame[TCP + 16..TCP + 18].copy_from_slice(&sum.to_be_bytes());
         frame
     }
@@ -170,4 +167,4 @@ fn checksum(bytes: &[u8], sum: u32) -> u16 {
 /// Where the IP header begins.
 const IP: usize = 14;
 /// Where the TCP header begins.
-const TCP: usize = IP + 20;
+const TCP: usize = IP + HEADER;

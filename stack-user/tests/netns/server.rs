@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::family::{Ip, shown};
 use crate::process::{Process, piped};
 use crate::topology::{CLIENT, Namespace, PATIENCE, SERVER, Topology};
 
@@ -94,9 +95,14 @@ impl Sluice {
 
 /// The status page as JSON.
 fn stats(client: &Namespace) -> serde_json::Value {
+    stats_of(client, SERVER)
+}
+
+/// As [`stats`], of a server at another address.
+pub(crate) fn stats_of(client: &Namespace, server: Ip) -> serde_json::Value {
     let mut curl = client.command("curl");
     curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
-    piped(curl.arg(format!("http://{SERVER}/stats")), |out| {
+    piped(curl.arg(format!("http://{}/stats", shown(server))), |out| {
         serde_json::from_reader(out).expect("the page is JSON")
     })
 }
@@ -113,7 +119,11 @@ impl Opener {
     /// Starts `sluice client --iface veth0` with `options`, split at spaces, and waits for it to be
     /// ready.
     pub(crate) fn start(topology: &Topology, options: &str) -> Self {
-        let to = if options.contains("--to ") { "" } else { &format!("--to {CLIENT}:{PEER_PORT}") };
+        let to = if options.contains("--to ") {
+            ""
+        } else {
+            &format!("--to {}:{PEER_PORT}", shown(CLIENT))
+        };
         let options = format!("{to} --summary json {options}");
         let mut command = start_command("client", topology, "veth0", &options);
         let process = Process::start(&mut command);

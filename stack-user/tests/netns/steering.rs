@@ -1,24 +1,24 @@
 //! What goes to Sluice, what stays the kernel's, and who answers for ports that nobody serves.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
 
+use crate::family::{Ip, PREFIX, shown};
 use crate::process::{Process, wait_until};
 use crate::server::{Sluice, command};
 use crate::topology::{CLIENT, CLIENT_MAC, FREE, PATIENCE, SERVER, Topology, accept};
 use crate::transfer::{assert_echoes, fetch, read};
 
-fn assert_refused(topology: &Topology, to: (Ipv4Addr, u16)) {
+fn assert_refused(topology: &Topology, to: (Ip, u16)) {
     let error = topology.client.try_connect(to).expect_err("nobody listens there");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
 }
 
-fn ping(topology: &Topology, address: Ipv4Addr) {
+fn ping(topology: &Topology, address: Ip) {
     topology.client.quiet(&format!("ping -n -c 3 -i 0.2 -W 5 {address}"));
 }
 
 /// Connects from a kernel's client to a kernel's listener of the server's namespace.
-fn assert_kernel_serves(topology: &Topology, at: (Ipv4Addr, u16)) {
+fn assert_kernel_serves(topology: &Topology, at: (Ip, u16)) {
     let listener = topology.server.listen(at);
     let mut stream = topology.client.connect(at);
     let (mut accepted, _) = accept(&listener);
@@ -71,7 +71,7 @@ fn shared_address_served_port_is_held_against_the_kernel() {
 #[ignore = "needs root"]
 fn own_address_is_served_answers_ping_and_refuses_other_ports() {
     let topology = Topology::new();
-    let sluice = Sluice::start(&topology, &format!("--addr {FREE}/24"));
+    let sluice = Sluice::start(&topology, &format!("--addr {FREE}/{PREFIX}"));
     assert!(sluice.ready.contains(&FREE.to_string()), "{}", sluice.ready);
     ping(&topology, FREE);
     fetch(&topology.client, FREE, 1 << 20);
@@ -87,7 +87,7 @@ fn own_address_is_served_answers_ping_and_refuses_other_ports() {
 #[ignore = "needs root"]
 fn own_address_that_another_host_has_is_refused() {
     let topology = Topology::new();
-    let options = format!("--addr {CLIENT}/24");
+    let options = format!("--addr {CLIENT}/{PREFIX}");
     let mut sluice = Process::start(&mut command(&topology, "veth0", &options));
     assert_eq!(sluice.wait(PATIENCE).code(), Some(2), "{}", sluice.errors());
     // The output is read by another thread, which may be late.
@@ -98,10 +98,11 @@ fn own_address_that_another_host_has_is_refused() {
 }
 
 /// Sluice connects to a kernel's listener in the client's namespace, where an echo answers.
-fn assert_connects(options: &str, ports: std::ops::RangeInclusive<u16>, from: Ipv4Addr) {
+fn assert_connects(options: &str, ports: std::ops::RangeInclusive<u16>, from: Ip) {
     let topology = Topology::new();
     let listener = topology.client.listen((CLIENT, 9000));
-    let options = format!("--connect {CLIENT}:9000=echo --local-ports 40000-40999 {options}");
+    let peer = shown(CLIENT);
+    let options = format!("--connect {peer}:9000=echo --local-ports 40000-40999 {options}");
     let sluice = Sluice::start(&topology, &options);
     let (mut stream, peer) = accept(&listener);
     assert_eq!(peer.ip(), from);
@@ -123,7 +124,7 @@ fn shared_address_active_open_reaches_a_kernel_listener() {
 #[test]
 #[ignore = "needs root"]
 fn own_address_active_open_reaches_a_kernel_listener() {
-    assert_connects(&format!("--addr {FREE}/24"), 40_000..=40_999, FREE);
+    assert_connects(&format!("--addr {FREE}/{PREFIX}"), 40_000..=40_999, FREE);
 }
 
 #[test]
@@ -133,7 +134,8 @@ fn static_neighbour_serves_an_active_open_and_stays_static() {
     let mac = CLIENT_MAC.map(|byte| format!("{byte:02x}")).join(":");
     topology.server.ip(&format!("neighbour add {CLIENT} lladdr {mac} dev veth0 nud permanent"));
     let listener = topology.client.listen((CLIENT, 9000));
-    let options = format!("--connect {CLIENT}:9000=echo --local-ports 40000-40999");
+    let peer = shown(CLIENT);
+    let options = format!("--connect {peer}:9000=echo --local-ports 40000-40999");
     let sluice = Sluice::start(&topology, &options);
     let (mut stream, _) = accept(&listener);
     stream.write_all(b"x").unwrap();

@@ -4,7 +4,7 @@
 //! when a test fails, and those of processes that are gone are swept by the next run.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,17 +13,15 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::Backlog;
 
+use crate::family::Ip;
+pub(crate) use crate::family::{CLIENT, FREE, SERVER};
 use crate::impair::Impairment;
 use crate::packets;
 use crate::process::{Process, quiet, wait_until};
 use relay::{Link, Relay};
 
-/// The server's address.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// The client's address.
-pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// An address on the same link that neither kernel has.
-pub(crate) const FREE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
+/// The server's addresses, as the ready line has them.
+pub(crate) const SERVED: &str = "10.77.0.1,fd77::1,fe80::1";
 /// The link-layer address of the server's end.
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
@@ -102,8 +100,14 @@ impl Topology {
         SWEEP.call_once(sweep);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{PREFIX}{}-{number}", std::process::id());
-        let server = Namespace::make(format!("{stem}-s"));
-        let client = Namespace::make(format!("{stem}-c"));
+        let [server, client] = ["s", "c"].map(|end| Namespace::make(format!("{stem}-{end}")));
+        // No addresses and no routes but those that are given: their states would only disturb.
+        for end in [&server, &client] {
+            end.write_sysctl("net/ipv6/conf/default/addr_gen_mode", "1");
+            end.write_sysctl("net/ipv6/conf/default/accept_ra", "0");
+            // As of IPv4, an address stays when its interface goes down.
+            end.write_sysctl("net/ipv6/conf/default/keep_addr_on_down", "1");
+        }
         let ends = [(&server, "veth0", SERVER_MAC), (&client, "veth1", CLIENT_MAC)];
         let [a, b] = ends.map(|(namespace, name, mac)| {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -111,6 +115,12 @@ impl Topology {
         });
         let Middle { impairs, relay } = options.middle;
         let middle = (impairs || relay.is_some()).then(|| Namespace::make(format!("{stem}-m")));
+        // It has no addresses, and is to send nothing by itself.
+        if let Some(middle) = &middle {
+            for scope in ["all", "default"] {
+                middle.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1");
+            }
+        }
         match &middle {
             None => quiet(&format!("ip link add {a} type veth peer name {b}")),
             Some(middle) => {
@@ -119,8 +129,11 @@ impl Topology {
                 quiet(&format!("ip link add {d} type veth peer name {b}"))
             }
         };
-        for ((namespace, name, _), address) in ends.into_iter().zip([SERVER, CLIENT]) {
-            namespace.ip(&format!("address add {address}/24 dev {name}"));
+        for ((namespace, name, _), host) in ends.into_iter().zip([1, 2]) {
+            namespace.ip(&format!("address add 10.77.0.{host}/24 dev {name}"));
+            namespace.ip(&format!("address add fd77::{host}/64 dev {name} nodad"));
+            // As which the kernel asks for neighbours by itself.
+            namespace.ip(&format!("address add fe80::{host}/64 dev {name} nodad"));
             namespace.ip("link set lo up");
             namespace.ip(&format!("link set {name} up"));
         }
@@ -128,6 +141,8 @@ impl Topology {
             // As on most machines; with bbr, where that is the default, a sender that met many
             // losses at once may stay at some kilobits a second for minutes.
             let route = "10.77.0.0/24 proto kernel scope link congctl cubic";
+            namespace.ip(&format!("route change {route} dev {name}"));
+            let route = "fd77::/64 proto kernel metric 256 congctl cubic";
             namespace.ip(&format!("route change {route} dev {name}"));
         }
         if options.waits {
@@ -157,6 +172,26 @@ impl Topology {
             topology._middle = Some(middle);
         }
         topology
+    }
+
+    /// A host behind the client, which has to forward, on a link whose router takes so much.
+    pub(crate) fn beyond(&self, address: Ip, mtu: u32) -> Namespace {
+        let far = Namespace::make(format!("{}-far", self.client.name));
+        let (near, router) = (&self.client.name, crate::family::ROUTER);
+        quiet(&format!(
+            "ip link add far0 netns {near} type veth peer name far1 netns {}",
+            far.name
+        ));
+        let prefix = crate::family::PREFIX;
+        for (namespace, end, address) in [(&self.client, "far0", router), (&far, "far1", address)] {
+            let nodad = crate::family::NODAD;
+            namespace.ip(&format!("address add {address}/{prefix} dev {end} {nodad}"));
+            namespace.ip(&format!("link set {end} up"));
+        }
+        // Only the router's end is narrow: the host offers to take more.
+        self.client.ip(&format!("link set far0 mtu {mtu}"));
+        far.ip(&format!("route add default via {router}"));
+        far
     }
 
     /// Puts into the middle what is to lie there.
@@ -239,12 +274,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     fn make(name: String) -> Self {
         quiet(&format!("ip netns add {name}"));
-        let made = Self { name };
-        // Nothing here speaks IPv6; its own packets and address states would only disturb.
-        for scope in ["all", "default"] {
-            made.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1");
-        }
-        made
+        Self { name }
     }
 
     /// A command that runs in this namespace.
@@ -277,7 +307,7 @@ impl Namespace {
     }
 
     /// The kernel's connection from this namespace, with bounds on every call.
-    pub(crate) fn try_connect(&self, to: (Ipv4Addr, u16)) -> std::io::Result<TcpStream> {
+    pub(crate) fn try_connect(&self, to: (Ip, u16)) -> std::io::Result<TcpStream> {
         let to = SocketAddr::from(to);
         let stream = self.inside(|| TcpStream::connect_timeout(&to, PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -286,17 +316,17 @@ impl Namespace {
     }
 
     /// As [`Namespace::try_connect`]; panics when it fails.
-    pub(crate) fn connect(&self, to: (Ipv4Addr, u16)) -> TcpStream {
+    pub(crate) fn connect(&self, to: (Ip, u16)) -> TcpStream {
         self.try_connect(to).unwrap_or_else(|error| panic!("connect to {to:?}: {error}"))
     }
 
     /// The kernel's listener in this namespace.
-    pub(crate) fn listen(&self, at: (Ipv4Addr, u16)) -> TcpListener {
+    pub(crate) fn listen(&self, at: (Ip, u16)) -> TcpListener {
         self.inside(|| TcpListener::bind(at)).unwrap_or_else(|error| panic!("bind {at:?}: {error}"))
     }
 
     /// As [`Namespace::listen`], for so many connections that nobody has accepted yet.
-    pub(crate) fn listen_with(&self, at: (Ipv4Addr, u16), backlog: i32) -> TcpListener {
+    pub(crate) fn listen_with(&self, at: (Ip, u16), backlog: i32) -> TcpListener {
         let listener = self.listen(at);
         self.write_sysctl("net/core/somaxconn", &backlog.to_string());
         // The last call counts, and this asks for as much as the sysctl allows.
@@ -325,6 +355,7 @@ impl Namespace {
     /// All of this namespace that a server could leave changed, as text.
     pub(crate) fn state(&self) -> String {
         let mut state = self.ip("-d link show") + &self.ip("address show") + &self.ip("route show");
+        state += &self.ip("-6 route show");
         state += &self.quiet("ss -Hltnu");
         state + &self.sysctl(RESERVED_PORTS)
     }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use crate::family::{Ip, shown};
 use crate::process::piped;
 use crate::server::Sluice;
 use crate::topology::{Namespace, PATIENCE, SERVER, Topology};
@@ -51,10 +52,10 @@ pub(crate) fn assert_pattern(source: &mut dyn Read) -> usize {
 }
 
 /// Fetches `/bytes/size` with curl and compares all of it.
-pub(crate) fn fetch(client: &Namespace, address: impl std::fmt::Display, size: usize) {
+pub(crate) fn fetch(client: &Namespace, address: Ip, size: usize) {
     let mut curl = client.command("curl");
     curl.args(["--silent", "--show-error", "--fail", "--max-time", "120", "--speed-time", "10"]);
-    curl.arg(format!("http://{address}/bytes/{size}"));
+    curl.arg(format!("http://{}/bytes/{size}", shown(address)));
     assert_eq!(piped(&mut curl, assert_pattern), size);
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn echo(stream: &TcpStream, size: usize) {
 }
 
 /// Sends `text` over a new connection and reads it back.
-pub(crate) fn assert_echoes(client: &Namespace, to: (std::net::Ipv4Addr, u16), text: &[u8]) {
+pub(crate) fn assert_echoes(client: &Namespace, to: (Ip, u16), text: &[u8]) {
     let mut stream = client.connect(to);
     stream.write_all(text).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

@@ -35,7 +35,12 @@ fn established_silent_peer_times_out() {
                 config.tcp.retries = 6;
             });
         // Early enough that there is text left to send, whatever the seed.
-        silence(&mut path.net, Instant::from_millis(150 + 10 * (seed % 20)));
+        let since = Instant::from_millis(150 + 10 * (seed % 20));
+        // Neighbours are found: it is the host that says nothing.
+        path.net.filter = Box::new(move |sight| match sight.is_discovery || sight.at < since {
+            true => Fate::Carry,
+            false => Fate::Drop,
+        });
         path.net.connect();
         let logs = path.logs.clone();
         // 200 ms doubled six times, and the wait after the last.

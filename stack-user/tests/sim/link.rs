@@ -1,11 +1,13 @@
 //! One direction of a path: when each frame arrives, if it does.
 
 use sluice::time::Instant;
-use sluice::wire::ethernet::{ETHERTYPE_IPV4, HEADER_LEN};
+use sluice::wire::ethernet::{ETHERTYPE_ARP, HEADER_LEN};
 use sluice::wire::tcp::{Flags, Options, split};
-use sluice::wire::{PROTOCOL_TCP, checksum, ipv4, tcp};
+use sluice::wire::{Addr, PROTOCOL_ICMPV6, PROTOCOL_TCP, checksum, ipv4, ipv6, tcp};
 
+use crate::FAMILY;
 use crate::impairment::{Impairment, Strips};
+use crate::node::Family;
 use crate::seed::Rng;
 
 /// One direction of a path.
@@ -44,12 +46,13 @@ impl Link {
             self.lost += 1;
             return;
         };
-        // Three lost ARP requests make a host unreachable, rightly: that is a scenario of its own.
-        if (is_lost && is_ipv4(&frame)) || frame.len() > HEADER_LEN + mtu {
+        // Three lost questions make a host unreachable, rightly: that is a scenario of its own.
+        if (is_lost && !is_discovery(&frame)) || frame.len() > HEADER_LEN + mtu {
             self.lost += 1;
             return;
         }
-        self.damaged += u64::from(is_corrupt && is_ipv4(&frame)) * (1 + u64::from(is_twice));
+        let is_damaged = is_corrupt && !is_discovery(&frame);
+        self.damaged += u64::from(is_damaged) * (1 + u64::from(is_twice));
         self.strip(&mut frame);
         let frame = if is_corrupt { inverted(frame, bit) } else { frame };
         if is_twice {
@@ -63,15 +66,13 @@ impl Link {
     /// Takes options out of a SYN, as some boxes do: no-operations stand in their place.
     fn strip(&self, frame: &mut [u8]) {
         let Strips { mss, window_scale, sack, timestamps } = self.impairment.strips;
-        if !(mss || window_scale || sack || timestamps) || !is_ipv4(frame) {
+        if !(mss || window_scale || sack || timestamps) || is_discovery(frame) {
             return;
         }
-        let packet = ipv4::Packet::parse(&frame[HEADER_LEN..]).expect("nodes send sound packets");
-        let (src, dst) = (packet.src, packet.dst);
-        let at = frame.len() - packet.payload.len();
-        let is_tcp = packet.protocol == PROTOCOL_TCP;
-        let Some((mut header, options, text)) =
-            is_tcp.then(|| split(packet.payload).ok()).flatten()
+        let (src, dst, protocol) = names(&frame[HEADER_LEN..]);
+        let at = HEADER_LEN + FAMILY.headers() - tcp::HEADER_LEN;
+        let is_tcp = protocol == PROTOCOL_TCP;
+        let Some((mut header, options, text)) = is_tcp.then(|| split(&frame[at..]).ok()).flatten()
         else {
             return;
         };
@@ -118,19 +119,40 @@ impl Link {
     }
 }
 
+/// The addresses of a node's packet, and its protocol.
+fn names(packet: &[u8]) -> (Addr, Addr, u8) {
+    match FAMILY {
+        Family::V4 => {
+            let packet = ipv4::Packet::parse(packet).expect("nodes send sound packets");
+            (packet.src, packet.dst, packet.protocol)
+        }
+        Family::V6 => {
+            let packet = ipv6::Packet::parse(packet).expect("nodes send sound packets");
+            (packet.src, packet.dst, packet.next_header)
+        }
+    }
+}
+
 /// The frame with one bit of its IP packet inverted. Ethernet's own header is left alone, and so is
-/// ARP: only the link's frame check, which is not simulated, protects them.
+/// what asks for neighbours: only the link's frame check, which is not simulated, protects them. The
+/// header of IPv6 has no checksum.
 fn inverted(mut frame: Vec<u8>, bit: u64) -> Vec<u8> {
-    if is_ipv4(&frame) {
-        let bits = (frame.len() - HEADER_LEN) as u64 * 8;
-        let at = HEADER_LEN * 8 + (bit % bits) as usize;
+    let unprotected = HEADER_LEN + if FAMILY == Family::V4 { 0 } else { ipv6::HEADER_LEN };
+    if !is_discovery(&frame) {
+        let bits = (frame.len() - unprotected) as u64 * 8;
+        let at = unprotected * 8 + (bit % bits) as usize;
         frame[at / 8] ^= 1 << (at % 8);
     }
     frame
 }
 
-fn is_ipv4(frame: &[u8]) -> bool {
-    frame[12..HEADER_LEN] == ETHERTYPE_IPV4.to_be_bytes()
+/// Whether a frame is ARP, or a neighbour's solicitation or advertisement.
+pub(crate) fn is_discovery(frame: &[u8]) -> bool {
+    let packet = &frame[HEADER_LEN..];
+    match FAMILY {
+        Family::V4 => frame[12..HEADER_LEN] == ETHERTYPE_ARP.to_be_bytes(),
+        Family::V6 => packet[6] == PROTOCOL_ICMPV6 && matches!(packet[ipv6::HEADER_LEN], 135 | 136),
+    }
 }
 
 /// The option of kind 1 (RFC 9293, 3.2).

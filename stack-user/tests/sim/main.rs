@@ -6,6 +6,8 @@
 //! randomness runs once per seed; `SLUICE_SEED=N` runs one, `SLUICE_SEEDS=N` that many,
 //! `SLUICE_LONG=1` ten times as many as usual; `SLUICE_TRACE=1` prints every frame,
 //! `SLUICE_STATS=1` what the random runs were like.
+//!
+//! The network is one of IPv4; `tests/sim6` is the same scenarios over IPv6.
 
 mod close;
 mod failure;
@@ -30,3 +32,8 @@ mod transfer;
 mod urgent;
 mod user;
 mod window;
+
+use node::Family;
+
+/// What the nodes speak.
+const FAMILY: Family = Family::V4;

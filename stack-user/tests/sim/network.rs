@@ -4,12 +4,12 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use sluice::time::{Duration, Instant};
-use sluice::wire::ethernet::{ETHERTYPE_ARP, Frame};
+use sluice::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
 use sluice::wire::tcp::Packet;
-use sluice::wire::{PROTOCOL_TCP, ipv4};
+use sluice::wire::{PROTOCOL_TCP, ipv4, ipv6};
 
 use crate::impairment::Impairment;
-use crate::link::Link;
+use crate::link::{Link, is_discovery};
 use crate::node::Node;
 
 /// The network. Node 0 has address 1, node 1 has address 2.
@@ -42,7 +42,8 @@ pub(crate) struct Sight<'a> {
     /// The index of the node that sent it.
     pub(crate) from: usize,
     pub(crate) at: Instant,
-    pub(crate) is_arp: bool,
+    /// Whether it asks for or tells where a neighbour is.
+    pub(crate) is_discovery: bool,
     pub(crate) segment: Option<Packet<'a>>,
 }
 
@@ -205,13 +206,20 @@ impl Network {
 /// Takes apart a frame that a node sent, which has to be well-formed.
 fn sight(from: usize, at: Instant, bytes: &[u8]) -> Sight<'_> {
     let frame = Frame::parse(bytes, None).expect("a node sends well-formed frames");
-    if frame.ethertype == ETHERTYPE_ARP {
-        return Sight { from, at, is_arp: true, segment: None };
-    }
-    let packet = ipv4::Packet::parse(frame.payload).expect("a node sends well-formed packets");
-    let segment = (packet.protocol == PROTOCOL_TCP)
-        .then(|| Packet::parse(packet.payload).expect("a node sends well-formed segments"));
-    Sight { from, at, is_arp: false, segment }
+    let (protocol, payload) = match frame.ethertype {
+        ETHERTYPE_ARP => return Sight { from, at, is_discovery: true, segment: None },
+        ETHERTYPE_IPV4 => {
+            let packet = ipv4::Packet::parse(frame.payload).expect("a node's packets are sound");
+            (packet.protocol, packet.payload)
+        }
+        _ => {
+            let packet = ipv6::Packet::parse(frame.payload).expect("a node's packets are sound");
+            (packet.next_header, packet.payload)
+        }
+    };
+    let segment = (protocol == PROTOCOL_TCP)
+        .then(|| Packet::parse(payload).expect("a node sends well-formed segments"));
+    Sight { from, at, is_discovery: is_discovery(bytes), segment }
 }
 
 /// One line for a frame, as the trace has it.
@@ -224,7 +232,7 @@ fn print(sight: &Sight<'_>, fate: Fate) {
     };
     let ms = sight.at.as_nanos() as f64 / 1e6;
     let Some(s) = sight.segment else {
-        return eprintln!("{ms:.3} node {} arp or icmp{mark}", sight.from);
+        return eprintln!("{ms:.3} node {} no segment{mark}", sight.from);
     };
     eprintln!(
         "{ms:.3} node {} {}>{} {:?} seq {} ack {} len {} win {} {:?}{mark}",

@@ -1,6 +1,6 @@
 //! One end of the network: a shard, its configuration, and the frames that it sends.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use sluice::counters::Counter;
@@ -13,6 +13,7 @@ use sluice::tcp::{self, State};
 use sluice::time::Instant;
 use sluice::wire::{Addr, MacAddr};
 
+use crate::FAMILY;
 use crate::seed::Rng;
 
 /// A shard on the network.
@@ -51,6 +52,7 @@ impl Node {
     }
 
     /// How many frames a turn may send from now on.
+    #[allow(dead_code, reason = "floods are of IPv4")]
     pub(crate) fn set_slots(&mut self, slots: usize) {
         self.outbox.slots = slots;
     }
@@ -110,15 +112,44 @@ impl Node {
     }
 }
 
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "each network is of one family")]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The octets of the headers in front of a segment's options and text.
+    pub(crate) const fn headers(self) -> usize {
+        match self {
+            Self::V4 => 40,
+            Self::V6 => 60,
+        }
+    }
+
+    /// What counts a node's questions for neighbours.
+    pub(crate) const fn question(self) -> Counter {
+        match self {
+            Self::V4 => Counter::ArpRequests,
+            Self::V6 => Counter::SolicitationsOut,
+        }
+    }
+}
+
 /// The address of node `n`.
 pub(crate) fn addr(n: u8) -> Addr {
-    Ipv4Addr::new(10, 0, 0, n).into()
+    match FAMILY {
+        Family::V4 => Ipv4Addr::new(10, 0, 0, n).into(),
+        Family::V6 => Addr(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()).octets()),
+    }
 }
 
 /// The configuration of node `n`, which listens on [`PORT`] for service 0.
 pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
     let mut rng = Rng::new(seed ^ u64::from(n) << 32);
-    let prefix = Addr::from(Ipv4Addr::new(10, 0, 0, 0));
+    let prefix_len = if FAMILY == Family::V4 { 120 } else { 64 };
     let (flow, isn, port) = (rng.key(), rng.key(), rng.key());
     ShardConfig {
         index: 0,
@@ -126,7 +157,7 @@ pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
         mtu: 1500,
         vlan: None,
         addrs: vec![LocalAddr { addr: addr(n), is_owned: true }],
-        routes: Arc::new([Route { prefix, prefix_len: 120, gateway: None }]),
+        routes: Arc::new([Route { prefix: addr(0), prefix_len, gateway: None }]),
         listeners: vec![Listener::new(None, PORT, 0)],
         local_ports: 40_000..=49_999,
         verify_checksums: true,

@@ -65,7 +65,7 @@ fn listen_syn_offers_are_answered_in_kind() {
     let offers: Vec<_> = log.iter().collect();
     assert_eq!(offers.len(), 2, "one SYN, one SYN-ACK");
     for options in offers {
-        assert_eq!(options.mss, Some(1460));
+        assert_eq!(options.mss, Some(1500 - crate::FAMILY.headers() as u16));
         assert!(options.window_scale.is_some());
         assert!(options.sack_permitted);
         assert!(options.timestamps.is_some());
@@ -157,7 +157,7 @@ fn syn_sent_lost_arp_delays_the_open_only() {
     let mut path = path(1_000, 1_000);
     let mut left = 2;
     path.net.filter = Box::new(move |sight| {
-        let is_meant = sight.is_arp && left > 0;
+        let is_meant = sight.is_discovery && left > 0;
         left -= i32::from(is_meant);
         if is_meant { Fate::Drop } else { Fate::Carry }
     });

@@ -78,8 +78,9 @@ impl Drop for OnFailure {
             let thread = std::thread::current();
             eprintln!(
                 "to repeat this failure:\n  SLUICE_SEED={} cargo test -p stack-user \
-                 --no-default-features --test sim -- --exact {}",
+                 --no-default-features --test {} -- --exact {}",
                 self.0,
+                env!("CARGO_CRATE_NAME"),
                 thread.name().unwrap_or_default()
             );
         }

@@ -19,7 +19,7 @@ fn secs(seconds: u64) -> Duration {
 fn syn_sent_nobody_answers_times_out_after_247_seconds() {
     let mut pair = Pair::new();
     // ARP is answered: it is the host that says nothing.
-    pair.net.filter = Box::new(|sight| if sight.is_arp { Fate::Carry } else { Fate::Drop });
+    pair.net.filter = Box::new(|sight| if sight.is_discovery { Fate::Carry } else { Fate::Drop });
     pair.open(vec![]);
     pair.run(secs(246));
     assert_eq!(pair.told(0), []);
@@ -41,7 +41,7 @@ fn syn_sent_reset_after_the_handshake_is_no_refusal() {
 #[test]
 fn syn_sent_user_timeout_is_the_connect_timeout() {
     let mut pair = Pair::new();
-    pair.net.filter = Box::new(|sight| if sight.is_arp { Fate::Carry } else { Fate::Drop });
+    pair.net.filter = Box::new(|sight| if sight.is_discovery { Fate::Carry } else { Fate::Drop });
     pair.open(vec![Setting::UserTimeout(Some(secs(4)))]);
     pair.run(Duration::from_millis(3_990));
     assert_eq!(pair.told(0), []);
@@ -55,13 +55,14 @@ fn syn_sent_user_timeout_is_the_connect_timeout() {
 fn established_third_timeout_asks_for_the_next_hop() {
     let mut pair = Pair::new();
     let ids = pair.connect(vec![]);
-    pair.net.filter = Box::new(|sight| if sight.is_arp { Fate::Carry } else { Fate::Drop });
-    let asked = pair.net.nodes[0].count(Counter::ArpRequests);
+    pair.net.filter = Box::new(|sight| if sight.is_discovery { Fate::Carry } else { Fate::Drop });
+    let question = crate::FAMILY.question();
+    let asked = pair.net.nodes[0].count(question);
     pair.on(0, ids[0], |conn| conn.send(b"text"));
     pair.run(Duration::from_millis(1_000));
-    assert_eq!(pair.net.nodes[0].count(Counter::ArpRequests), asked);
+    assert_eq!(pair.net.nodes[0].count(question), asked);
     pair.run(Duration::from_millis(1_500));
-    assert_eq!(pair.net.nodes[0].count(Counter::ArpRequests), asked + 1);
+    assert_eq!(pair.net.nodes[0].count(question), asked + 1);
 }
 
 // CM-8.d
@@ -73,7 +74,7 @@ fn established_user_timeout_outlives_an_outage_or_does_not() {
         let from = pair.net.now;
         let until = from + secs(1_500);
         pair.net.filter = Box::new(move |sight| {
-            let is_lost = !sight.is_arp && sight.at < until;
+            let is_lost = !sight.is_discovery && sight.at < until;
             if is_lost { Fate::Drop } else { Fate::Carry }
         });
         pair.on(0, ids[0], |conn| conn.send(b"text"));
@@ -94,7 +95,7 @@ fn established_user_timeout_is_told_and_followed() {
     });
     let ids = pair.connect(vec![]);
     pair.run(secs(1));
-    pair.net.filter = Box::new(|sight| if sight.is_arp { Fate::Carry } else { Fate::Drop });
+    pair.net.filter = Box::new(|sight| if sight.is_discovery { Fate::Carry } else { Fate::Drop });
     pair.on(1, ids[1], |conn| conn.send(b"text"));
     pair.run(secs(1_990));
     assert_eq!(pair.state(1, ids[1]), State::Established);
@@ -131,7 +132,7 @@ fn fin_wait_1_peer_that_never_acknowledges_our_fin_gets_ten_and_a_rst() {
         {
             kept.lock().expect("no panic before").push((segment.flags, segment.seq));
         }
-        if sight.is_arp { Fate::Carry } else { Fate::Drop }
+        if sight.is_discovery { Fate::Carry } else { Fate::Drop }
     });
     pair.on(0, ids[0], |conn| conn.close());
     pair.run(secs(1_000));

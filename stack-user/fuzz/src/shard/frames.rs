@@ -2,9 +2,12 @@
 
 use core::net::Ipv4Addr;
 
-use sluice::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame};
+use sluice::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
+use sluice::wire::ndp::{self, Advertisement, Message, Solicitation};
 use sluice::wire::tcp::{self, Flags, Header, Options, Packet, SackBlocks, Timestamps};
-use sluice::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, arp, checksum, ipv4};
+use sluice::wire::{
+    Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, checksum, ipv4, ipv6,
+};
 
 use super::super::source::Source;
 
@@ -17,7 +20,11 @@ pub struct Host(u8);
 
 impl Host {
     pub fn any(source: &mut Source<'_>) -> Self {
-        Self(source.below(6) as u8)
+        Self(source.below(HOSTS.into()) as u8)
+    }
+
+    fn is_v6(self) -> bool {
+        self.0 >= 6
     }
 
     fn ip(self) -> Ipv4Addr {
@@ -28,12 +35,22 @@ impl Host {
     }
 
     pub fn addr(self) -> Addr {
-        self.ip().into()
+        if self.is_v6() { on_link(100 + self.0) } else { self.ip().into() }
+    }
+
+    /// The shard's address number `local`, of the host's family.
+    fn ours(self, local: u8) -> Addr {
+        if self.is_v6() { on_link(local) } else { Ipv4Addr::new(10, 0, 0, local).into() }
     }
 
     fn mac(self) -> MacAddr {
         MacAddr([2, 0, 0, 0, 1, self.0.min(4)])
     }
+}
+
+/// A host of the link's IPv6.
+pub fn on_link(n: u8) -> Addr {
+    Addr([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n])
 }
 
 /// What a peer knows of a connection.
@@ -146,18 +163,27 @@ impl Peers {
             arp::Packet::parse(frame.payload).expect("an ARP packet");
             return;
         }
-        let packet = ipv4::Packet::parse(frame.payload).expect("an IPv4 packet");
-        if packet.protocol != PROTOCOL_TCP {
+        let (src, dst, protocol, payload) = match frame.ethertype {
+            ETHERTYPE_IPV4 => {
+                let packet = ipv4::Packet::parse(frame.payload).expect("an IPv4 packet");
+                (packet.src, packet.dst, packet.protocol, packet.payload)
+            }
+            _ => {
+                let packet = ipv6::Packet::parse(frame.payload).expect("an IPv6 packet");
+                (packet.src, packet.dst, packet.next_header, packet.payload)
+            }
+        };
+        if protocol != PROTOCOL_TCP {
             return;
         }
-        assert!(tcp::verify(packet.payload, &packet.src, &packet.dst), "a wrong checksum");
-        let segment = Packet::parse(packet.payload).expect("a segment");
+        assert!(tcp::verify(payload, &src, &dst), "a wrong checksum");
+        let segment = Packet::parse(payload).expect("a segment");
         let Some(flow) = self.flows.iter_mut().find(|flow| {
-            flow.host.addr() == packet.dst
+            flow.host.addr() == dst
                 && flow.port == segment.dst_port
                 && flow.local_port == segment.src_port
         }) else {
-            self.adopt(&packet, &segment);
+            self.adopt((&src, &dst), &segment);
             return;
         };
         let end = segment.seq.wrapping_add(segment.sequence_len());
@@ -173,13 +199,13 @@ impl Peers {
     }
 
     /// A connection that the shard opened.
-    fn adopt(&mut self, packet: &ipv4::Packet<'_>, segment: &Packet<'_>) {
-        let host = (0..6).map(Host).find(|host| host.addr() == packet.dst);
+    fn adopt(&mut self, (src, dst): (&Addr, &Addr), segment: &Packet<'_>) {
+        let host = (0..HOSTS).map(Host).find(|host| host.addr() == *dst);
         let (Some(host), true) = (host, self.flows.len() < 24) else { return };
         self.flows.push(Flow {
             host,
             port: segment.dst_port,
-            local: packet.src.0[15],
+            local: src.0[15],
             local_port: segment.src_port,
             next: segment.seq ^ 0x5555,
             came: segment.seq.wrapping_add(segment.sequence_len()),
@@ -190,9 +216,12 @@ impl Peers {
         });
     }
 
-    /// ARP of any kind, mostly what was asked for.
-    pub fn arp(&mut self, source: &mut Source<'_>) -> Vec<u8> {
+    /// ARP or neighbour discovery of any kind, mostly what was asked for.
+    pub fn discovery(&mut self, source: &mut Source<'_>) -> Vec<u8> {
         let host = Host::any(source);
+        if host.is_v6() {
+            return discovery_v6(host, source);
+        }
         let gateway = Ipv4Addr::new(10, 0, 0, 200);
         let sender_ip = match source.below(8) {
             0 => Ipv4Addr::from(source.u32()),
@@ -228,18 +257,64 @@ impl Peers {
             bytes.resize(8 + source.scaled(12) as usize % 1_400, 5);
         } else {
             let seq = flow.acked.wrapping_add(source.scaled(16) as u32);
-            let mut quoted = [0; 28];
-            let ours = Ipv4Addr::new(10, 0, 0, flow.local).into();
-            ipv4::emit_header(&mut quoted[..20], &ours, &flow.host.addr(), PROTOCOL_TCP, 8);
-            quoted[20..22].copy_from_slice(&flow.local_port.to_be_bytes());
-            quoted[22..24].copy_from_slice(&flow.port.to_be_bytes());
-            quoted[24..].copy_from_slice(&seq.to_be_bytes());
-            bytes.extend_from_slice(&quoted);
+            let names = (flow.host.ours(flow.local), flow.host.addr(), PROTOCOL_TCP);
+            let ports = [flow.local_port.to_be_bytes(), flow.port.to_be_bytes()].concat();
+            bytes.extend(packet(names, &[&ports[..], &seq.to_be_bytes()].concat()));
         }
-        let sum = checksum::finish(checksum::sum(&bytes));
-        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
-        ip(Host::any(source), flow.local, PROTOCOL_ICMP, &bytes)
+        let host = Host::any(source);
+        let host = if host.is_v6() == flow.host.is_v6() { host } else { flow.host };
+        if !host.is_v6() {
+            let sum = checksum::finish(checksum::sum(&bytes));
+            bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+            return ip(host, flow.local, PROTOCOL_ICMP, &bytes);
+        }
+        // The types of IPv6: echo request, unreachable, and the rest as they come.
+        bytes[0] = match kind {
+            8 => 128,
+            3 => 1 + code % 4,
+            other => other,
+        };
+        let ours = host.ours(flow.local);
+        ip(host, flow.local, PROTOCOL_ICMPV6, &summed(bytes, (&host.addr(), &ours)))
     }
+}
+
+/// An ICMPv6 message with its checksum.
+fn summed(mut bytes: Vec<u8>, (src, dst): (&Addr, &Addr)) -> Vec<u8> {
+    let pseudo = checksum::pseudo_header(src, dst, PROTOCOL_ICMPV6, bytes.len());
+    let sum = checksum::finish(pseudo + checksum::sum(&bytes));
+    bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+/// A solicitation or an advertisement, from a host or from nobody, to one address or to a group.
+fn discovery_v6(host: Host, source: &mut Source<'_>) -> Vec<u8> {
+    let target = if source.bool() { host.addr() } else { on_link(1 + source.u8() % 3) };
+    let mac = source.option(|_| host.mac());
+    let message = match source.below(4) {
+        0..2 => Message::Solicitation(Solicitation { target, source_mac: mac }),
+        flags => Message::Advertisement(Advertisement {
+            target,
+            is_solicited: flags == 2,
+            is_override: source.bool(),
+            target_mac: mac,
+        }),
+    };
+    let src = match source.below(8) {
+        0 => Addr::UNSPECIFIED,
+        1 => on_link(1),
+        _ => host.addr(),
+    };
+    let (dst, to) = match source.below(4) {
+        0 => (ipv6::ALL_NODES, ipv6::group_mac(&ipv6::ALL_NODES)),
+        1 => (ipv6::solicited_node(&target), ipv6::group_mac(&ipv6::solicited_node(&target))),
+        _ => (on_link(1), OURS),
+    };
+    let mut bytes = [0; ndp::LEN];
+    let len = message.emit((&src, &dst), &mut bytes);
+    let mut whole = packet((src, dst, PROTOCOL_ICMPV6), &bytes[..len]);
+    whole[7] = if source.below(16) == 0 { source.u8() } else { ndp::HOP_LIMIT };
+    frame(to, host.mac(), ETHERTYPE_IPV6, &whole)
 }
 
 /// Any bytes, mostly behind headers that bring them further.
@@ -249,6 +324,7 @@ pub fn raw(source: &mut Source<'_>) -> Vec<u8> {
     let bytes = source.bytes(len);
     match kind {
         0 => bytes.to_vec(),
+        1 if host.is_v6() => frame(OURS, host.mac(), ETHERTYPE_IPV6, bytes),
         1 => frame(OURS, host.mac(), ETHERTYPE_IPV4, bytes),
         2 => ip(host, 1, source.u8(), bytes),
         _ => ip(host, 1, PROTOCOL_TCP, bytes),
@@ -281,17 +357,24 @@ fn segment(header: &Header, options: &Options, text: &[u8], (host, local): (Host
     let mut bytes = vec![0; tcp::HEADER_LEN + options.len() + text.len()];
     let len = tcp::emit(header, options, &mut bytes);
     bytes[len..].copy_from_slice(text);
-    let ours = Ipv4Addr::new(10, 0, 0, local).into();
-    tcp::fill_checksum(&mut bytes, &host.addr(), &ours, checksum::sum(text));
+    tcp::fill_checksum(&mut bytes, &host.addr(), &host.ours(local), checksum::sum(text));
     bytes
 }
 
 fn ip(host: Host, local: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; ipv4::HEADER_LEN];
-    let ours = Ipv4Addr::new(10, 0, 0, local).into();
-    ipv4::emit_header(&mut bytes, &host.addr(), &ours, protocol, payload.len());
+    let ethertype = if host.is_v6() { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+    let bytes = packet((host.addr(), host.ours(local), protocol), payload);
+    frame(OURS, host.mac(), ethertype, &bytes)
+}
+
+fn packet((src, dst, protocol): (Addr, Addr, u8), payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; if dst.is_v4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN }];
+    match dst.is_v4() {
+        true => ipv4::emit_header(&mut bytes, &src, &dst, protocol, payload.len()),
+        false => ipv6::emit_header(&mut bytes, &src, &dst, protocol, payload.len()),
+    };
     bytes.extend_from_slice(payload);
-    frame(OURS, host.mac(), ETHERTYPE_IPV4, &bytes)
+    bytes
 }
 
 fn frame(dst: MacAddr, src: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -300,3 +383,6 @@ fn frame(dst: MacAddr, src: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> 
     bytes.extend_from_slice(payload);
     bytes
 }
+
+/// Other hosts, the last three of IPv6.
+const HOSTS: u8 = 9;

@@ -19,7 +19,7 @@ use sluice::tcp::State;
 use sluice::time::{Duration, Instant};
 use sluice::wire::{Addr, MacAddr};
 
-use self::frames::{Host, OURS, Peers};
+use self::frames::{Host, OURS, Peers, on_link};
 use self::puppet::Puppet;
 use super::settings;
 use super::source::Source;
@@ -90,7 +90,7 @@ impl World {
                 self.arrive(frame, source);
             }
             8 => {
-                let frame = self.peers.arp(source);
+                let frame = self.peers.discovery(source);
                 self.arrive(frame, source);
             }
             9 => {
@@ -257,6 +257,8 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
         addrs: vec![
             LocalAddr { addr: local(1), is_owned: true },
             LocalAddr { addr: local(2), is_owned: false },
+            LocalAddr { addr: on_link(1), is_owned: true },
+            LocalAddr { addr: on_link(2), is_owned: false },
         ],
         routes: routes(true),
         listeners: (0..3).map(|n| Listener::new(None, 7 + 2 * n, n)).collect(),
@@ -270,6 +272,7 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
             neighbours: 4,
             replies: 8,
             resets_per_second: 20,
+            icmp_errors_per_second: 20,
             buffers: 1 << 20,
             orphans: 2,
         },
@@ -288,9 +291,10 @@ fn routes(has_gateway: bool) -> Arc<[Route]> {
         gateway,
     };
     let link = prefix([10, 0, 0, 0], 120, None);
+    let link_v6 = Route { prefix: on_link(0), prefix_len: 64, gateway: None };
     match has_gateway {
-        true => [link, prefix([0; 4], 96, Some(local(200)))].into(),
-        false => [link].into(),
+        true => [link, link_v6, prefix([0; 4], 96, Some(local(200)))].into(),
+        false => [link, link_v6].into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options, read with clap. What they mean on this machine is `plan`'s business.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -47,12 +47,13 @@ pub(crate) struct RunOptions {
     /// A connection to open at the start, and the service that talks on it.
     #[arg(long, value_name = "ADDR:PORT=SERVICE")]
     pub(crate) connect: Vec<ConnectSpec>,
-    /// An address that the kernel does not have: Sluice answers ARP and ping for it.
+    /// An address that the kernel does not have: Sluice answers for it, ping included. Any number of
+    /// them, of both families.
     #[arg(long, value_name = "A/LEN")]
-    pub(crate) addr: Option<OwnAddr>,
-    /// The gateway for what is not on the network of --addr.
+    pub(crate) addr: Vec<OwnAddr>,
+    /// The gateway for what is not on the networks of --addr, one for each family.
     #[arg(long, value_name = "G", requires = "addr")]
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway: Vec<IpAddr>,
     /// How the XDP program is attached.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) mode: Mode,

@@ -14,7 +14,7 @@ use sluice::service::client::{Close, Outcome, Requests, Tally, Target, Task};
 use sluice::service::http::Snapshot;
 use sluice::shard::Command;
 use sluice::time::{Duration, Instant};
-use sluice::wire::Addr;
+use sluice::wire::{Addr, ipv6};
 
 use crate::cli::{RunOptions, seconds};
 use crate::serve;
@@ -149,7 +149,8 @@ impl Load {
         let Endpoint { addr, port } = self.to;
         let (shard, shards) = (u64::from(shard), u64::from(shards));
         let share = self.at_once / shards + u64::from(shard < self.at_once % shards);
-        let is_fit = |ours: &&Addr| self.is_spread && ours.is_v4() == addr.is_v4();
+        let kind = |addr: &Addr| (addr.is_v4(), ipv6::is_link_local(addr));
+        let is_fit = |ours: &&Addr| self.is_spread && kind(ours) == kind(&addr);
         let from = addrs.iter().filter(is_fit).copied().collect();
         Target { addr, port, from, at_once: usize::try_from(share).unwrap_or(usize::MAX) }
     }

@@ -6,13 +6,15 @@ use anyhow::{Context, Result};
 
 use sluice::control::Refusal;
 use sluice::control::attached::attached;
-use sluice::control::config::{ListenSpec, OwnAddr, PortRange, check_listeners, check_local_ports};
+use sluice::control::config::{
+    ConnectSpec, Endpoint, ListenSpec, OwnAddr, PortRange, check_listeners, check_local_ports,
+};
 use sluice::control::netlink::{Link, Netlink, receive_queues};
 use sluice::control::ports;
 use sluice::datapath::{MTU_MAX, allowed_cpus};
 use sluice::shard::Route;
 use sluice::tcp;
-use sluice::wire::Addr;
+use sluice::wire::{Addr, ipv6};
 
 use crate::capabilities;
 use crate::cli::RunOptions;
@@ -58,13 +60,10 @@ impl Plan {
         let mtu = mtu(&link)?;
         let queues = queues(&link.name, options.queues)?;
         let cpus = cpus(options)?;
-        let (addrs, routes) = match options.addr {
-            Some(own) => (vec![own.addr.into()], own_routes(own, options.gateway)?),
-            None => shared(&link, netlink)?,
+        let (addrs, routes) = match &options.addr[..] {
+            [] => shared(&link, netlink)?,
+            given => own(given, options, mtu, netlink)?,
         };
-        if let Some(own) = options.addr {
-            check_own(own, options.gateway, netlink)?;
-        }
         check_places(&listeners, &addrs)?;
         check_peers(options, &addrs, &routes)?;
         let mut plan = Self {
@@ -74,7 +73,7 @@ impl Plan {
             queues,
             cpus,
             addrs,
-            is_owned: options.addr.is_some(),
+            is_owned: !options.addr.is_empty(),
             routes,
             listeners,
             tcp,
@@ -168,7 +167,7 @@ fn shared(link: &Link, netlink: &mut Netlink) -> Result<(Vec<Addr>, Vec<Route>)>
     let addrs: Vec<Addr> = addresses.iter().map(|address| address.addr).collect();
     if addrs.is_empty() {
         return Err(refuse(
-            format_args!("{} has no IPv4 address", link.name),
+            format_args!("{} has no IP address", link.name),
             format_args!("`ip address add A/LEN dev {}`, or give --addr A/LEN", link.name),
         ));
     }
@@ -176,45 +175,92 @@ fn shared(link: &Link, netlink: &mut Netlink) -> Result<(Vec<Addr>, Vec<Route>)>
     Ok((addrs, routes))
 }
 
-/// The link's network, and the gateway for the rest.
-fn own_routes(own: OwnAddr, gateway: Option<Ipv4Addr>) -> Result<Vec<Route>> {
-    let network = own.network();
-    let mut routes =
-        vec![Route { prefix: network.into(), prefix_len: 96 + own.prefix_len, gateway: None }];
-    if let Some(gateway) = gateway {
-        if !own.is_on_link(gateway) || gateway == own.addr {
+/// Addresses that are ours alone, which must be nobody's here, and the routes that follow from them.
+fn own(
+    given: &[OwnAddr],
+    options: &RunOptions,
+    mtu: u16,
+    netlink: &mut Netlink,
+) -> Result<(Vec<Addr>, Vec<Route>)> {
+    let gateways: Vec<Addr> = options.gateway.iter().copied().map(Addr::from).collect();
+    let routes = own_routes(given, &gateways)?;
+    let mut addrs = Vec::new();
+    for own in given {
+        if addrs.contains(&own.addr) {
+            return Err(refuse(format_args!("--addr {own} stands twice"), "give it once"));
+        }
+        if !own.addr.is_v4() && mtu < ipv6::MIN_MTU {
+            return Err(refuse(
+                format_args!("--addr {own}: IPv6 does not fit in an MTU of {mtu}"),
+                format_args!("`ip link set dev {} mtu {}`, or more", options.iface, ipv6::MIN_MTU),
+            ));
+        }
+        addrs.push(own.addr);
+    }
+    check_own(&addrs, &gateways, netlink)?;
+    Ok((addrs, routes))
+}
+
+/// The link's networks, and the gateways for the rest.
+fn own_routes(given: &[OwnAddr], gateways: &[Addr]) -> Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    for own in given {
+        let (prefix, prefix_len) = (own.network(), own.prefix_len);
+        routes.push(Route { prefix, prefix_len, gateway: None });
+        if !own.addr.is_v4() {
+            routes.push(Route { prefix: LINK_LOCAL, prefix_len: 64, gateway: None });
+        }
+    }
+    let mut families = Vec::new();
+    for gateway in gateways {
+        let is_neighbour = given.iter().any(|own| own.is_on_link(*gateway));
+        if !is_neighbour || given.iter().any(|own| own.addr == *gateway) {
+            let networks: Vec<String> = given.iter().map(OwnAddr::to_string).collect();
             return Err(refuse(
                 format_args!(
-                    "--gateway {gateway} is no other host of {network}/{}",
-                    own.prefix_len
+                    "--gateway {gateway} is no other host of the network of --addr {}",
+                    networks.join(", ")
                 ),
                 "give one that is on the network of --addr",
             ));
         }
-        let prefix = Ipv4Addr::UNSPECIFIED.into();
-        routes.push(Route { prefix, prefix_len: 96, gateway: Some(gateway.into()) });
+        if families.contains(&gateway.is_v4()) {
+            return Err(refuse(
+                format_args!("--gateway {gateway} is the second one of its family"),
+                "give one for each family",
+            ));
+        }
+        families.push(gateway.is_v4());
+        let (prefix, prefix_len) = match gateway.is_v4() {
+            true => (Ipv4Addr::UNSPECIFIED.into(), 96),
+            false => (Addr::UNSPECIFIED, 0),
+        };
+        routes.push(Route { prefix, prefix_len, gateway: Some(*gateway) });
     }
+    routes.sort_by_key(|route| (core::cmp::Reverse(route.prefix_len), route.prefix));
+    routes.dedup();
     Ok(routes)
 }
 
-/// An own address must be nobody's here.
-fn check_own(own: OwnAddr, gateway: Option<Ipv4Addr>, netlink: &mut Netlink) -> Result<()> {
-    let taken = |addr: Ipv4Addr, netlink: &mut Netlink| {
-        netlink.interface_of(addr.into()).context("rtnetlink does not tell addresses")
-    };
-    if taken(own.addr, netlink)?.is_some() {
-        return Err(refuse(
-            format_args!("--addr {} is an address of the kernel", own.addr),
-            "leave out --addr to share it, or give an address that the kernel does not have",
-        ));
+/// Neither an own address nor its gateway may be the kernel's.
+fn check_own(addrs: &[Addr], gateways: &[Addr], netlink: &mut Netlink) -> Result<()> {
+    let mut taken =
+        |addr: Addr| netlink.interface_of(addr).context("rtnetlink does not tell addresses");
+    for addr in addrs {
+        if taken(*addr)?.is_some() {
+            return Err(refuse(
+                format_args!("--addr {addr} is an address of the kernel"),
+                "leave out --addr to share it, or give an address that the kernel does not have",
+            ));
+        }
     }
-    if let Some(gateway) = gateway
-        && taken(gateway, netlink)?.is_some()
-    {
-        return Err(refuse(
-            format_args!("--gateway {gateway} is an address of this host"),
-            "give that of another host",
-        ));
+    for gateway in gateways {
+        if taken(*gateway)?.is_some() {
+            return Err(refuse(
+                format_args!("--gateway {gateway} is an address of this host"),
+                "give that of another host",
+            ));
+        }
     }
     Ok(())
 }
@@ -235,18 +281,20 @@ fn check_places(listeners: &[ListenSpec], addrs: &[Addr]) -> Result<()> {
 }
 
 fn check_peers(options: &RunOptions, addrs: &[Addr], routes: &[Route]) -> Result<()> {
-    let connects = options.connect.iter().map(|peer| ("--connect", peer.addr, peer.port));
-    let load = options.load.iter().map(|load| ("--to", load.to.addr, load.to.port));
-    for (option, addr, port) in connects.chain(load) {
-        if addrs.contains(&addr) {
+    let of = |peer: &ConnectSpec| Endpoint { addr: peer.addr, port: peer.port };
+    let connects = options.connect.iter().map(|peer| ("--connect", of(peer)));
+    let load = options.load.iter().map(|load| ("--to", load.to));
+    for (option, peer) in connects.chain(load) {
+        if addrs.contains(&peer.addr) {
             return Err(refuse(
-                format_args!("{option} {addr}:{port}: that is our own address"),
+                format_args!("{option} {peer}: that is our own address"),
                 "give that of another host",
             ));
         }
-        if !routes.iter().any(|route| route.next_hop(addr).is_some()) {
+        let has_address = addrs.iter().any(|ours| ours.is_v4() == peer.addr.is_v4());
+        if !has_address || !routes.iter().any(|route| route.next_hop(peer.addr).is_some()) {
             return Err(refuse(
-                format_args!("{option} {addr}:{port}: no route leads there"),
+                format_args!("{option} {peer}: no route leads there"),
                 "add one through this interface (with --addr, give --gateway)",
             ));
         }
@@ -257,10 +305,10 @@ fn check_peers(options: &RunOptions, addrs: &[Addr], routes: &[Route]) -> Result
 /// What was given, else a range of our own where connections are opened.
 fn local_ports(options: &RunOptions) -> Option<PortRange> {
     let opens = !options.connect.is_empty() || options.load.is_some();
-    let default = match options.addr {
-        Some(_) => Some(OWN_PORTS),
-        None if opens => Some(SHARED_PORTS),
-        None => None,
+    let default = match options.addr.is_empty() {
+        false => Some(OWN_PORTS),
+        true if opens => Some(SHARED_PORTS),
+        true => None,
     };
     options.local_ports.or(default)
 }
@@ -269,6 +317,8 @@ fn refuse(what: impl core::fmt::Display, remedy: impl core::fmt::Display) -> any
     Refusal::new(what, remedy).into()
 }
 
+/// Where every link-local address is (RFC 4291, 2.5.6).
+const LINK_LOCAL: Addr = Addr([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 /// Local ports of an address of our own: the dynamic ports of RFC 6335, section 6.
 const OWN_PORTS: PortRange = PortRange { first: 49_152, last: 65_535 };
 /// Local ports of a shared address: above those that the kernel chooses from by default.

@@ -12,7 +12,7 @@ use sluice::control::config::ServiceKind;
 use sluice::control::front::{FrontMaps, FrontSize};
 use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
-use sluice::control::probe::{self, Place};
+use sluice::control::probe::{self, Membership, Place};
 use sluice::control::program::{Attached, Program, object_path};
 use sluice::datapath::{
     Clock, CopyMode, Datapath, DatapathConfig, Error, Running, Waiting, shared,
@@ -25,6 +25,7 @@ use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
 use sluice::tcp::SynCookies;
 use sluice::time::Duration;
+use sluice::wire::Addr;
 use stack_ebpf::contract::{Address, Config};
 use stack_ebpf::flows;
 use stack_ebpf::front::{Budget, Front};
@@ -49,6 +50,7 @@ pub(crate) struct Server {
     _regions: Vec<OwnedFd>,
     _reserved: Option<ReservedPorts>,
     _held: Option<HeldPorts>,
+    _groups: Vec<Membership>,
 }
 
 /// Takes hold of everything and starts the workers.
@@ -56,11 +58,12 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     let object = object(options.program.clone())?;
     let held = match plan.is_owned {
         true => None,
-        false => Some(ports::hold(&plan.listeners, &plan.addrs)?),
+        false => Some(ports::hold(&plan.listeners, &plan.addrs, plan.link.index)?),
     };
     let mut program = Program::load_for(&object, front_size(plan, options)).map_err(refuse)?;
     tell(&mut program.maps, plan, options)?;
     let place = place(plan, options);
+    let groups = join(plan)?;
     make_sure(plan, place, clock)?;
     let attached = program.attach(&plan.link.name, options.mode.into()).map_err(refuse)?;
     let datapath = open(plan, options, clock)?;
@@ -97,6 +100,7 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
         _regions: regions,
         _reserved: reserved,
         _held: held,
+        _groups: groups,
     })
 }
 
@@ -174,10 +178,25 @@ fn place(plan: &Plan, options: &RunOptions) -> Place {
     Place { index: plan.link.index, mac: plan.link.mac, vlan: options.vlan }
 }
 
+/// The addresses that are ours alone.
+fn own(plan: &Plan) -> impl Iterator<Item = &Addr> {
+    plan.addrs.iter().filter(|_| plan.is_owned)
+}
+
+/// Has the interface take the frames by which own addresses of IPv6 are asked for (RFC 4862, 5.4.2:
+/// before they are probed).
+fn join(plan: &Plan) -> Result<Vec<Membership>> {
+    let join = |addr: &Addr| {
+        let joined = Membership::join(plan.link.index, addr);
+        joined.with_context(|| format!("{} does not join the group of {addr}", plan.link.name))
+    };
+    own(plan).filter(|addr| !addr.is_v4()).map(join).collect()
+}
+
 /// Refuses an own address that another host has.
 fn make_sure(plan: &Plan, place: Place, clock: Clock) -> Result<()> {
-    for addr in plan.addrs.iter().filter(|_| plan.is_owned).filter_map(|addr| addr.as_v4()) {
-        let conflict = probe::probe(place, addr, clock)
+    for addr in own(plan) {
+        let conflict = probe::probe(place, *addr, clock)
             .with_context(|| format!("{addr} cannot be probed on {}", plan.link.name))?;
         if let Some(conflict) = conflict {
             let what = format!("--addr {addr} is in use by {}", conflict.owner);
@@ -188,8 +207,8 @@ fn make_sure(plan: &Plan, place: Place, clock: Clock) -> Result<()> {
 }
 
 fn announce(plan: &Plan, place: Place) {
-    for addr in plan.addrs.iter().filter(|_| plan.is_owned).filter_map(|addr| addr.as_v4()) {
-        if let Err(err) = probe::announce(place, addr) {
+    for addr in own(plan) {
+        if let Err(err) = probe::announce(place, *addr) {
             tracing::warn!(%addr, %err, "the address could not be announced");
         }
     }
@@ -399,7 +418,8 @@ fn connect(options: &RunOptions, plan: &Plan, running: &Running) -> Result<()> {
 
 /// What `cargo xtask run` and people read.
 fn ready_line(plan: &Plan, mode: &str) -> String {
-    let address = plan.addrs.first().map(ToString::to_string).unwrap_or_default();
+    let addresses: Vec<String> = plan.addrs.iter().map(ToString::to_string).collect();
+    let address = addresses.join(",");
     let listeners: String = plan.listeners.iter().map(|spec| format!("{spec} ")).collect();
     let (name, queues) = (&plan.link.name, plan.queues);
     format!("ready: {name} {address} {listeners}mode={mode} queues={queues}")

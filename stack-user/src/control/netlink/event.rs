@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::NetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -43,7 +43,7 @@ pub struct Address {
     pub interface: u32,
     /// The address.
     pub addr: Addr,
-    /// Length of its network's prefix: of an IPv4 address at most 32.
+    /// Length of its network's prefix, as its family counts: of an IPv4 address at most 32.
     pub prefix_len: u8,
 }
 
@@ -187,13 +187,22 @@ fn read_link(message: &LinkMessage) -> Link {
 }
 
 fn read_address(message: &AddressMessage) -> Option<Address> {
+    // Another host has it (RFC 4862, 5.4.5).
+    if message.header.flags.contains(AddressHeaderFlags::Dadfailed) {
+        return None;
+    }
     let local = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(v4)) => Some(*v4),
+        AddressAttribute::Local(local) => Some(*local),
         _ => None,
-    })?;
+    });
+    // Only where the link has but two ends the two differ; of IPv6 one alone is told then.
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(IpAddr::V6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    });
     Some(Address {
         interface: message.header.index,
-        addr: local.into(),
+        addr: local.or(address)?.into(),
         prefix_len: message.header.prefix_len,
     })
 }
@@ -212,32 +221,47 @@ fn read_route(message: &RouteMessage, each: &mut impl FnMut(Event)) {
     {
         return;
     }
-    let mut prefix = Ipv4Addr::UNSPECIFIED;
+    let is_v6 = header.address_family == AddressFamily::Inet6;
+    let mut prefix: Addr = match is_v6 {
+        true => Addr::UNSPECIFIED,
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    };
     let (mut interface, mut gateway, mut metric) = (None, None, 0);
     let mut hops = &[][..];
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(v4)) => prefix = *v4,
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => gateway = Some(Addr::from(*v4)),
+            RouteAttribute::Destination(addr) => prefix = read_addr(addr).unwrap_or(prefix),
+            RouteAttribute::Gateway(addr) => gateway = read_addr(addr),
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::Priority(value) => metric = *value,
             RouteAttribute::MultiPath(several) => hops = several,
             _ => {}
         }
     }
-    let prefix_len = header.destination_prefix_length.min(32) + 96;
-    let route = |gateway| Route { prefix: prefix.into(), prefix_len, gateway };
+    let prefix_len = match is_v6 {
+        true => header.destination_prefix_length.min(128),
+        false => header.destination_prefix_length.min(32) + 96,
+    };
+    let route = |gateway| Route { prefix, prefix_len, gateway };
     if let Some(interface) = interface {
         each(Event::Route { interface, metric, route: route(gateway) });
     }
     let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
     for hop in hops.iter().filter(|hop| !hop.flags.intersects(dead)) {
         let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(Addr::from(*v4)),
+            RouteAttribute::Gateway(addr) => read_addr(addr),
             _ => None,
         });
         let interface = hop.interface_index;
         each(Event::Route { interface, metric, route: route(gateway) });
+    }
+}
+
+fn read_addr(addr: &RouteAddress) -> Option<Addr> {
+    match addr {
+        RouteAddress::Inet(v4) => Some((*v4).into()),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6).into()),
+        _ => None,
     }
 }
 
@@ -248,6 +272,9 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<Event> {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
                 addr = Some(Addr::from(*v4));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
+                addr = Some(IpAddr::V6(*v6).into());
             }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = read_mac(bytes),
             _ => {}
@@ -273,6 +300,7 @@ const HEADER: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv6Addr;
     use netlink_packet_core::{NetlinkHeader, NetlinkPayload};
     use netlink_packet_route::route::RouteNextHop;
 
@@ -321,6 +349,57 @@ mod tests {
         assert_eq!(told, [Event::Route { interface: 3, metric: 100, route }]);
         message.header.table = 255;
         assert_eq!(facts(RouteNetlinkMessage::NewRoute(message)), []);
+    }
+
+    fn v6(last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
+    }
+
+    fn addr(v6: Ipv6Addr) -> Addr {
+        IpAddr::V6(v6).into()
+    }
+
+    #[test]
+    fn facts_of_ipv6_are_told_as_they_are() {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet6;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        let gateway = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        message.attributes =
+            vec![RouteAttribute::Gateway(RouteAddress::Inet6(gateway)), RouteAttribute::Oif(3)];
+        let route =
+            Route { prefix: Addr::UNSPECIFIED, prefix_len: 0, gateway: Some(addr(gateway)) };
+        let told = facts(RouteNetlinkMessage::NewRoute(message.clone()));
+        assert_eq!(told, [Event::Route { interface: 3, metric: 0, route }]);
+        message.header.destination_prefix_length = 64;
+        message.attributes =
+            vec![RouteAttribute::Destination(RouteAddress::Inet6(v6(0))), RouteAttribute::Oif(3)];
+        let route = Route { prefix: addr(v6(0)), prefix_len: 64, gateway: None };
+        let told = facts(RouteNetlinkMessage::NewRoute(message));
+        assert_eq!(told, [Event::Route { interface: 3, metric: 0, route }]);
+        let mut message = NeighbourMessage::default();
+        message.header.state = NeighbourState::Reachable;
+        message.attributes = vec![
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6(2))),
+            NeighbourAttribute::LinkLayerAddress(vec![2; 6]),
+        ];
+        let mac = Some(MacAddr([2; 6]));
+        let told = facts(RouteNetlinkMessage::NewNeighbour(message));
+        assert_eq!(told, [Event::Neighbour { interface: 0, addr: addr(v6(2)), mac }]);
+    }
+
+    #[test]
+    fn address_of_ipv6_is_told_unless_another_host_has_it() {
+        let mut message = AddressMessage::default();
+        message.header.prefix_len = 64;
+        message.attributes = vec![AddressAttribute::Address(IpAddr::V6(v6(1)))];
+        let told = Address { interface: 0, addr: addr(v6(1)), prefix_len: 64 };
+        let tell =
+            |message: &AddressMessage| facts(RouteNetlinkMessage::NewAddress(message.clone()));
+        assert_eq!(tell(&message), [Event::Address(told)]);
+        message.header.flags = AddressHeaderFlags::Dadfailed;
+        assert_eq!(tell(&message), []);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Wire, addr, config};
+use super::{FAMILIES, Wire, addr, config};
 use crate::counters::Counter;
 use crate::service::{Connection, Service};
 use crate::shard::{Command, FRAME_LEN, LocalAddr, Request, Shard, ShardConfig};
 use crate::tables::listeners::{Listener, ListenerId};
 use crate::tcp::{CloseReason, HEADROOM, State, Trouble};
 use crate::time::{Duration, Instant};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::ipv4::Delivery;
 use crate::wire::tcp::{Flags, Header, Options, Packet, Timestamps};
-use crate::wire::{Addr, MacAddr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
+use crate::wire::{Addr, MacAddr, PROTOCOL_TCP, checksum, ethernet, ipv4, ipv6, tcp};
 
 pub(super) const SYN: Flags = Flags::SYN;
 pub(super) const ACK: Flags = Flags::ACK;
@@ -50,6 +52,8 @@ pub(super) struct Hears {
 /// The shard.
 pub(super) struct Raw {
     pub shard: Shard,
+    /// The peer's address, and the shard's.
+    pub ends: (Addr, Addr),
     pub now: Instant,
     told: Arc<Mutex<Vec<String>>>,
 }
@@ -154,12 +158,18 @@ impl Raw {
 
     fn with(service: Box<dyn Service>, adjust: impl FnOnce(&mut ShardConfig)) -> Self {
         let mut config = config(1, Vec::new());
-        config.addrs = vec![LocalAddr { addr: addr(1), is_owned: false }];
+        config.addrs = FAMILIES.map(|addr| LocalAddr { addr: addr(1), is_owned: false }).to_vec();
         config.limits.connections = 4_096;
         config.limits.half_open = 4_096;
         adjust(&mut config);
         let shard = Shard::new(config, vec![service]);
-        Self { shard, now: Instant::from_millis(1_000_000), told: Arc::default() }
+        let (now, told) = (Instant::from_millis(1_000_000), Arc::default());
+        Self { shard, ends: (addr(2), addr(1)), now, told }
+    }
+
+    /// The same, for a peer of this family.
+    pub(super) fn between(self, addr: fn(u8) -> Addr) -> Self {
+        Self { ends: (addr(2), addr(1)), ..self }
     }
 
     /// As [`Raw::new`], with a listener on [`PORT`].
@@ -176,9 +186,14 @@ impl Raw {
 
     /// A segment arrives; what is sent then.
     pub(super) fn hear(&mut self, says: Says) -> Vec<Hears> {
-        let frame = frame(&says);
-        self.shard.on_frames(&[&frame], &mut |_, _| {}, self.now);
+        let (src, dst) = self.ends;
+        self.take(&frame_between(&says, src, dst));
         self.sent()
+    }
+
+    /// A frame arrives.
+    pub(super) fn take(&mut self, frame: &[u8]) {
+        self.shard.on_frames(&[frame], &mut |_, _| {}, self.now);
     }
 
     /// As [`Raw::hear`], where exactly one segment answers.
@@ -278,25 +293,54 @@ pub(super) fn frame_between(says: &Says, src: Addr, dst: Addr) -> Vec<u8> {
         checksum: 0,
         urgent: 0,
     };
-    let head = HEADROOM + tcp::emit(&header, &says.options, &mut buf[HEADROOM..]);
+    let head = tcp::emit(&header, &says.options, &mut buf);
     let end = head + says.text.len();
     buf[head..end].copy_from_slice(says.text);
     let sum = checksum::sum(says.text);
-    tcp::fill_checksum(&mut buf[HEADROOM..end], &src, &dst, sum);
-    let before = &mut buf[..HEADROOM];
-    let ip = HEADROOM - ipv4::emit_header(before, &src, &dst, PROTOCOL_TCP, end - HEADROOM);
-    let ours = MacAddr([2, 0, 0, 0, 0, 1]);
-    let ether = ethernet::ETHERTYPE_IPV4;
-    let start = ip - ethernet::emit(&mut before[..ip], ours, PEER_MAC, ether, None);
-    buf[start..end].to_vec()
+    tcp::fill_checksum(&mut buf[..end], &src, &dst, sum);
+    carried(&buf[..end], (src, dst, PROTOCOL_TCP))
+}
+
+/// A frame from the peer to the shard with this payload of IP.
+pub(super) fn carried(payload: &[u8], (src, dst, protocol): (Addr, Addr, u8)) -> Vec<u8> {
+    carried_with(payload, (src, dst, protocol), 64)
+}
+
+/// As [`carried`], with so many hops left.
+pub(super) fn carried_with(
+    payload: &[u8],
+    (src, dst, protocol): (Addr, Addr, u8),
+    hop_limit: u8,
+) -> Vec<u8> {
+    let mut before = [0; HEADROOM];
+    let (names, len) = ((&src, &dst, protocol), payload.len());
+    let delivery = Delivery { hop_limit, ..Delivery::default() };
+    let (ip, ether) = match dst.is_v4() {
+        true => (ipv4::emit_header_for(&mut before, names, delivery, len), ETHERTYPE_IPV4),
+        false => (ipv6::emit_header_for(&mut before, names, (delivery, 0), len), ETHERTYPE_IPV6),
+    };
+    let to = if ipv6::is_multicast(&dst) { ipv6::group_mac(&dst) } else { OUR_MAC };
+    let ip = HEADROOM - ip;
+    let start = ip - ethernet::emit(&mut before[..ip], to, PEER_MAC, ether, None);
+    [&before[start..], payload].concat()
 }
 
 fn parsed(frame: &[u8]) -> Hears {
     let frame = ethernet::Frame::parse(frame, None).expect("what we send parses");
     assert_eq!(frame.dst, PEER_MAC);
-    let packet = ipv4::Packet::parse(frame.payload).expect("what we send parses");
-    assert!(tcp::verify(packet.payload, &packet.src, &packet.dst));
-    let segment = Packet::parse(packet.payload).expect("what we send parses");
+    let (src, dst, payload, carried) = match frame.ethertype {
+        ETHERTYPE_IPV4 => {
+            let packet = ipv4::Packet::parse(frame.payload).expect("what we send parses");
+            (packet.src, packet.dst, packet.payload, (packet.tos, packet.ttl))
+        }
+        _ => {
+            let packet = ipv6::Packet::parse(frame.payload).expect("what we send parses");
+            let carried = (packet.traffic_class, packet.hop_limit);
+            (packet.src, packet.dst, packet.payload, carried)
+        }
+    };
+    assert!(tcp::verify(payload, &src, &dst));
+    let segment = Packet::parse(payload).expect("what we send parses");
     Hears {
         port: segment.dst_port,
         seq: segment.seq,
@@ -304,8 +348,10 @@ fn parsed(frame: &[u8]) -> Hears {
         flags: segment.flags,
         window: segment.window,
         options: segment.options,
-        carried: (frame.payload[1], frame.payload[8]),
+        carried,
     }
 }
 
-const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+/// The shard's link-layer address, and the peer's.
+pub(super) const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub(super) const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
