@@ -407,7 +407,7 @@ impl Core {
         self.config.addrs.iter().find(|local| local.addr == addr).copied()
     }
 
-    /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
+    /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 3.8 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
         // RFC 9293 3.4.1 (MUST-8, MUST-9, SHLD-1), CM-2.h: a clock of 4 µs, and a hash of the name
