@@ -119,7 +119,7 @@ impl Neighbour {
 
 impl Neighbours {
     /// A table of at most `capacity` next hops. An answer counts for half as long as
-    /// [`REACHABLE`] to one and a half times, by `random`, so that hosts that started together do
+    /// `REACHABLE` to one and a half times, by `random`, so that hosts that started together do
     /// not ask together (RFC 4861, 6.3.2).
     pub fn new(capacity: usize, random: u64) -> Self {
         let spread = Duration::from_millis(random % REACHABLE.as_millis() as u64);
