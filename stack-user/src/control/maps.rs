@@ -238,7 +238,7 @@ impl std::error::Error for MapError {
     }
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
 where
     M: TryFrom<maps::Map, Error = maps::MapError>,
 {

@@ -45,7 +45,7 @@ impl Both {
         let nanos = now.tv_sec() as u64 * SECOND + now.tv_nsec() as u64;
         (ground.front.origin, ground.now) = (nanos, nanos + SECOND);
         ground.front.keys = Keys::at(SECRET, Period(0));
-        let size = FrontSize { shards: 2, doors: 2, buckets: ground.front.buckets };
+        let size = FrontSize { shards: 2, doors: 2, buckets: ground.front.buckets, sources: 64 };
         let mut program = Program::load_for(&object_path().unwrap(), size)
             .unwrap_or_else(|error| panic!("{error}"));
         let maps = &mut program.maps;
