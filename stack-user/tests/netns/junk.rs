@@ -6,7 +6,7 @@ use crate::process::wait_until;
 use crate::segment::{ACK, FIN, RST, SYN};
 use crate::server::Sluice;
 use crate::topology::{CLIENT_MAC, PATIENCE, SERVER, SERVER_MAC, Topology};
-use crate::{is_long, note};
+use crate::is_long;
 
 /// What is wrong with a frame, and the counter that says so.
 struct Junk {
