@@ -1,12 +1,12 @@
 //! What a host sends that means no good: each reason is counted to the frame, and the interface's own
 //! counters say the same.
 
+use crate::is_long;
 use crate::packets::send;
 use crate::process::wait_until;
 use crate::segment::{ACK, FIN, RST, SYN};
 use crate::server::Sluice;
 use crate::topology::{CLIENT_MAC, PATIENCE, SERVER, SERVER_MAC, Topology};
-use crate::is_long;
 
 /// What is wrong with a frame, and the counter that says so.
 struct Junk {
@@ -110,9 +110,9 @@ fn junk_is_counted_to_the_frame_up_to_what_the_interface_itself_lost() {
     // The driver counts what the program dropped.
     let dropped = driver(&topology, "rx_queue_0_xdp_drops") - before.1;
     assert_eq!(dropped, sum());
-    // None of it came to a worker.
-    for name in ["segments_in", "drop_checksum", "drop_martian"] {
-        assert!(count(name) < 1_000.min(sent), "{name}: {}", count(name));
+    // None of it came to a worker: what did are the questions for these counters.
+    for name in ["drop_checksum", "drop_martian", "drop_fragment", "resets_out"] {
+        assert_eq!(count(name), 0, "{name}");
     }
     sluice.stop();
 }
