@@ -135,7 +135,7 @@ fn front(
         origin: clock.origin().context("CLOCK_MONOTONIC")?,
         nonce: u64::from_ne_bytes(nonce) | 1,
         stray_cost: Budget::cost_of(STRAYS),
-        reset_cost: Budget::cost_of(RESETS),
+        reset_cost: Budget::cost_of(options.transport.resets()),
         flags,
         traffic_class: tcp.traffic_class.into(),
         hop_limit: tcp.hop_limit.into(),
@@ -442,5 +442,3 @@ fn ready_line(plan: &Plan, mode: &str) -> String {
 const STRAYS: u32 = 20_000;
 /// Sources whose SYNs are counted, where they are limited; of more than that, those that came last.
 const SOURCES: u32 = 1 << 16;
-/// RSTs that the XDP program sends in a second from each CPU.
-const RESETS: u32 = 20_000;
