@@ -97,7 +97,7 @@ pub(super) const SCENES: [Scene; 13] = [
     },
     Scene { work: "XDP verdict, redirect of a SYN", flags: SYN, ..OURS },
     Scene {
-        work: "XDP verdict, redirect of a SYN past a block list and a limit",
+        work: "XDP verdict, SYN past a block list and a limit",
         flags: SYN,
         limit: None,
         is_limited: true,
