@@ -4,6 +4,8 @@
 //! both. Needs root; else the rows are absent. No frame leaves.
 
 mod frames;
+mod front;
+mod limits;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, XskMap};
@@ -29,14 +31,13 @@ use frames::{EVERYWHERE, LISTENERS, MAC, SCENES, SECOND, SHARED, Scene};
 /// # Errors
 /// Where the kernel refuses the program, or the verdict is not the scene's.
 pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
-    let wanted: Vec<_> = SCENES.iter().filter(|scene| plan.wants(scene.work)).collect();
+    let wanted: Vec<_> = works().into_iter().filter(|work| plan.wants(work.work)).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let absent = |why: &str| {
-        let row = |scene: &&Scene| {
-            Row::absent(scene.work, OURS, BARE, "ns", why).with(plan.config.clone())
-        };
+        let row =
+            |work: &Work| Row::absent(work.work, OURS, BARE, "ns", why).with(plan.config.clone());
         wanted.iter().map(row).collect()
     };
     if !geteuid().is_root() {
@@ -48,24 +49,63 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
     };
     let mut bed = Bed::make(ebpf)?;
     let mut rows = Vec::new();
-    for scene in wanted {
-        rows.extend(bed.measure(plan, scene).context(scene.work)?);
+    for work in wanted {
+        match work.is_guarded {
+            true => front::close(&mut bed.ebpf),
+            false => front::open(&mut bed.ebpf),
+        }?;
+        limits::set(&mut bed.ebpf, work.is_limited)?;
+        rows.extend(bed.measure(plan, &work).context(work.work)?);
     }
     Ok(rows)
+}
+
+/// What follows from the addresses and listeners that are set.
+fn hints() -> Hints {
+    let mut hints = Hints::EMPTY;
+    [SHARED, SECOND].iter().for_each(|addr| hints.add_address(&mapped(*addr), Address::Shared));
+    LISTENERS.iter().for_each(|(_, port)| hints.add_port(*port, *port == EVERYWHERE));
+    hints
+}
+
+/// A verdict that is measured.
+struct Work {
+    work: &'static str,
+    frame: Vec<u8>,
+    /// What the program returns.
+    action: u32,
+    /// What it may take over a bare XDP_PASS, in ns.
+    limit: Option<u32>,
+    /// Whether the gate is closed.
+    is_guarded: bool,
+    /// Whether there are a block list and a limit to SYNs.
+    is_limited: bool,
+}
+
+fn works() -> Vec<Work> {
+    let open = SCENES.iter().map(|scene: &Scene| {
+        let Scene { work, action, limit, is_limited, .. } = *scene;
+        Work { work, frame: scene.frame(), action, limit, is_guarded: false, is_limited }
+    });
+    let closed = front::GUARDED.iter().map(|guarded| {
+        let front::Guarded { work, action, limit, .. } = *guarded;
+        Work { work, frame: guarded.frame(), action, limit, is_guarded: true, is_limited: false }
+    });
+    open.chain(closed).collect()
 }
 
 /// Work, subject and peer of every row of a full run.
 #[cfg(test)]
 pub(crate) fn names() -> Vec<[String; 3]> {
-    let rows = |scene: &Scene| {
-        let [row, over] = [(scene.work.to_string(), BARE), (over(scene), "")];
+    let rows = |scene: Work| {
+        let [row, over] = [(scene.work.to_string(), BARE), (over(&scene), "")];
         [row, over].map(|(work, peer)| [work, OURS.into(), peer.into()])
     };
-    SCENES.iter().flat_map(rows).collect()
+    works().into_iter().flat_map(rows).collect()
 }
 
 /// How the row is called that says what the verdict costs beyond a bare pass.
-fn over(scene: &Scene) -> String {
+fn over(scene: &Work) -> String {
     format!("{}, over {BARE}", scene.work)
 }
 
@@ -83,10 +123,8 @@ impl Bed {
         let mut map: Array<_, [u8; size_of::<Config>()]> = map(&mut ebpf, contract::CONFIG)?;
         map.set(0, config, 0)?;
         let mut map: HashMap<_, [u8; 16], u32> = self::map(&mut ebpf, contract::ADDRESSES)?;
-        let mut hints = Hints::EMPTY;
         for addr in [SHARED, SECOND].map(mapped) {
             map.insert(addr, Address::Shared as u32, 0)?;
-            hints.add_address(&addr, Address::Shared);
         }
         let mut map: HashMap<_, [u8; size_of::<ListenerKey>()], u32> =
             self::map(&mut ebpf, contract::LISTENERS)?;
@@ -94,9 +132,8 @@ impl Bed {
             let key: [u8; size_of::<ListenerKey>()] =
                 transmute!(ListenerKey::new(mapped(addr), port));
             map.insert(key, PRESENT, 0)?;
-            hints.add_port(port, port == EVERYWHERE);
         }
-        let hints: [u8; size_of::<Hints>()] = transmute!(hints);
+        let hints: [u8; size_of::<Hints>()] = transmute!(hints());
         let mut map: Array<_, [u8; size_of::<Hints>()]> = self::map(&mut ebpf, contract::HINTS)?;
         map.set(0, hints, 0)?;
         let socket = socket(AddressFamily::XDP, SocketType::RAW, None).context("AF_XDP")?;
@@ -109,9 +146,9 @@ impl Bed {
     }
 
     /// The row of a scene beside the bare pass, and that of their difference.
-    fn measure(&mut self, plan: &Plan, scene: &Scene) -> Result<[Row; 2]> {
+    fn measure(&mut self, plan: &Plan, scene: &Work) -> Result<[Row; 2]> {
         eprintln!("{}: {OURS} beside {BARE}", scene.work);
-        let frame = scene.frame();
+        let frame = &scene.frame;
         let words: &[u8; size_of::<Restored>()] =
             frame.first_chunk().context("a frame holds what is restored")?;
         let words: Restored = transmute!(*words);
@@ -121,8 +158,8 @@ impl Bed {
         let mut samples = Vec::new();
         // The first pair warms up.
         for alternation in 0..=plan.alternations {
-            let ours = self.sample(contract::BENCH_STEER, &frame, (repeat, scene.action))?;
-            let bare = self.sample(contract::BENCH_PASS, &frame, (repeat, XDP_PASS))?;
+            let ours = self.sample(contract::BENCH_STEER, frame, (repeat, scene.action))?;
+            let bare = self.sample(contract::BENCH_PASS, frame, (repeat, XDP_PASS))?;
             if alternation > 0 {
                 samples.push((ours, bare));
             }
@@ -176,4 +213,5 @@ const BARE: &str = "bare XDP_PASS";
 const REPEAT: u32 = 1_000_000;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;

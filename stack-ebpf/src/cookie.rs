@@ -4,7 +4,8 @@
 //! peer's MSS, and that we made it for this peer's ISN and name. It lies on the clock of sequence
 //! numbers like any other ISS: its upper eight bits are those of the clock and the name's offset, so
 //! that numbers of a name go on rising; the lower 24 are a keyed hash, plus the index of the MSS.
-//! A blind guess is right once in 2^28: two periods of 256, and eight values of 2^24.
+//! A blind guess is right once in 2^28: two periods of 256, and eight values of 2^24. An
+//! acknowledgment is taken up to 64 s after the cookie was made, and never from 128 s on.
 //!
 //! What else the peer's SYN offered travels in the low bits of the timestamp that it echoes, where it
 //! sends timestamps; a peer that does not gets a connection without window scale and SACK.
@@ -13,39 +14,62 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::flow::{FlowName, sequence_clock};
+#[cfg(doc)]
+use crate::flow::FlowName;
+use crate::flow::{Offsets, PERIOD, PERIOD_BITS};
 use crate::siphash::Key;
 
-/// The keys of cookies in two neighbouring epochs, as a map holds them.
+/// The keys of cookies in two neighbouring epochs, as a map holds them. All zero: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Keys {
-    /// Of the offset of sequence numbers ([`FlowName::sequence_offset`]).
+    /// Of the offsets of sequence numbers and timestamps ([`FlowName::offsets`]).
     pub sequence: Key,
-    /// Of the cookies of even and of odd epochs. Only one is in use, or two right after an epoch
-    /// began: the other is the last epoch's.
-    epochs: [Key; 2],
+    /// Of the cookies of even and of odd epochs.
+    epochs: [Epoch; 2],
+}
+
+/// The key of an epoch's cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Epoch {
+    key: Key,
+    /// One more than the epoch's number; zero while there is none.
+    number: u64,
 }
 
 impl Keys {
     /// The keys for cookies of this period and the one before, all from one secret, which is the key
-    /// of sequence numbers too.
+    /// of sequence numbers too. But in the first period of an epoch, which still needs the last one's,
+    /// the other key is already that of the next: whoever puts them into a map in time needs none of
+    /// it while it is written.
     pub const fn at(secret: Key, period: Period) -> Self {
         let epoch = period.epoch();
-        let this = secret.derive([PURPOSE, epoch as u64]);
-        let last = secret.derive([PURPOSE, epoch.wrapping_sub(1) as u64]);
-        let epochs = if epoch & 1 == 0 { [this, last] } else { [last, this] };
+        let other = match period.before().epoch() == epoch {
+            true => epoch.wrapping_add(1),
+            false => epoch.wrapping_sub(1),
+        };
+        let [this, other] = [Epoch::of(secret, epoch), Epoch::of(secret, other)];
+        let epochs = if epoch & 1 == 0 { [this, other] } else { [other, this] };
         Self { sequence: secret, epochs }
     }
 
+    /// The key of a period's cookies; `None` where these keys are of other times.
     #[inline(always)]
-    const fn of(&self, period: Period) -> &Key {
-        if period.epoch() & 1 == 0 { &self.epochs[0] } else { &self.epochs[1] }
+    const fn of(&self, period: Period) -> Option<&Key> {
+        let epoch = &self.epochs[period.epoch() as usize & 1];
+        if epoch.number == period.epoch() as u64 + 1 { Some(&epoch.key) } else { None }
     }
 }
 
-/// A stretch of time in which the clock of sequence numbers keeps its upper bits: 67.1 s. A cookie
-/// holds in its period and the next.
+impl Epoch {
+    const fn of(secret: Key, number: u32) -> Self {
+        Self { key: secret.derive([PURPOSE, number as u64]), number: number as u64 + 1 }
+    }
+}
+
+/// A stretch of 64 s in which the clock of sequence numbers keeps its upper bits. A cookie holds in its
+/// period and the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub u32);
 
@@ -53,7 +77,7 @@ impl Period {
     /// The period of an instant, in nanoseconds of the clock that ISNs are made with.
     #[inline(always)]
     pub const fn at(nanos: u64) -> Self {
-        Self((sequence_clock(nanos) >> LOW_BITS) as u32)
+        Self((nanos / PERIOD) as u32)
     }
 
     /// The period before.
@@ -62,19 +86,27 @@ impl Period {
         Self(self.0.wrapping_sub(1))
     }
 
-    /// 64 periods, 72 minutes, have one key.
+    /// 64 periods, 68 minutes, have one key.
     #[inline(always)]
     pub const fn epoch(self) -> u32 {
         self.0 >> 6
     }
 }
 
-/// The ISS that answers a SYN with the sequence number `irs`; `mss` is an index into [`MSS`].
+/// The ISS that answers a SYN with the sequence number `irs`; `mss` is an index into [`MSS`]. `None`
+/// where the keys are of other times. `offsets` are those of the connection's name.
 #[inline(always)]
-pub const fn encode(keys: &Keys, name: &FlowName, irs: u32, mss: u8, period: Period) -> u32 {
-    let hash = name.hash(&keys.sequence);
-    let low = tag(keys, hash, irs, period).wrapping_add((mss as usize % MSS.len()) as u32);
-    (hash as u32).wrapping_add(period.0 << LOW_BITS).wrapping_add(low & LOW)
+pub const fn encode(
+    keys: &Keys,
+    offsets: Offsets,
+    irs: u32,
+    mss: u8,
+    period: Period,
+) -> Option<u32> {
+    let Some(key) = keys.of(period) else { return None };
+    let low = tag(key, offsets, irs, period).wrapping_add((mss as usize % MSS.len()) as u32);
+    let clock = offsets.sequence().wrapping_add(period.0 << PERIOD_BITS);
+    Some(clock.wrapping_add(low & LOW))
 }
 
 /// The index into [`MSS`] of a cookie that was made for a SYN with `irs`, in this period or the one
@@ -82,36 +114,33 @@ pub const fn encode(keys: &Keys, name: &FlowName, irs: u32, mss: u8, period: Per
 #[inline(always)]
 pub const fn decode(
     keys: &Keys,
-    name: &FlowName,
+    offsets: Offsets,
     irs: u32,
     iss: u32,
     period: Period,
 ) -> Option<u8> {
-    let hash = name.hash(&keys.sequence);
-    let cookie = iss.wrapping_sub(hash as u32);
+    let cookie = iss.wrapping_sub(offsets.sequence());
     // Eight bits of the period are left: how long ago it was made.
-    let age = period.0.wrapping_sub(cookie >> LOW_BITS) & 0xff;
+    let age = period.0.wrapping_sub(cookie >> PERIOD_BITS) & 0xff;
     if age > 1 {
         return None;
     }
     let made_in = if age == 0 { period } else { period.before() };
-    let mss = cookie.wrapping_sub(tag(keys, hash, irs, made_in)) & LOW;
+    let Some(key) = keys.of(made_in) else { return None };
+    let mss = cookie.wrapping_sub(tag(key, offsets, irs, made_in)) & LOW;
     if (mss as usize) < MSS.len() { Some(mss as u8) } else { None }
 }
 
 #[inline(always)]
-const fn tag(keys: &Keys, hash: u64, irs: u32, period: Period) -> u32 {
-    keys.of(period).hash(&[hash, (irs as u64) << 32 | period.0 as u64]) as u32
+const fn tag(key: &Key, offsets: Offsets, irs: u32, period: Period) -> u32 {
+    // Of the period as many bits as fit: they come again after 34 years.
+    let tail = ((period.0 as u64 & 0xff_ffff) << 32) | irs as u64;
+    key.hash_with_tail(&[offsets.hash], (tail, 7)) as u32
 }
 
-/// The index of the largest of [`MSS`] that a peer takes, which offers `mss`, or nothing and so 536
-/// octets (RFC 9293, 3.7.1: MUST-15).
+/// The index of the largest of [`MSS`] that a peer takes which takes `mss` octets.
 #[inline(always)]
-pub const fn mss_index(mss: Option<u16>) -> u8 {
-    let mss = match mss {
-        Some(mss) => mss,
-        None => 536,
-    };
+pub const fn mss_index(mss: u16) -> u8 {
     let mut index = 0;
     let mut at = 1;
     while at < MSS.len() {
@@ -170,8 +199,7 @@ impl Offered {
 }
 
 /// The bits of a cookie that are not the clock's.
-const LOW_BITS: u32 = 24;
-const LOW: u32 = (1 << LOW_BITS) - 1;
+const LOW: u32 = (1 << PERIOD_BITS) - 1;
 /// The bits of a timestamp that tell options: four of the window shift, one of SACK, and one that is
 /// zero until ECN needs it. As on Linux.
 const STAMP_LOW: u32 = 0x3f;

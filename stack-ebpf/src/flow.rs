@@ -21,32 +21,114 @@ pub struct FlowName {
 }
 
 impl FlowName {
+    /// The name in words.
+    #[inline(always)]
+    pub const fn words(&self) -> Words {
+        let ports = (self.local_port as u32) << 16 | self.remote_port as u32;
+        Words { local: halves(self.local), remote: halves(self.remote), ports }
+    }
+
     /// The keyed hash of the name.
     #[inline(always)]
     pub const fn hash(&self, key: &Key) -> u64 {
-        let [local, remote] = [halves(self.local), halves(self.remote)];
-        let ports = (self.local_port as u64) << 16 | self.remote_port as u64;
-        key.hash(&[local[0], local[1], remote[0], remote[1], ports])
+        self.words().hash(key)
     }
 
-    /// F of RFC 9293, 3.4.1: what is added to the clock of sequence numbers. `key` is of nothing else.
+    /// What is added to the clocks. `key` is of nothing else.
     #[inline(always)]
-    pub const fn sequence_offset(&self, key: &Key) -> u32 {
-        self.hash(key) as u32
+    pub const fn offsets(&self, key: &Key) -> Offsets {
+        self.words().offsets(key)
     }
 
-    /// What is added to the clock of timestamps: the same whenever the name is used, so that PAWS
-    /// holds across the lives of a name (RFC 7323, 5.4). `key` is of nothing else.
+    /// As [`Words::fingerprint`].
     #[inline(always)]
-    pub const fn stamp_offset(&self, key: &Key) -> u32 {
-        self.hash(key) as u32
+    pub const fn fingerprint(&self, key: &Key) -> u64 {
+        self.words().fingerprint(key)
     }
 }
 
-/// The clock of sequence numbers: 4 µs (RFC 9293, 3.4.1: MUST-8).
+/// A connection's name in words: addresses with their first octets the lowest, and the local port above
+/// the remote one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Our address.
+    pub local: [u64; 2],
+    /// The peer's.
+    pub remote: [u64; 2],
+    /// Both ports.
+    pub ports: u32,
+}
+
+impl Words {
+    /// A mapped IPv4 address whose four octets, the first the lowest, are these.
+    #[inline(always)]
+    pub const fn mapped(octets: u32) -> [u64; 2] {
+        [0, (octets as u64) << 32 | V4 as u64]
+    }
+
+    /// The keyed hash of the name; of IPv4 only the four octets of each address, which takes six
+    /// rounds less. The length tells the two forms apart.
+    #[inline(always)]
+    pub const fn hash(&self, key: &Key) -> u64 {
+        let Self { local: [a, b], remote: [c, d], ports } = *self;
+        match self.is_v4() {
+            true => key.hash_with_tail(&[(b >> 32) | (d >> 32 << 32)], (ports as u64, 4)),
+            false => key.hash_with_tail(&[a, b, c, d], (ports as u64, 4)),
+        }
+    }
+
+    /// What is added to the clocks. `key` is of nothing else.
+    #[inline(always)]
+    pub const fn offsets(&self, key: &Key) -> Offsets {
+        Offsets { hash: self.hash(key) }
+    }
+
+    /// The hash under which a flow is found in a table, and in the program's array of flows; the
+    /// same rule as for [`Words::hash`].
+    #[inline(always)]
+    pub const fn fingerprint(&self, key: &Key) -> u64 {
+        let Self { local: [a, b], remote: [c, d], ports } = *self;
+        let ports = ports.swap_bytes();
+        match self.is_v4() {
+            true => key.hash_for_table(&[(b >> 32) | (d >> 32 << 32)], ports),
+            false => key.hash_for_table(&[a, b, c, d], ports),
+        }
+    }
+
+    #[inline(always)]
+    const fn is_v4(&self) -> bool {
+        let ([a, b], [c, d]) = (self.local, self.remote);
+        a == 0 && c == 0 && b as u32 == V4 && d as u32 == V4
+    }
+}
+
+/// What is added to the clocks for one name: two halves of one keyed hash, which tell nothing of each
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    pub(crate) hash: u64,
+}
+
+impl Offsets {
+    /// F of RFC 9293, 3.4.1: what is added to the clock of sequence numbers.
+    #[inline(always)]
+    pub const fn sequence(&self) -> u32 {
+        self.hash as u32
+    }
+
+    /// What is added to the clock of timestamps: the same whenever the name is used, so that PAWS
+    /// holds across the lives of a name (RFC 7323, 5.4).
+    #[inline(always)]
+    pub const fn stamp(&self) -> u32 {
+        (self.hash >> 32) as u32
+    }
+}
+
+/// The clock of sequence numbers: 3.8 µs, of which 2^24 are 64 s (RFC 9293, 3.4.1: MUST-8, roughly
+/// every 4 µs).
 #[inline(always)]
 pub const fn sequence_clock(nanos: u64) -> u64 {
-    nanos / SEQUENCE_TICK
+    ((nanos / PERIOD) << PERIOD_BITS) | (((nanos % PERIOD) << PERIOD_BITS) / PERIOD)
 }
 
 /// The clock of timestamps: milliseconds (RFC 7323, 5.4: between 1 ms and 1 s).
@@ -55,8 +137,12 @@ pub const fn stamp_clock(nanos: u64) -> u32 {
     (nanos / 1_000_000) as u32
 }
 
-/// A tick of the clock of sequence numbers in nanoseconds.
-const SEQUENCE_TICK: u64 = 4_000;
+/// Nanoseconds in which the lower bits of the clock of sequence numbers go round.
+pub(crate) const PERIOD: u64 = 64_000_000_000;
+/// How many bits these are.
+pub(crate) const PERIOD_BITS: u32 = 24;
+/// What every mapped IPv4 address has in the lower half of its second word.
+const V4: u32 = u32::from_le_bytes([0, 0, 0xff, 0xff]);
 
 const fn halves(addr: AddressKey) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = addr;
@@ -90,11 +176,22 @@ mod tests {
         assert!(others.iter().all(|other| other.hash(&key) != hash));
         assert_ne!(NAME.hash(&Key::new([2; 16])), hash);
         assert_eq!(NAME.hash(&key), hash);
+        let table = NAME.fingerprint(&key);
+        assert!(others.iter().all(|other| other.fingerprint(&key) != table) && table != hash);
+        let [v6, other] = [7, 8].map(|octet| FlowName { local: [octet; 16], ..NAME });
+        assert_ne!(v6.hash(&key), other.hash(&key));
+        assert_ne!(v6.fingerprint(&key), other.fingerprint(&key));
+        let offsets = NAME.offsets(&key);
+        assert_eq!(u64::from(offsets.stamp()) << 32 | u64::from(offsets.sequence()), hash);
     }
 
     #[test]
     fn clocks_tick_as_the_standards_ask() {
-        assert_eq!(sequence_clock(1_000_000_000), 250_000);
+        assert_eq!(sequence_clock(1_000_000_000), 1 << 18);
+        assert_eq!(sequence_clock(PERIOD - 1), (1 << PERIOD_BITS) - 1);
+        assert_eq!(sequence_clock(3 * PERIOD), 3 << PERIOD_BITS);
+        // A hundred years.
+        assert_eq!(sequence_clock(PERIOD * 49_275_000) >> PERIOD_BITS, 49_275_000);
         assert_eq!(stamp_clock(1_999_999), 1);
         // 49.7 days: the clock of timestamps begins anew.
         assert_eq!(stamp_clock((1 << 32) * 1_000_000), 0);

@@ -1,5 +1,10 @@
 //! Maps, packet access and entry points: the part of the XDP program that is `unsafe`.
 
+#[path = "program/front.rs"]
+mod front;
+#[path = "program/limits.rs"]
+mod limits;
+
 use core::cell::Cell;
 use core::mem::{align_of, size_of};
 use core::ptr;
@@ -39,13 +44,20 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let verdict = classify(&packet, &Maps { hints: Cell::new(None) });
+    let verdict = classify(&packet, &Maps { ctx, hints: Cell::new(None) });
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
         Action::Pass => finish(verdict, xdp_action::XDP_PASS),
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
-        Action::Redirect => redirect(ctx, verdict),
+        Action::Transmit => finish(verdict, xdp_action::XDP_ABORTED),
+        Action::Redirect => {
+            let is_asked = matches!(verdict, Verdict::RedirectListener | Verdict::RedirectOwn);
+            if is_asked && front::is_closed(ctx) {
+                front::enter(ctx, verdict);
+            }
+            redirect(ctx, verdict)
+        }
     }
 }
 
@@ -102,12 +114,13 @@ impl Frame for Packet {
 }
 
 /// The maps above, as the library asks for them.
-struct Maps {
+struct Maps<'a> {
+    ctx: &'a XdpContext,
     /// Looked up once: an address is asked for before its ports.
     hints: Cell<Option<&'static Hints>>,
 }
 
-impl Tables for Maps {
+impl Tables for Maps<'_> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         CONFIG.get(0)
@@ -131,6 +144,11 @@ impl Tables for Maps {
             Listened::Everywhere => return true,
             Listened::Ask => {}
         }
+        self.listens(local, port)
+    }
+
+    #[inline(always)]
+    fn listens(&self, local: &AddressKey, port: u16) -> bool {
         let exact = Key(ListenerKey::new(*local, port));
         // SAFETY: only the presence of the element is looked at.
         if unsafe { LISTENERS.get(&exact.0) }.is_some() {
@@ -139,6 +157,18 @@ impl Tables for Maps {
         let wildcard = Key(ListenerKey::wildcard(port));
         // SAFETY: as above.
         unsafe { LISTENERS.get(&wildcard.0) }.is_some()
+    }
+
+    #[inline(always)]
+    fn is_blocked(&self, source: &AddressKey) -> bool {
+        limits::is_blocked(source)
+    }
+
+    #[inline(always)]
+    fn admits(&self, local: &AddressKey, port: u16, source: &AddressKey) -> bool {
+        !limits::limits_syns()
+            || front::knows_better(self.ctx, local, port)
+            || limits::spend_syn(source)
     }
 }
 

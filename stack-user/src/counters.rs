@@ -72,8 +72,16 @@ counters! {
     CookiesSent => "cookies_sent",
     /// Acknowledgments that answered a SYN cookie.
     CookiesReceived => "cookies_received",
+    /// Of these, those that the XDP program had found valid.
+    CookiesTold => "cookies_told",
     /// Acknowledgments whose SYN cookie was forged or too old.
     CookiesFailed => "cookies_failed",
+    /// Gates closed: SYNs for a listener are answered by the XDP program.
+    GatesClosed => "gates_closed",
+    /// Gates opened again.
+    GatesOpened => "gates_opened",
+    /// Entries of the XDP program's array of flows that were no flow's any more.
+    FlowEntriesStale => "flow_entries_stale",
     /// SYN-ACKs sent again.
     SynAckRetransmits => "syn_ack_retransmits",
     /// Segments sent again.

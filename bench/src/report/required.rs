@@ -210,6 +210,10 @@ const REQUIRED: &[Required] = &[
         ..required("XDP verdict over a bare XDP_PASS: foreign traffic", "XDP verdict") },
     Required { holds: &["redirect", OVER_PASS], measure: Measure::Own, limit: AtMost(60.0),
         ..required("XDP verdict over a bare XDP_PASS: redirect", "XDP verdict") },
+    Required { holds: &["cookie SYN-ACK", OVER_PASS], measure: Measure::Own, limit: AtMost(260.0),
+        ..required("XDP verdict over a bare XDP_PASS: cookie SYN-ACK", "XDP verdict") },
+    Required { holds: &["cookie check", OVER_PASS], measure: Measure::Own, limit: AtMost(140.0),
+        ..required("XDP verdict over a bare XDP_PASS: cookie check", "XDP verdict") },
     Required { peer: "smoltcp", limit: AtMost(0.25), ..required(
         "64 B segment in, ACK out, one connection, batch of 1: a quarter of smoltcp's time",
         "stack, data of 64 B in and ACK out, 1 connection, batch of 1") },
@@ -359,7 +363,8 @@ mod tests {
                 // 1, 32, 100 and 1,000 at once.
                 ("connect", _) => 4,
                 ("XDP verdict", ["foreign", _]) => 5,
-                ("XDP verdict", _) => 3,
+                ("XDP verdict", ["cookie SYN-ACK" | "cookie check", _]) => 1,
+                ("XDP verdict", _) => 5,
                 // One for each peer.
                 (work, _) if work.starts_with("timers") => 3,
                 _ => 1,

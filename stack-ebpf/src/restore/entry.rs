@@ -5,6 +5,7 @@ use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::generated::bpf_xdp_adjust_meta;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::XdpContext;
@@ -36,6 +37,12 @@ pub(crate) fn bench_pass(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn restore(ctx: &XdpContext) -> bool {
+    let ahead = ctx.data() - ctx.metadata();
+    if ahead != 0 {
+        // The record that the last round has put there.
+        // SAFETY: the context is the program's own, and no pointer into the packet lives.
+        unsafe { bpf_xdp_adjust_meta(ctx.ctx, ahead as i32) };
+    }
     let (start, Some(frame)) = (ctx.data(), FRAME.get(0)) else { return false };
     if start + size_of::<Restored>() > ctx.data_end() {
         return false;

@@ -3,7 +3,7 @@
 //!
 //! Owns the map of the frame and the two entry points; the program is the one that runs, from the same
 //! file.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 /// The program exists for the BPF target alone; on the host this keeps the workspace buildable.
 #[cfg(not(target_arch = "bpf"))]

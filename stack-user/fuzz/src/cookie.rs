@@ -16,15 +16,17 @@ pub fn run(data: &[u8]) {
         remote_port: source.u16(),
     };
     let (irs, period) = (source.u32(), Period::at(source.u64()));
-    let mss = cookie::mss_index(source.option(Source::u16));
+    let mss = cookie::mss_index(source.u16());
     assert!(usize::from(mss) < MSS.len());
-    let iss = cookie::encode(&Keys::at(secret, period), &name, irs, mss, period);
+    let offsets = name.offsets(&secret);
+    let iss = cookie::encode(&Keys::at(secret, period), offsets, irs, mss, period);
+    let iss = iss.expect("the keys are of this time");
     for later in 0..8 {
         let now = Period(period.0 + later);
-        let read = cookie::decode(&Keys::at(secret, now), &name, irs, iss, now);
+        let read = cookie::decode(&Keys::at(secret, now), offsets, irs, iss, now);
         assert_eq!(read, (later < 2).then_some(mss), "{later} periods later");
     }
-    let read = cookie::decode(&Keys::at(secret, period), &name, irs, source.u32(), period);
+    let read = cookie::decode(&Keys::at(secret, period), offsets, irs, source.u32(), period);
     assert!(read.is_none_or(|mss| usize::from(mss) < MSS.len()));
 
     // The options come back by the timestamp, which is never ahead of the clock.

@@ -7,7 +7,8 @@ use std::fmt;
 use std::os::fd::AsRawFd;
 
 use aya::Ebpf;
-use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, XskMap};
+use aya::maps::{self, Array, HashMap, MapData, PerCpuArray, ProgramArray, XskMap};
+use aya::programs::ProgramFd;
 use stack_ebpf::contract::{self, Address, Config, ListenerKey};
 use stack_ebpf::hints::Hints;
 use stack_ebpf::verdict::Verdict;
@@ -26,6 +27,8 @@ pub struct Maps {
     hints: Array<MapData, [u8; size_of::<Hints>()]>,
     sockets: XskMap<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// Held, for its entries go with the last descriptor.
+    programs: ProgramArray<MapData>,
     /// What the hash maps hold, from which the hints follow.
     known: Known,
 }
@@ -35,6 +38,8 @@ struct Known {
     addresses: BTreeMap<[u8; 16], Address>,
     /// Address, or zeros for any, and port.
     listeners: BTreeSet<([u8; 16], u16)>,
+    /// The same at their places, which are those of every shard's listeners.
+    places: Vec<Option<([u8; 16], u16)>>,
 }
 
 impl Known {
@@ -44,7 +49,24 @@ impl Known {
         for (_, port) in &self.listeners {
             hints.add_port(*port, self.is_everywhere(*port));
         }
+        let mut names = BTreeMap::<u16, usize>::new();
+        self.listeners.iter().for_each(|(_, port)| *names.entry(*port).or_default() += 1);
+        for (port, count) in names {
+            let name = ([0; 16], port);
+            let is_lone = count == 1 && self.listeners.contains(&name);
+            let place = self.places.iter().position(|place| *place == Some(name));
+            let place = place.and_then(|place| u16::try_from(place).ok());
+            hints.add_door(port, place.filter(|_| is_lone));
+        }
         hints
+    }
+
+    /// Where a listener is or would be: at the first free place, as in a shard.
+    fn place(&self, name: ([u8; 16], u16)) -> usize {
+        let mut places = self.places.iter();
+        let there = places.position(|place| *place == Some(name));
+        let free = || self.places.iter().position(Option::is_none);
+        there.or_else(free).unwrap_or(self.places.len())
     }
 
     /// Whether every shared address is listened on at `port`.
@@ -64,8 +86,14 @@ impl Maps {
             hints: take(ebpf, contract::HINTS)?,
             sockets: take(ebpf, contract::SOCKETS)?,
             counters: take(ebpf, contract::COUNTERS)?,
+            programs: take(ebpf, contract::PROGRAMS)?,
             known: Known::default(),
         })
+    }
+
+    /// Puts a program where [`contract::PROGRAM`] goes on.
+    pub(super) fn set_program(&mut self, place: u32, program: &ProgramFd) -> Result<(), MapError> {
+        self.programs.set(place, program, 0).map_err(|e| MapError::new(contract::PROGRAMS, e))
     }
 
     /// Sets the interface's link-layer address, the VLAN and the local ports. Before attaching: the
@@ -110,9 +138,14 @@ impl Maps {
     /// # Errors
     /// When the map is full ([`contract::MAX_LISTENERS`]) or the kernel refuses it.
     pub fn set_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
-        let inserted = self.listeners.insert(key(addr, port), contract::PRESENT, 0);
+        let name = (addr.map_or([0; 16], |addr| addr.0), port);
+        let place = self.known.place(name);
+        let value = contract::PRESENT + place as u32;
+        let inserted = self.listeners.insert(key(addr, port), value, 0);
         inserted.map_err(|e| MapError::new(contract::LISTENERS, e))?;
-        self.known.listeners.insert((addr.map_or([0; 16], |addr| addr.0), port));
+        self.known.listeners.insert(name);
+        self.known.places.resize(self.known.places.len().max(place + 1), None);
+        self.known.places[place] = Some(name);
         self.hint()
     }
 
@@ -123,7 +156,12 @@ impl Maps {
     pub fn remove_listener(&mut self, addr: Option<Addr>, port: u16) -> Result<(), MapError> {
         let removed = self.listeners.remove(&key(addr, port));
         removed.map_err(|e| MapError::new(contract::LISTENERS, e))?;
-        self.known.listeners.remove(&(addr.map_or([0; 16], |addr| addr.0), port));
+        let name = (addr.map_or([0; 16], |addr| addr.0), port);
+        self.known.listeners.remove(&name);
+        let place = self.known.place(name);
+        if let Some(place) = self.known.places.get_mut(place) {
+            *place = None;
+        }
         self.hint()
     }
 
@@ -187,7 +225,7 @@ pub struct MapError {
 }
 
 impl MapError {
-    fn new(map: &'static str, source: maps::MapError) -> Self {
+    pub(super) fn new(map: &'static str, source: maps::MapError) -> Self {
         Self { map, source }
     }
 }
@@ -209,7 +247,7 @@ impl std::error::Error for MapError {
     }
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
 where
     M: TryFrom<maps::Map, Error = maps::MapError>,
 {
@@ -229,6 +267,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn listeners_have_the_first_free_places() {
+        let mut known = Known::default();
+        let name = |port| ([0; 16], port);
+        for port in 0..3 {
+            assert_eq!(known.place(name(port)), usize::from(port));
+            known.places.push(Some(name(port)));
+        }
+        assert_eq!(known.place(name(1)), 1);
+        known.places[1] = None;
+        assert_eq!([7, 2].map(|port| known.place(name(port))), [1, 2]);
+    }
+
+    #[test]
     fn port_is_everywhere_where_every_shared_address_or_a_wildcard_has_it() {
         let [one, two, own] = [1, 2, 3].map(|last| mapped([10, 0, 0, last]));
         let mut known = Known::default();
@@ -245,5 +296,16 @@ mod tests {
         );
         known.listeners.insert((two, 80));
         assert_eq!(known.hints().listened(80), Listened::Everywhere);
+    }
+
+    #[test]
+    fn door_is_told_of_a_lone_wildcard() {
+        let mut known = Known::default();
+        let any = [0; 16];
+        known.places = vec![Some((any, 7)), Some((mapped([10, 0, 0, 1]), 80)), Some((any, 443))];
+        known.listeners.extend(known.places.iter().flatten());
+        assert_eq!([7, 80, 443].map(|port| known.hints().door(port)), [Some(0), None, Some(2)]);
+        known.listeners.insert((mapped([10, 0, 0, 1]), 7));
+        assert_eq!(known.hints().door(7), None);
     }
 }

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapError as AyaMapError;
 use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfError};
+use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
-use stack_ebpf::contract::{PASS_PROGRAM, PROGRAM};
+use stack_ebpf::contract::{FRONT_PROGRAMS, PASS_PROGRAM, PROGRAM};
 
 use super::attached::attached;
+use super::blocks::Blocks;
 use super::error::{AttachError, LoadError, PassError};
+use super::front::{FrontMaps, FrontSize};
 use super::maps::{MapError, Maps};
 use super::sys;
 
@@ -39,19 +41,38 @@ pub fn object_path() -> Result<PathBuf, LoadError> {
 pub struct Program {
     /// What it is told and what it counts.
     pub maps: Maps,
+    /// The block list, and the limit of SYNs.
+    pub blocks: Blocks,
+    /// The arrays of the front line.
+    pub front: FrontMaps,
     ebpf: Ebpf,
 }
 
 impl Program {
-    /// Loads the steering program into the kernel.
+    /// Loads the steering program into the kernel, with the least of arrays.
     ///
     /// # Errors
     /// When the object cannot be read, or the kernel refuses a map or the program.
     pub fn load(object: &Path) -> Result<Self, LoadError> {
-        let mut ebpf = read(object)?;
-        let maps = Maps::take(&mut ebpf).map_err(LoadError::Map)?;
+        Self::load_for(object, FrontSize::default())
+    }
+
+    /// The same with arrays of this size.
+    ///
+    /// # Errors
+    /// As [`Program::load`].
+    pub fn load_for(object: &Path, size: FrontSize) -> Result<Self, LoadError> {
+        let mut ebpf = read(object, size)?;
+        let mut maps = Maps::take(&mut ebpf).map_err(LoadError::Map)?;
+        let blocks = Blocks::take(&mut ebpf).map_err(LoadError::Map)?;
+        let front = FrontMaps::take(&mut ebpf, size).map_err(LoadError::Map)?;
         load(&mut ebpf, PROGRAM)?;
-        Ok(Self { maps, ebpf })
+        for (place, name) in (0..).zip(FRONT_PROGRAMS) {
+            let program = load(&mut ebpf, name)?;
+            let program = program.fd().map_err(LoadError::Program)?;
+            maps.set_program(place, program).map_err(LoadError::Map)?;
+        }
+        Ok(Self { maps, blocks, front, ebpf })
     }
 
     /// Attaches the program; what it returns holds it there, also when `self` is gone.
@@ -62,9 +83,10 @@ impl Program {
         attach(self.xdp().map_err(AttachError::Program)?, interface, wanted)
     }
 
-    /// How many instructions the verifier walked; `None` where the kernel does not tell.
-    pub fn verified_instructions(&self) -> Option<u32> {
-        self.xdp().ok()?.info().ok()?.verified_instruction_count()
+    /// How many instructions of a program the verifier walked; `None` where the kernel does not tell.
+    pub fn verified_instructions(&self, name: &str) -> Option<u32> {
+        let program: &Xdp = self.ebpf.program(name)?.try_into().ok()?;
+        program.info().ok()?.verified_instruction_count()
     }
 
     /// The program itself, for test runs.
@@ -82,7 +104,7 @@ impl Program {
 /// # Errors
 /// When the object cannot be loaded, or the program not attached natively.
 pub fn attach_pass(object: &Path, interface: &str) -> Result<Attached, PassError> {
-    let mut ebpf = read(object).map_err(PassError::Load)?;
+    let mut ebpf = read(object, FrontSize::default()).map_err(PassError::Load)?;
     let xdp = load(&mut ebpf, PASS_PROGRAM).map_err(PassError::Load)?;
     // Generic mode would not make veth's receive ring.
     attach(xdp, interface, ModeWanted::Native).map_err(PassError::Attach)
@@ -128,12 +150,16 @@ pub enum ModeWanted {
     Generic,
 }
 
-fn read(object: &Path) -> Result<Ebpf, LoadError> {
+fn read(object: &Path, size: FrontSize) -> Result<Ebpf, LoadError> {
     let bytes = fs::read(object).map_err(|source| LoadError::Object {
         path: object.to_owned(),
         source: Box::new(source),
     })?;
-    Ebpf::load(&bytes).map_err(|error| match error {
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in size.entries() {
+        loader.map_max_entries(name, entries);
+    }
+    loader.load(&bytes).map_err(|error| match error {
         EbpfError::MapError(source) => create_error(source),
         other => LoadError::Object { path: object.to_owned(), source: Box::new(other) },
     })

@@ -5,8 +5,12 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::{ptr, slice};
 
 use nix::libc;
+
+use crate::tables::words::Words;
 
 /// Attaches an XDP program to an interface by a bpf_link, which ends with the last descriptor.
 ///
@@ -30,6 +34,23 @@ pub(super) fn link_xdp(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io:
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Maps the first `len` words of an array map that allows it, for the rest of the process's life.
+pub(super) fn map_array(map: BorrowedFd<'_>, len: usize) -> io::Result<Words> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let size = len * size_of::<u64>();
+    // SAFETY: a new mapping at a place of the kernel's choice replaces none that exists.
+    let base = unsafe {
+        libc::mmap(ptr::null_mut(), size, protection, libc::MAP_SHARED, map.as_raw_fd(), 0)
+    };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping holds `len` words from `base` on, aligned to a page, and is never unmapped; it
+    // keeps the map alive, whose size is fixed. Programs in the kernel read the words at any time, which
+    // atomics allow.
+    Ok(Words::mapped(unsafe { slice::from_raw_parts(base.cast::<AtomicU64>(), len) }))
 }
 
 /// The part of `union bpf_attr` that BPF_LINK_CREATE takes for XDP.

@@ -12,6 +12,7 @@ use xsk_rs::umem::frame::FrameDesc;
 
 use super::Error;
 use super::frame::{Frame, Free, Pool, Rx, Tx};
+use crate::shard::{AHEAD, Ahead};
 
 /// Bytes that the kernel leaves before the data of a received frame (`XDP_PACKET_HEADROOM`), for
 /// programs that put something in front.
@@ -90,6 +91,22 @@ impl Memory {
         // the receive ring, and the token borrowed here is the only right to it. The mapping's
         // address went to the kernel through foreign code, so its provenance is exposed.
         unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
+    }
+
+    /// What stands ahead of a received packet in its frame: the XDP program's record, or what an earlier
+    /// packet has left there.
+    #[inline]
+    pub(super) fn ahead<'a>(&'a self, frame: &'a Frame<Rx>) -> Ahead<'a> {
+        const NOTHING: Ahead<'static> = &[0; AHEAD];
+        let offset = frame.addr() % self.frame_size;
+        if offset < AHEAD {
+            return NOTHING;
+        }
+        let at = self.base + frame.chunk() as usize * self.frame_size + offset - AHEAD;
+        // SAFETY: so many bytes lie between the frame's beginning and the packet's, as just compared, and
+        // they are as much the token's as those of `packet`, and mapped as long; an array of bytes may lie
+        // anywhere and be anything.
+        unsafe { &*ptr::with_exposed_provenance::<[u8; AHEAD]>(at) }
     }
 
     /// A free frame's bytes such that the byte at `lead` is where the rings say the data begins.

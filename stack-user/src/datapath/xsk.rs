@@ -18,6 +18,7 @@ use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
 use super::umem::{self, HEADROOM, Memory, Parts};
 use super::{CopyMode, Error};
+use crate::shard::Ahead;
 use crate::shard::Transmit;
 use crate::wire::run::{MOST_SEGMENTS, Run};
 
@@ -162,6 +163,12 @@ impl Xsk {
     #[inline]
     pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
         self.memory.packet(frame)
+    }
+
+    /// What stands ahead of a received frame.
+    #[inline]
+    pub(super) fn ahead<'a>(&'a self, frame: &'a Frame<Rx>) -> Ahead<'a> {
+        self.memory.ahead(frame)
     }
 
     /// Gives received frames back.

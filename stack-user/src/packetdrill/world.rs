@@ -256,7 +256,7 @@ fn shard_config(flags: &Flags, local: Addr) -> ShardConfig {
         local_ports: 32_768..=60_999,
         verify_checksums: true,
         // A script's run is repeatable, so the keys are not random.
-        secrets: Secrets { flow: [1; 16], isn: [2; 16], stamp: [3; 16], port: [4; 16] },
+        secrets: Secrets { flow: [1; 16], isn: [2; 16], port: [4; 16] },
         limits: Limits {
             connections: 4096,
             half_open: 4096,

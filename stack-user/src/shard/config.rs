@@ -53,10 +53,8 @@ pub struct LocalAddr {
 pub struct Secrets {
     /// Of the flow table's hash.
     pub flow: [u8; 16],
-    /// Of initial sequence numbers (RFC 6528), and of those that are SYN cookies.
+    /// Of initial sequence numbers (RFC 6528), of timestamp offsets, and of SYN cookies.
     pub isn: [u8; 16],
-    /// Of timestamp offsets.
-    pub stamp: [u8; 16],
     /// Of the choice of ports (RFC 6056).
     pub port: [u8; 16],
 }

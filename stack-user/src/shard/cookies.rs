@@ -8,7 +8,7 @@ use stack_ebpf::siphash::Key;
 
 use super::Secrets;
 use super::demux::Arrival;
-use super::inner::{Core, flow_name};
+use super::inner::Core;
 use super::open::Completion;
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
@@ -27,8 +27,10 @@ impl Core {
         }
         let mut record = self.half_open_for(arrival, listener, now);
         // CM-3.g, CM-3.h.
-        let mss = cookie::mss_index(Some(record.peer_mss()));
-        let iss = cookie::encode(&keys, &flow_name(&arrival.tuple), record.irs.0, mss, period);
+        let mss = cookie::mss_index(record.peer_mss());
+        let offsets = self.offsets(&arrival.tuple);
+        // The keys are of this time.
+        let Some(iss) = cookie::encode(&keys, offsets, record.irs.0, mss, period) else { return };
         record.iss = SeqNum(iss);
         if record.offer.stamp.is_none() {
             // Nothing would bring them back.
@@ -56,8 +58,7 @@ impl Core {
         now: Instant,
     ) -> Completion {
         let period = Period::at(now.as_nanos());
-        let until = self.listeners.at(listener).and_then(|listening| listening.cookies_until);
-        let is_recent = until.is_some_and(|until| until.wrapping_sub(period.0) as i32 >= 0);
+        let is_recent = self.has_sent_cookies(listener, period);
         if !is_recent || self.shutdown.is_some() || arrival.segment.has(Flags::SYN) {
             return Completion::Refuse;
         }
@@ -78,6 +79,7 @@ impl Core {
             return Completion::Refuse;
         }
         self.counters.count(Counter::CookiesReceived);
+        self.counters.add(Counter::CookiesTold, arrival.cookie.is_some().into());
         if let Some(half_open) = self.find(arrival.hash, &arrival.tuple) {
             // The same SYN came again when there was room for an entry.
             self.remove_half_open(half_open.index());
@@ -94,6 +96,27 @@ impl Core {
         Completion::Open(index)
     }
 
+    /// Whether a segment answers a cookie, of a listener that sent some lately.
+    pub(super) fn answers_cookie(
+        &mut self,
+        arrival: &Arrival<'_>,
+        listener: u16,
+        now: Instant,
+    ) -> bool {
+        let period = Period::at(now.as_nanos());
+        let segment = &arrival.segment;
+        let may = segment.has(Flags::ACK) && !segment.has(Flags::SYN) && !segment.has(Flags::RST);
+        may && self.has_sent_cookies(listener, period)
+            && self.read_cookie(arrival, (listener, period), now).is_some()
+    }
+
+    /// Whether a cookie of this listener may be good, ours or one of the XDP program's.
+    fn has_sent_cookies(&self, listener: u16, period: Period) -> bool {
+        let until = self.listeners.at(listener).and_then(|listening| listening.cookies_until);
+        self.is_gate_closed(listener)
+            || until.is_some_and(|until| until.wrapping_sub(period.0) as i32 >= 0)
+    }
+
     /// The half-open entry that this acknowledgment's cookie stands for.
     fn read_cookie(
         &mut self,
@@ -104,7 +127,10 @@ impl Core {
         let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
-        let mss = cookie::decode(&keys, &flow_name(&arrival.tuple), irs.0, iss.0, period)?;
+        let mss = match arrival.cookie {
+            Some(mss) => mss,
+            None => cookie::decode(&keys, self.offsets(&arrival.tuple), irs.0, iss.0, period)?,
+        };
         let mut record = self.half_open_for(arrival, listener, now);
         (record.iss, record.irs) = (iss, irs);
         record.offer = Offer { mss: Some(MSS[usize::from(mss)]), ..Offer::default() };
@@ -132,8 +158,8 @@ impl Core {
 
 /// What a shard knows of its cookies.
 pub(super) struct Cookies {
-    /// Their keys, and the epoch that these are for.
-    keys: (u32, Keys),
+    /// Their keys, and the period that these are for.
+    keys: (Period, Keys),
     /// Marks of cookies that made a connection. One that has room nowhere takes another's place, which
     /// may then be used again: as everywhere else.
     spent: Vec<u64>,
@@ -142,14 +168,14 @@ pub(super) struct Cookies {
 impl Cookies {
     pub(super) fn new(secrets: &Secrets) -> Self {
         let period = Period(0);
-        let keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        let keys = (period, Keys::at(Key::new(secrets.isn), period));
         Self { keys, spent: Vec::new() }
     }
 
     /// The keys for this period's cookies and the last one's.
     fn keys(&mut self, secrets: &Secrets, period: Period) -> Keys {
-        if self.keys.0 != period.epoch() {
-            self.keys = (period.epoch(), Keys::at(Key::new(secrets.isn), period));
+        if self.keys.0 != period {
+            self.keys = (period, Keys::at(Key::new(secrets.isn), period));
         }
         self.keys.1
     }

@@ -4,6 +4,7 @@
 
 use core::hint::black_box;
 
+use super::front::Ahead;
 use super::inner::{Conn, Core, Mark};
 use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
@@ -47,29 +48,38 @@ pub(super) struct Arrival<'a> {
     pub tuple: FourTuple,
     pub hash: u64,
     pub segment: Segment<'a>,
+    /// The index of the MSS of a cookie that it answers, as the XDP program has found at this time.
+    pub cookie: Option<u8>,
 }
 
 impl Shard {
     pub(super) fn take_frames(
         &mut self,
-        frames: &[&[u8]],
+        frames: (&[&[u8]], &[Ahead<'_>]),
         mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
-        debug_assert!(frames.len() <= BATCH);
+        debug_assert!(frames.0.len() <= BATCH);
         self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
-        match frames {
-            [] => {}
-            [frame] => self.take_single(frame, &mut elsewhere, now),
-            few if few.len() <= 8 => self.take_batch::<8>(few, &mut elsewhere, now),
-            many => self.take_batch::<BATCH>(many, &mut elsewhere, now),
+        match frames.0.len() {
+            0 => {}
+            1 => self.take_single(frames, &mut elsewhere, now),
+            2..=8 => self.take_batch::<8>(frames, &mut elsewhere, now),
+            _ => self.take_batch::<BATCH>(frames, &mut elsewhere, now),
         }
+        self.core.tend_front(now);
     }
 
     /// Takes a frame that came alone: there is nothing that its look-ups could overlap with.
     #[inline]
-    fn take_single(&mut self, frame: &[u8], elsewhere: &mut Passing<'_>, now: Instant) {
+    fn take_single(
+        &mut self,
+        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
+        elsewhere: &mut Passing<'_>,
+        now: Instant,
+    ) {
+        let frame = frames[0];
         self.core.count_in(frame);
         let mut slot = None;
         let mut likely = None;
@@ -82,13 +92,14 @@ impl Shard {
         } else if let Err(reason) = self.core.parse(frame, &mut slot) {
             self.core.counters.count(reason);
         }
-        self.take_parsed(0, (&slot, likely), elsewhere, now);
+        let ahead = ahead.first().map(|ahead| (*ahead, frame.len()));
+        self.take_parsed((0, ahead), (&mut slot, likely), elsewhere, now);
     }
 
     /// Takes at most `SLOTS` frames.
     fn take_batch<const SLOTS: usize>(
         &mut self,
-        frames: &[&[u8]],
+        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
         elsewhere: &mut Passing<'_>,
         now: Instant,
     ) {
@@ -112,8 +123,9 @@ impl Shard {
             {
                 continue;
             }
-            let found = (&parsed[index], likely[index]);
-            self.take_parsed(index, found, elsewhere, now);
+            let ahead = ahead.get(index).map(|ahead| (*ahead, frames[index].len()));
+            let found = (&mut parsed[index], likely[index]);
+            self.take_parsed((index, ahead), found, elsewhere, now);
         }
     }
 
@@ -121,24 +133,28 @@ impl Shard {
     #[inline(never)]
     fn take_parsed(
         &mut self,
-        index: usize,
-        (parsed, likely): (&Option<Parsed<'_>>, Option<FlowRef>),
+        (index, ahead): (usize, Option<(Ahead<'_>, usize)>),
+        (parsed, likely): (&mut Option<Parsed<'_>>, Option<FlowRef>),
         elsewhere: &mut Passing<'_>,
         now: Instant,
     ) {
         match parsed {
             Some(Parsed::Usual(usual, hash)) => match self.core.admit(usual, *hash) {
                 Ok(arrival) => {
-                    let segment = Some(Parsed::Segment(arrival));
-                    self.take_parsed(index, (&segment, likely), elsewhere, now);
+                    let mut segment = Some(Parsed::Segment(arrival));
+                    self.take_parsed((index, ahead), (&mut segment, likely), elsewhere, now);
                 }
                 Err(reason) => self.core.counters.count(reason),
             },
             Some(Parsed::Segment(arrival)) => {
                 let flow = self.core.confirm(likely, arrival);
+                let told = ahead.filter(|_| may_ask(flow));
+                let told = told.and_then(|told| self.core.told(told, arrival));
+                arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
+                let named = told.map(|record| record.owner);
                 if flow.is_none()
                     && let Some(elsewhere) = elsewhere
-                    && let Some(owner) = self.core.owner(arrival.hash)
+                    && let Some(owner) = self.core.owner(arrival.hash, named)
                 {
                     return elsewhere(index, Elsewhere::Owner(owner));
                 }
@@ -232,7 +248,7 @@ impl Core {
             remote_port: header.src_port,
         };
         let hash = self.hasher.hash(&tuple);
-        Ok(Arrival { mac, tuple, hash, segment: header.into() })
+        Ok(Arrival { mac, tuple, hash, segment: header.into(), cookie: None })
     }
 
     /// The record of a flow.
@@ -288,8 +304,15 @@ impl Core {
         self.find(arrival.hash, &arrival.tuple)
     }
 
-    /// The other shard that has this flow.
-    fn owner(&self, hash: u64) -> Option<u16> {
-        self.peers.iter().find(|(_, flows)| flows.contains(hash)).map(|(shard, _)| *shard)
+    /// The other shard that has this flow; the one that is told of is looked at first.
+    fn owner(&self, hash: u64, told: Option<u16>) -> Option<u16> {
+        let told = self.peers.iter().filter(|(shard, _)| Some(*shard) == told);
+        let mut peers = told.chain(&self.peers);
+        peers.find(|(_, flows)| flows.contains(hash)).map(|(shard, _)| *shard)
     }
+}
+
+/// Whether what the XDP program says of a segment of this flow changes anything.
+fn may_ask(flow: Option<FlowRef>) -> bool {
+    flow.is_none_or(|flow| flow.kind() == FlowKind::HalfOpen)
 }

@@ -4,11 +4,12 @@ use core::num::NonZeroU32;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use stack_ebpf::flow::{FlowName, sequence_clock};
+use stack_ebpf::flow::{FlowName, Offsets, sequence_clock};
 use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, Secrets, ShardConfig};
 use super::cookies::Cookies;
+use super::front::ShardFront;
 use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::{Budget, Reply};
@@ -66,6 +67,8 @@ pub(super) struct Core {
     pub resets: Budget,
     pub icmp_errors: Budget,
     pub cookies: Cookies,
+    /// The XDP program's part, where there is one.
+    pub front: Option<ShardFront>,
 }
 
 /// How far a shutdown is.
@@ -302,6 +305,7 @@ impl Core {
             resets: Budget::default(),
             icmp_errors: Budget::default(),
             cookies: Cookies::new(&config.secrets),
+            front: None,
             config,
         }
     }
@@ -404,13 +408,12 @@ impl Core {
         self.config.addrs.iter().find(|local| local.addr == addr).copied()
     }
 
-    /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 4 µs
+    /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 3.8 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
     pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
         // RFC 9293 3.4.1 (MUST-8, MUST-9, SHLD-1), CM-2.h: a clock of 4 µs, and a hash of the name
         // under a key that never leaves the process.
-        let offset = flow_name(tuple).sequence_offset(&Key::new(self.config.secrets.isn));
-        SeqNum(offset) + sequence_clock(now.as_nanos()) as u32
+        SeqNum(self.offsets(tuple).sequence()) + sequence_clock(now.as_nanos()) as u32
     }
 
     /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC
@@ -432,7 +435,12 @@ impl Core {
     /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
     pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
         // CM-3.i: as the XDP program computes it.
-        flow_name(tuple).stamp_offset(&Key::new(self.config.secrets.stamp))
+        self.offsets(tuple).stamp()
+    }
+
+    /// What a connection's name adds to both clocks.
+    pub(super) fn offsets(&self, tuple: &FourTuple) -> Offsets {
+        flow_name(tuple).offsets(&Key::new(self.config.secrets.isn))
     }
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).

@@ -48,6 +48,7 @@ impl Core {
             SynCookies::Never if is_full => {}
             _ => self.open_passive(arrival, (listener, None), now),
         }
+        self.mind_gate(listener);
     }
 
     /// A half-open entry, and a SYN-ACK whose ISS is after `above`, where the name was used before.

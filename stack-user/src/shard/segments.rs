@@ -50,9 +50,19 @@ impl Shard {
     }
 
     fn on_half_open(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
+        let Some(entry) = self.core.half_open.get(index) else { return };
+        let (verdict, listener) =
+            (entry.record.on_segment(&arrival.segment), entry.record.listener);
+        if verdict == HalfOpenVerdict::Acknowledge
+            && self.core.answers_cookie(arrival, listener, now)
+        {
+            // The XDP program answered another SYN of the same name: the peer has proved to be there.
+            let completion = self.core.take_cookie(arrival, listener, now);
+            return self.on_completion(completion, arrival, now);
+        }
         let Some(entry) = self.core.half_open.get_mut(index) else { return };
         let (record, mac) = (&mut entry.record, entry.mac);
-        match record.on_segment(&arrival.segment) {
+        match verdict {
             HalfOpenVerdict::Drop => {}
             HalfOpenVerdict::Acknowledge if record.may_answer(now) => {
                 let bare = record.ack(now);
@@ -71,7 +81,6 @@ impl Shard {
             }
             HalfOpenVerdict::Refuse => {
                 // It may answer a cookie that was sent before there was room for this entry.
-                let listener = record.listener;
                 let completion = self.core.take_cookie(arrival, listener, now);
                 self.on_completion(completion, arrival, now);
             }

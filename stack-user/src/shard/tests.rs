@@ -5,6 +5,7 @@ mod cookies;
 mod delivery;
 mod discovery;
 mod flags;
+mod front;
 mod grid;
 mod internet;
 mod ipv6;
@@ -61,7 +62,7 @@ pub(super) fn config(n: u8, listeners: Vec<Listener>) -> ShardConfig {
         listeners,
         local_ports: 40_000..=49_999,
         verify_checksums: true,
-        secrets: Secrets { flow: [1; 16], isn: [2; 16], stamp: [3; 16], port: [n; 16] },
+        secrets: Secrets { flow: [1; 16], isn: [2; 16], port: [n; 16] },
         limits: Limits { connections: 64, half_open: 64, time_wait: 64, ..Limits::default() },
         tcp: crate::tcp::Config::default(),
     }

@@ -42,6 +42,8 @@ impl Shard {
                 },
             }
         }
+        // What has just gone may open a gate.
+        self.core.tend_front(now);
     }
 
     /// A lower bound of when `on_timers` has something to do.
@@ -53,6 +55,9 @@ impl Shard {
             && !self.core.conns.is_empty()
         {
             first = first.min(deadline);
+        }
+        if let Some(due) = self.core.front_due() {
+            first = first.min(due);
         }
         (first != Instant::NEVER).then_some(first)
     }

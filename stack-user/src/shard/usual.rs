@@ -124,6 +124,7 @@ impl Core {
                 options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
                 text: usual.text,
             },
+            cookie: None,
         })
     }
 }

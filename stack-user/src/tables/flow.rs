@@ -11,6 +11,7 @@
 //! the same fingerprint only the caller can say.
 
 use core::hint::black_box;
+use core::num::NonZeroU32;
 
 use stack_ebpf::siphash::Key;
 
@@ -18,9 +19,11 @@ use super::sync::{Ordering, fence};
 use super::words::Words;
 use crate::wire::{Addr, FourTuple};
 
+mod array;
 mod bucket;
 mod reader;
 
+pub use array::FlowArray;
 pub use reader::FlowReader;
 
 use bucket::{Buckets, Header, Place, SLOTS, Slot, WORDS};
@@ -140,6 +143,8 @@ pub struct FlowTable {
     len: usize,
     /// The most flows.
     capacity: usize,
+    /// Where the XDP program is told of them, once it has to know.
+    array: Option<FlowArray>,
 }
 
 impl FlowTable {
@@ -151,7 +156,25 @@ impl FlowTable {
     pub fn new(words: Words) -> Self {
         let buckets = Buckets::of(words.as_ref()).count();
         assert!(buckets > 0, "a flow table needs a bucket");
-        Self { words, len: 0, capacity: buckets * SLOTS * 7 / 8 }
+        Self { words, len: 0, capacity: buckets * SLOTS * 7 / 8, array: None }
+    }
+
+    /// From now on every change is written down for the XDP program too.
+    pub fn write_down(&mut self, array: FlowArray) {
+        self.array = Some(array);
+    }
+
+    /// Where that is written.
+    pub fn array(&mut self) -> Option<&mut FlowArray> {
+        self.array.as_mut()
+    }
+
+    /// Takes out of the next buckets of the array what is no flow's any more; returns how many entries.
+    pub fn sweep(&mut self, buckets: NonZeroU32) -> usize {
+        let Some(mut array) = self.array.take() else { return 0 };
+        let stale = array.sweep(buckets, |hash| self.likely(hash).is_some());
+        self.array = Some(array);
+        stale
     }
 
     /// How many flows are held.
@@ -217,6 +240,9 @@ impl FlowTable {
             buckets.put(place, Slot::new(hash, place.distance, flow))
         });
         self.len += 1;
+        if let Some(array) = &mut self.array {
+            array.enter(hash, flow.kind());
+        }
         Ok(())
     }
 
@@ -226,6 +252,9 @@ impl FlowTable {
         let Some((place, _)) = self.locate(hash, |flow| flow == old) else { return false };
         // One word changes, and a reader sees the old or the new one: no sequence count is needed.
         self.buckets().put(place, Slot::new(hash, place.distance, new));
+        if let Some(array) = &mut self.array {
+            array.change(hash, old.kind(), new.kind());
+        }
         true
     }
 
@@ -251,6 +280,9 @@ impl FlowTable {
             }
         }
         self.len -= 1;
+        if let Some(array) = &mut self.array {
+            array.leave(hash, flow.kind());
+        }
         true
     }
 

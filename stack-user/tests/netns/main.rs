@@ -15,13 +15,16 @@ macro_rules! note {
 }
 use note;
 
+mod blocks;
 mod capture;
 mod closing;
+mod cookies;
 mod family;
 mod harness;
 mod hosts;
 mod impair;
 mod impaired;
+mod junk;
 mod kernel;
 mod life;
 mod liveness;

@@ -55,7 +55,9 @@ impl Sluice {
 
     /// One of the counters that its status page shows to a client.
     pub(crate) fn counter(&self, client: &Namespace, name: &str) -> u64 {
-        number(&stats(client), "counters", name)
+        // Those of the XDP program stand apart.
+        let group = if name.starts_with("xdp_") { "program" } else { "counters" };
+        number(&stats(client), group, name)
     }
 
     /// How many connections are in a state, the one that asks included.

@@ -9,10 +9,14 @@ macro_rules! note {
 }
 use note;
 
+#[path = "../netns/blocks.rs"]
+mod blocks;
 #[path = "../netns/capture.rs"]
 mod capture;
 #[path = "../netns/closing.rs"]
 mod closing;
+#[path = "../netns/cookies.rs"]
+mod cookies;
 mod discovery;
 mod family;
 #[path = "../netns/hosts.rs"]

@@ -171,7 +171,7 @@ pub(crate) fn addr(n: u8) -> Addr {
 pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
     let mut rng = Rng::new(seed ^ u64::from(n) << 32);
     let prefix_len = if FAMILY == Family::V4 { 120 } else { 64 };
-    let (flow, isn, stamp, port) = (rng.key(), rng.key(), rng.key(), rng.key());
+    let (flow, isn, port) = (rng.key(), rng.key(), rng.key());
     ShardConfig {
         index: 0,
         mac: MacAddr([2, 0, 0, 0, 0, n]),
@@ -182,7 +182,7 @@ pub(crate) fn config(n: u8, seed: u64) -> ShardConfig {
         listeners: vec![Listener::new(None, PORT, 0)],
         local_ports: 40_000..=49_999,
         verify_checksums: true,
-        secrets: Secrets { flow, isn, stamp, port },
+        secrets: Secrets { flow, isn, port },
         limits: Limits {
             connections: 2_048,
             half_open: 1_024,

@@ -150,8 +150,8 @@ fn established_idle_connection_sends_nothing_and_still_works() {
     path.assert_clean();
 }
 
-// RFC 9293 3.4: sequence numbers wrap. The ISN follows a clock of 4 µs (RFC 6528), so a later start
-// moves it to where they do so in the transfer.
+// RFC 9293 3.4: sequence numbers wrap. The ISN follows a clock that makes 2^24 ticks in 64 s (RFC 6528),
+// so a later start moves it to where they do so in the transfer.
 #[test]
 fn established_sequence_numbers_wrap_in_either_direction() {
     seed::each(10, |seed| {
@@ -159,7 +159,8 @@ fn established_sequence_numbers_wrap_in_either_direction() {
             let (iss, _) = transfer_from(Duration::ZERO, node, seed);
             let before = 1 + 20_000 * seed as u32 % 200_000;
             let ticks = 0u32.wrapping_sub(before).wrapping_sub(iss);
-            let (iss, path) = transfer_from(Duration::from_micros(4) * ticks, node, seed);
+            let nanos = (u128::from(ticks) * 64_000_000_000) >> 24;
+            let (iss, path) = transfer_from(Duration::from_nanos(nanos as u64), node, seed);
             assert!(iss > u32::MAX - 300_000, "{iss}");
             assert_eq!(retransmits(&path.net.nodes), 0);
         }

@@ -8,8 +8,15 @@
 mod attaching;
 #[path = "../../../stack-ebpf/src/steer/cases/mod.rs"]
 mod cases;
+mod front;
+#[path = "../../../stack-ebpf/src/front/ground/mod.rs"]
+#[allow(dead_code, reason = "the host's tests need all of it")]
+mod ground;
 mod kernel;
+mod limits;
+mod mixed;
 
+use stack_ebpf::contract::{FRONT_PROGRAMS, PROGRAM};
 use stack_ebpf::steer::classify;
 use stack_ebpf::verdict::{Action, Verdict};
 
@@ -89,11 +96,15 @@ fn mutated_at_random_kernel_and_library_agree() {
 #[test]
 #[ignore = "needs root and the BPF object"]
 fn verifier_walks_a_bounded_number_of_instructions() {
-    let count = Kernel::unconfigured().program.verified_instructions();
-    let count = count.expect("the kernel tells it since 5.16");
-    println!("the verifier walked {count} instructions");
-    // Linux refuses a program above one million; here a change is to be noticed long before.
-    assert!((1..MOST_INSTRUCTIONS).contains(&count), "{count}");
+    let program = Kernel::unconfigured().program;
+    for (name, most) in
+        [(PROGRAM, MOST_INSTRUCTIONS), (FRONT_PROGRAMS[0], 400_000), (FRONT_PROGRAMS[1], 600_000)]
+    {
+        let count = program.verified_instructions(name).expect("the kernel tells it since 5.16");
+        println!("{name}: the verifier walked {count} instructions");
+        // Linux refuses a program above one million; here a change is to be noticed long before.
+        assert!((1..most).contains(&count), "{name}: {count}");
+    }
 }
 
 fn expect(kernel: &Kernel, cases: &[Case]) {
@@ -102,10 +113,23 @@ fn expect(kernel: &Kernel, cases: &[Case]) {
     }
 }
 
+/// Whether the tests run in their full sizes (`cargo xtask test --long`).
+fn is_long() -> bool {
+    std::env::var_os("SLUICE_LONG").is_some()
+}
+
 /// Marsaglia's xorshift64: enough to choose bytes.
 struct Random(u64);
 
 impl Random {
+    /// From the seed that the environment gives; prints it.
+    fn seeded() -> Self {
+        let seed = std::env::var("SLUICE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or(1);
+        println!("seed {seed}");
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -129,4 +153,5 @@ const MUTATIONS: usize = 200;
 const MOST_INSTRUCTIONS: u32 = 100_000;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;

@@ -113,7 +113,7 @@ fn config(conns: usize) -> ShardConfig {
         listeners: vec![Listener::new(None, peer::PORT, 0)],
         local_ports: 40_000..=49_999,
         verify_checksums: true,
-        secrets: Secrets { flow: [1; 16], isn: [2; 16], stamp: [3; 16], port: [4; 16] },
+        secrets: Secrets { flow: [1; 16], isn: [2; 16], port: [4; 16] },
         limits: Limits { connections: conns + 1_024, ..Limits::default() },
         tcp: tcp::Config {
             nodelay: true,

@@ -264,7 +264,7 @@ fn shard_config(tcp: sluice::tcp::Config) -> ShardConfig {
         listeners: (0..3).map(|n| Listener::new(None, 7 + 2 * n, n)).collect(),
         local_ports: 7..=10,
         verify_checksums: true,
-        secrets: Secrets { flow: [1; 16], isn: [2; 16], stamp: [3; 16], port: [4; 16] },
+        secrets: Secrets { flow: [1; 16], isn: [2; 16], port: [4; 16] },
         limits: Limits {
             connections: 6,
             half_open: 3,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use sluice::control::front::FrontMaps;
 use sluice::control::netlink::{Event, Netlink, Watch};
 use sluice::control::program::attach_pass;
 use sluice::datapath::{Clock, Running};
@@ -46,7 +47,8 @@ pub(crate) fn serve(options: &RunOptions, mut driver: Option<&mut Driver>) -> Re
         driver.begin(clock.now());
     }
     let end = options.limit.map_or(Instant::NEVER, |limit| clock.now() + limit);
-    let cause = control.serve(&server.running, &signals, (end, driver.as_deref_mut()));
+    let Server { running, front, .. } = &mut server;
+    let cause = control.serve((running, front), &signals, (end, driver.as_deref_mut()));
     if let Some(driver) = &driver {
         say(&driver.summary(&server.status.snapshot()));
     }
@@ -138,7 +140,7 @@ impl Control {
     /// workers cannot go on.
     fn serve(
         &mut self,
-        running: &Running,
+        (running, front): (&Running, &mut FrontMaps),
         signals: &Signals,
         (end, mut driver): (Instant, Option<&mut Driver>),
     ) -> Result<()> {
@@ -158,7 +160,9 @@ impl Control {
             }
             self.hear(running)?;
             self.answer(running);
-            let mut left = (end != Instant::NEVER).then(|| end.since(clock.now()));
+            front.renew_keys(clock.now());
+            // Keys are renewed in time whatever else happens.
+            let mut left = Some(end.since(clock.now()).min(RENEWAL));
             if let Some(driver) = &mut driver {
                 if driver.pump(running) {
                     return Ok(());
@@ -307,5 +311,7 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<()> {
     }
 }
 
+/// How often the keys of cookies are looked after.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// How long after the deadline the last resets may take.
 const LINGER: Duration = Duration::from_millis(200);

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 
 use sluice::control::Refusal;
-use sluice::control::config::ServiceKind;
+use sluice::control::blocks::Blocks;
+use sluice::control::config::{ServiceKind, SynLimit};
+use sluice::control::front::{FrontMaps, FrontSize};
 use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
 use sluice::control::probe::{self, Membership, Place};
@@ -22,9 +24,13 @@ use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
+use sluice::tcp::SynCookies;
 use sluice::time::Duration;
 use sluice::wire::Addr;
 use stack_ebpf::contract::{Address, Config};
+use stack_ebpf::flows;
+use stack_ebpf::front::{Budget, Front};
+use zerocopy::FromZeros;
 
 use crate::cli::RunOptions;
 use crate::plan::Plan;
@@ -39,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) ready: String,
     /// What the workers count.
     pub(crate) status: Arc<dyn Status>,
+    /// The front line's arrays, and its keys.
+    pub(crate) front: FrontMaps,
     /// For other processes to read the shards' regions.
     _regions: Vec<OwnedFd>,
     _reserved: Option<ReservedPorts>,
@@ -53,8 +61,9 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
         true => None,
         false => Some(ports::hold(&plan.listeners, &plan.addrs, plan.link.index)?),
     };
-    let mut program = Program::load(&object).map_err(refuse)?;
+    let mut program = Program::load_for(&object, front_size(plan, options)).map_err(refuse)?;
     tell(&mut program.maps, plan, options)?;
+    limit(&mut program.blocks, plan, options)?;
     let place = place(plan, options);
     let groups = join(plan)?;
     make_sure(plan, place, clock)?;
@@ -72,7 +81,12 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     let mode = format!("{},{copying}", attached.mode);
     let ready = ready_line(plan, &mode);
     let (regions, words) = memory(plan, options)?;
-    let (status, stacks) = stacks(plan, options, (mode, program.maps, words), clock)?;
+    let secrets = secrets()?;
+    let (status, mut stacks) = stacks(plan, options, (mode, program.maps, words, secrets), clock)?;
+    let front = front(program.front, options, (&secrets, clock))?;
+    for (index, (shard, _)) in (0..).zip(&mut stacks) {
+        shard.set_front(front.words(index));
+    }
     let running = datapath.start(stacks).context("the workers cannot be started")?;
     if let Some(err) = &attached.native_refused {
         tracing::warn!(%err, "native mode is not to be had: the program is attached in generic mode");
@@ -84,11 +98,51 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
         running,
         ready,
         status,
+        front,
         _regions: regions,
         _reserved: reserved,
         _held: held,
         _groups: groups,
     })
+}
+
+/// How large the arrays of the front line are.
+fn front_size(plan: &Plan, options: &RunOptions) -> FrontSize {
+    let flows = match plan.tcp.syn_cookies {
+        // No gate is ever closed.
+        SynCookies::Never => 0,
+        SynCookies::WhenFull | SynCookies::Always => limits(plan, options).layout().flows,
+    };
+    FrontSize {
+        shards: plan.queues,
+        doors: plan.listeners.len().max(1) as u32,
+        buckets: flows::buckets_for(flows),
+        sources: if options.syn_limit.is_some() { SOURCES } else { 1 },
+    }
+}
+
+/// Tells the front line what holds for all shards.
+fn front(
+    mut maps: FrontMaps,
+    options: &RunOptions,
+    (secrets, clock): (&Secrets, Clock),
+) -> Result<FrontMaps> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce).context("the kernel gives no random numbers")?;
+    let tcp = options.transport.config()?;
+    let flags = if options.trust_checksums { Front::TRUSTS_CHECKSUMS } else { 0 };
+    let front = Front {
+        origin: clock.origin().context("CLOCK_MONOTONIC")?,
+        nonce: u64::from_ne_bytes(nonce) | 1,
+        stray_cost: Budget::cost_of(STRAYS),
+        reset_cost: Budget::cost_of(options.transport.resets()),
+        flags,
+        traffic_class: tcp.traffic_class.into(),
+        hop_limit: tcp.hop_limit.into(),
+        ..Front::new_zeroed()
+    };
+    maps.set(&front, secrets, clock.now());
+    Ok(maps)
 }
 
 /// The program's object: what was named, else what is found.
@@ -119,6 +173,15 @@ fn tell(maps: &mut Maps, plan: &Plan, options: &RunOptions) -> Result<()> {
     }
     for listener in &plan.listeners {
         maps.set_listener(listener.addr, listener.port).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Tells the program whom not to hear, and how often.
+fn limit(blocks: &mut Blocks, plan: &Plan, options: &RunOptions) -> Result<()> {
+    blocks.add(&plan.blocked).map_err(refuse)?;
+    if let Some(SynLimit { rate, burst }) = options.syn_limit {
+        blocks.limit_syns(rate, burst)?;
     }
     Ok(())
 }
@@ -211,7 +274,7 @@ type Stacks = Vec<(Shard, Published)>;
 fn stacks(
     plan: &Plan,
     options: &RunOptions,
-    (mode, maps, regions): (String, Maps, Vec<Region>),
+    (mode, maps, regions, secrets): (String, Maps, Vec<Region>, Secrets),
     clock: Clock,
 ) -> Result<(Arc<dyn Status>, Stacks)> {
     let published: Vec<_> = (0..plan.queues).map(|_| Published::default()).collect();
@@ -232,7 +295,6 @@ fn stacks(
     let read_clock = Box::new(move || clock.now());
     let board: Arc<dyn Status> =
         Arc::new(Board::new(facts, published.clone(), read_clock, Box::new(program)));
-    let secrets = secrets()?;
     let mut shards = (0..)
         .zip(regions)
         .map(|(index, region)| {
@@ -350,7 +412,7 @@ fn secrets() -> Result<Secrets> {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map(|()| key).context("the kernel gives no random numbers")
     };
-    Ok(Secrets { flow: key()?, isn: key()?, stamp: key()?, port: key()? })
+    Ok(Secrets { flow: key()?, isn: key()?, port: key()? })
 }
 
 /// Asks the shards in turn to open the connections.
@@ -374,3 +436,9 @@ fn ready_line(plan: &Plan, mode: &str) -> String {
     let (name, queues) = (&plan.link.name, plan.queues);
     format!("ready: {name} {address} {listeners}mode={mode} queues={queues}")
 }
+
+/// Acknowledgments of no known flow that go to shards in a second from each CPU, while not all flows are
+/// known.
+const STRAYS: u32 = 20_000;
+/// Sources whose SYNs are counted, where they are limited; of more than that, those that came last.
+const SOURCES: u32 = 1 << 16;

@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use siphasher::sip::SipHasher13;
+use stack_ebpf::flow::FlowName;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
@@ -47,6 +48,10 @@ fn hasher_is_siphash_of_the_tuple_under_the_key() {
         let want = SipHasher13::new_with_key(&[7; 16]).hash(&bytes);
         assert_eq!(FlowHasher::new([7; 16]).hash(&flow), want);
         assert_ne!(FlowHasher::new([8; 16]).hash(&flow), want);
+        // The XDP program finds the flow by the same.
+        let FourTuple { local, remote, local_port, remote_port } = flow;
+        let name = FlowName { local: local.0, remote: remote.0, local_port, remote_port };
+        assert_eq!(name.fingerprint(&Key::new([7; 16])), want);
         let swapped = FourTuple { local_port: 5000, remote_port: 80, ..flow };
         assert_ne!(FlowHasher::new([7; 16]).hash(&swapped), want);
     }
