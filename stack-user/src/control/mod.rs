@@ -4,6 +4,7 @@ pub mod attached;
 pub mod config;
 pub mod error;
 pub mod front;
+pub mod guard;
 pub mod maps;
 pub mod netlink;
 pub mod ports;
@@ -11,5 +12,6 @@ pub mod probe;
 pub mod program;
 mod refusal;
 mod sys;
+pub mod sysctl;
 
 pub use refusal::Refusal;

@@ -176,7 +176,10 @@ fn auto_flood_closes_the_gate_serves_meanwhile_and_opens_it_again() {
     // The ring of a veth has 256 slots: not all of them came.
     assert!((100..4_000).contains(&answered), "{answered}");
     let (full, received) = (count("syn_queue_full"), count("cookies_received"));
-    assert!(full < 1_000 && received > 0, "{full} found the queue full, {received} cookies came back");
+    assert!(
+        full < 1_000 && received > 0,
+        "{full} found the queue full, {received} cookies came back"
+    );
     // Forged entries are given up after a second, as asked.
     wait_until("the gate is open again", PATIENCE, || count("gates_opened") == 1);
     let before = count("xdp_tx_cookie");

@@ -6,6 +6,7 @@
 mod capabilities;
 mod cli;
 mod client;
+mod guard;
 mod plan;
 mod serve;
 mod setup;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let done = match action {
         Action::Run(options) => serve::run(&options),
         Action::Client(options) => client::run(*options),
+        Action::Guard(options) => guard::run(&options),
         Action::Pass(options) => serve::pass(&options),
     };
     done.map_or_else(|err| fail(&err), |()| ExitCode::SUCCESS)
