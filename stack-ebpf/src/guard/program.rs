@@ -15,7 +15,7 @@ use core::mem::{self, size_of};
 
 use aya_ebpf::bindings::{__sk_buff, bpf_sock, xdp_action};
 use aya_ebpf::helpers::generated::{
-    bpf_sk_release, bpf_skb_load_bytes, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock,
+    bpf_redirect, bpf_sk_release, bpf_skb_load_bytes, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock,
 };
 use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
@@ -36,6 +36,9 @@ static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LIST
 /// Connections that the kernel took, and those that it did not.
 #[map(name = "SLUICE_GRANTS")]
 static GRANTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+/// Flows that were handed over on this CPU, each at the place that its hash names.
+#[map(name = "SLUICE_HANDED")]
+static HANDED: PerCpuArray<u64> = PerCpuArray::with_max_entries(HANDED_FLOWS, 0);
 
 /// Leads segments for guarded listeners to the front line; all else is the kernel's.
 #[xdp]
@@ -87,14 +90,31 @@ fn look_up(ctx: *mut c_void, caller: &Caller) -> Option<*mut bpf_sock> {
 #[classifier]
 pub(crate) fn sluice_grant(ctx: TcContext) -> i32 {
     let skb = Skb { ctx: ctx.skb.skb, packet: Packet { start: ctx.data(), end: ctx.data_end() } };
-    if let Some(is_taken) = skb.hand_over()
-        && let Some(count) = GRANTS.get_ptr_mut(!is_taken as u32)
-    {
+    let outcome = match skb.hand_over() {
+        None => return NEXT,
+        // SAFETY: the context is the program's own.
+        Some(Outcome::Later) => return unsafe { bpf_redirect((*skb.ctx).ifindex, INGRESS) } as i32,
+        Some(outcome) => outcome,
+    };
+    if let Some(count) = GRANTS.get_ptr_mut(outcome as u32) {
         // SAFETY: this CPU's element, which no other CPU writes, and what receives on one CPU does not
         // interrupt itself.
         unsafe { *count += 1 };
     }
     NEXT
+}
+
+/// What became of a connection, at its place in [`GRANTS`].
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// The kernel took it.
+    Taken = 0,
+    /// The kernel did not take it.
+    Declined = 1,
+    /// It was handed over a moment ago, perhaps with a frame of this very batch, which the kernel has
+    /// not looked at yet: the frame has to queue once more, for a second connection of the same name
+    /// would cost its text.
+    Later,
 }
 
 /// A frame that the kernel has made a buffer of.
@@ -114,9 +134,9 @@ impl Skb {
         Some(transmute!(halves))
     }
 
-    /// Whether the kernel took the connection; `None` where there is none.
+    /// Hands over the connection; `None` where there is none to be handed over.
     #[inline(always)]
-    fn hand_over(&self) -> Option<bool> {
+    fn hand_over(&self) -> Option<Outcome> {
         let record = self.record()?;
         let (front, door) = (front::FRONT.get(0)?, front::DOORS.get(0)?);
         let mut header = Chunk::ZERO;
@@ -124,30 +144,48 @@ impl Skb {
         let grant = grant(self, said, &mut header, |value| front::hide(value, front.zero))?;
         let socket = look_up(self.ctx.cast(), &grant.caller)?;
         // SAFETY: as `look_up` says.
-        let is_taken = match unsafe { (*socket).state } == LISTEN {
+        let outcome = match unsafe { (*socket).state } == LISTEN {
+            true if is_second(record.fingerprint) => Some(Outcome::Later),
             true => Some(assign(self.ctx, socket, &grant.terms)),
             // The segment came again, and the connection is there.
             false => None,
         };
         // SAFETY: it is not used after this.
         unsafe { bpf_sk_release(socket.cast()) };
-        is_taken
+        outcome
+    }
+}
+
+/// Whether the flow is marked as handed over, which changes with each question.
+#[inline(always)]
+fn is_second(fingerprint: u64) -> bool {
+    let Some(mark) = HANDED.get_ptr_mut((fingerprint >> 32) as u32 & (HANDED_FLOWS - 1)) else {
+        return false;
+    };
+    // SAFETY: as of the counters.
+    unsafe {
+        let is_marked = *mark == fingerprint;
+        *mark = if is_marked { 0 } else { fingerprint };
+        is_marked
     }
 }
 
 #[inline(always)]
-fn assign(ctx: *mut __sk_buff, listener: *mut bpf_sock, terms: &Terms) -> bool {
+fn assign(ctx: *mut __sk_buff, listener: *mut bpf_sock, terms: &Terms) -> Outcome {
     type Assign = unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *const Terms, u32) -> i32;
     // SAFETY: the listener is held.
     let listener = unsafe { bpf_skc_to_tcp_sock(listener.cast()) };
     if listener.is_null() {
-        return false;
+        return Outcome::Declined;
     }
     // SAFETY: a helper is called by its number, and so is this; user space makes it a call of the
     // kernel's function of this signature (contract::ASSIGN), without which no kernel loads the program.
     let assign: Assign = unsafe { mem::transmute(ASSIGN_NUMBER as usize) };
     // SAFETY: the verifier checks all of them.
-    unsafe { assign(ctx, listener.cast(), terms, size_of::<Terms>() as u32) == 0 }
+    match unsafe { assign(ctx, listener.cast(), terms, size_of::<Terms>() as u32) } {
+        0 => Outcome::Taken,
+        _ => Outcome::Declined,
+    }
 }
 
 impl Frame for Skb {
@@ -184,6 +222,9 @@ const LISTEN: u32 = 10;
 const THIS_NAMESPACE: u64 = u64::MAX;
 /// TCX_NEXT: what follows decides.
 const NEXT: i32 = -1;
+/// BPF_F_INGRESS: as if it had just been received.
+const INGRESS: u64 = 1;
+const HANDED_FLOWS: u32 = 1024;
 
 /// What the kernel may load this as: it lends the function that [`assign`] calls to programs under the
 /// GPL alone, which MIT allows to be added.
