@@ -23,6 +23,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use stack_ebpf::contract::{ASSIGN_NUMBER, MAX_LISTENERS};
 use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{Caller, Chunk, Record, Said, Sheet, Terms, Wire, caller, grant};
+use stack_ebpf::hints::Hints;
 use stack_ebpf::{Config, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
 
@@ -33,6 +34,9 @@ use packet::{Key, Packet, finish};
 static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map(name = "SLUICE_LISTEN")]
 static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LISTENERS, 0);
+/// Nothing is told: every listener is asked for.
+#[map(name = "SLUICE_HINTS")]
+static HINTS: Array<Hints> = Array::with_max_entries(1, 0);
 /// Connections that the kernel took, and those that it did not.
 #[map(name = "SLUICE_GRANTS")]
 static GRANTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
