@@ -249,3 +249,6 @@ const NOP: u32 = 1;
 const STAMPS: u32 = 8;
 
 const _: () = assert!(size_of::<Terms>() == 20);
+
+#[cfg(test)]
+mod tests;
