@@ -68,12 +68,15 @@ pub(crate) fn run(options: &GuardOptions) -> Result<()> {
     let index = link(&options.iface, &mut netlink)?.index;
     let object = options.program.clone().map_or_else(object_path, Ok).map_err(refuse)?;
     // It goes after the programs.
-    let _changed = enable_cookies(options.set_sysctls)?;
+    let changed = enable_cookies(options.set_sysctls)?;
     let mut guard = Guard::load(&object).map_err(refuse)?;
     guard.set(&front(options, clock)?, (&secrets()?, clock.now()))?;
     let mut guarding = Guarding { options, index, netlink, watch, guard, last: Counts::default() };
     guarding.refresh()?;
     let held = guarding.guard.attach(&options.iface, options.mode.into()).map_err(refuse)?;
+    if changed.is_some() {
+        tracing::info!("{COOKIES} is 1 until the end, then 0 again");
+    }
     guarding.greet(&held)?;
     let done = guarding.serve(&signals, clock);
     drop(held);
@@ -108,7 +111,6 @@ fn enable_cookies(may_change: bool) -> Result<Option<Changed>> {
                     "make /proc/sys writable, or set it by hand",
                 )
             })?;
-            tracing::info!("{COOKIES} is 1 until the end, then 0 again");
             Ok(Some(changed))
         }
         Ok(0) => Err(Refusal::new(
