@@ -22,6 +22,20 @@ pub const FRONT_PROGRAMS: [&str; 2] = ["sluice_front4", "sluice_front6"];
 /// Array of [`FRONT_PROGRAMS`].
 pub const PROGRAMS: &str = "SLUICE_PROGS";
 
+/// In the guard's object: the XDP program, which goes on to [`FRONT_PROGRAMS`] for listeners of the
+/// kernel.
+pub const GUARD_PROGRAM: &str = "sluice_guard";
+/// In the guard's object: the classifier that hands a proven connection to its listener.
+pub const GRANT_PROGRAM: &str = "sluice_grant";
+/// In the guard's object: per-CPU array of two `u64`: connections that the kernel took as they were
+/// handed to it, and those that it did not.
+pub const GRANTS: &str = "SLUICE_GRANTS";
+/// The kernel's function that hands a connection to a listener, which [`GRANT_PROGRAM`] calls.
+pub const ASSIGN: &str = "bpf_sk_assign_tcp_reqsk";
+/// What is called in its place until user space has put the function's number in the running kernel
+/// there; no helper has this number.
+pub const ASSIGN_NUMBER: u32 = 0x51ce_a551;
+
 /// In the bench's build: restores the frame, then steers.
 pub const BENCH_STEER: &str = "bench_steer";
 /// In the bench's build: restores the frame, then passes it.

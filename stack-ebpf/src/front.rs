@@ -17,6 +17,7 @@ use crate::siphash::Key;
 
 mod answer;
 mod budget;
+mod grant;
 mod options;
 mod reply;
 mod segment;
@@ -24,6 +25,7 @@ mod sum;
 
 pub use answer::{Defence, Scratch, Wire, defend, defend_ipv4, defend_ipv6, is_ipv6};
 pub use budget::Budget;
+pub use grant::{Caller, Grant, Said, Terms, caller, grant};
 pub use reply::Sheet;
 pub use sum::Chunk;
 

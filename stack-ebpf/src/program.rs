@@ -4,21 +4,21 @@
 mod front;
 #[path = "program/limits.rs"]
 mod limits;
+#[path = "program/packet.rs"]
+mod packet;
 
 use core::cell::Cell;
-use core::mem::{align_of, size_of};
-use core::ptr;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
+use aya_ebpf::maps::{Array, HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
-use stack_ebpf::frame::Frame;
 use stack_ebpf::hints::{Hints, Listened, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
-use zerocopy::FromBytes;
+
+use packet::{Key, Packet, finish};
 
 // The names are those of `stack_ebpf::contract`; a test of user space looks every one of them up.
 #[map(name = "SLUICE_CONFIG")]
@@ -31,8 +31,6 @@ static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(MAX_LIST
 static HINTS: Array<Hints> = Array::with_max_entries(1, 0);
 #[map(name = "SLUICE_XSKS")]
 static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
-#[map(name = "SLUICE_COUNTS")]
-static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::ALL.len() as u32, 0);
 
 /// Steers: what is Sluice's goes to the socket of its queue.
 #[xdp]
@@ -74,42 +72,6 @@ fn redirect(ctx: &XdpContext, verdict: Verdict) -> u32 {
     match SOCKETS.redirect(queue, xdp_action::XDP_DROP as u64) {
         Ok(action) => finish(verdict, action),
         Err(action) => finish(Verdict::DropNoSocket, action),
-    }
-}
-
-#[inline(always)]
-fn finish(verdict: Verdict, action: u32) -> u32 {
-    if let Some(count) = COUNTERS.get_ptr_mut(verdict as u32) {
-        // SAFETY: the kernel gave the pointer to this CPU's element, which no other CPU writes, and
-        // XDP programs on one CPU do not interrupt each other.
-        unsafe { *count += 1 };
-    }
-    action
-}
-
-/// The frame between the context's two pointers.
-struct Packet {
-    start: usize,
-    end: usize,
-}
-
-impl Frame for Packet {
-    #[inline(always)]
-    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
-        const { assert!(align_of::<T>() <= 2) };
-        let at = self.start + offset;
-        if at + size_of::<T>() > self.end {
-            return None;
-        }
-        // SAFETY: `at` and the T behind it lie between the packet's two ends, as just compared, and the
-        // verifier checks again; T is of halfwords at most and `at` is even, as `stack_ebpf::frame` says;
-        // `T: FromBytes` is valid for any bytes.
-        Some(unsafe { ptr::read(at as *const T) })
-    }
-
-    #[inline(always)]
-    fn length(&self) -> usize {
-        self.end - self.start
     }
 }
 
@@ -171,10 +133,6 @@ impl Tables for Maps<'_> {
             || limits::spend_syn(source)
     }
 }
-
-/// A key on the stack, written by words: its own alignment is one.
-#[repr(align(8))]
-struct Key<K>(K);
 
 /// What the kernel may load this as; no helper that is called asks for the GPL.
 #[unsafe(link_section = "license")]

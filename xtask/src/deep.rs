@@ -75,7 +75,8 @@ pub(crate) fn asan(all: bool) -> Result<()> {
 fn lend(program: &Path) -> Result<()> {
     let folder = target_dir().join("asan").join(TARGET);
     std::fs::create_dir_all(&folder)?;
-    for object in [program.to_path_buf(), program.with_file_name("impair.o")] {
+    let beside = ["sluice-guard.o", "impair.o"].map(|name| program.with_file_name(name));
+    for object in [program.to_path_buf()].into_iter().chain(beside) {
         let to = folder.join(object.file_name().unwrap_or_default());
         std::fs::copy(&object, to).with_context(|| format!("cannot read {}", object.display()))?;
     }

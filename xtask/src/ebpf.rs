@@ -98,8 +98,9 @@ impl Route {
 }
 
 /// Builds the XDP programs in release: the one that steers, whose object's path is returned
-/// (`target/sluice-xdp.o`), and beside it that of the tests' impaired link (`impair.o`), the one that
-/// the bench measures (`sluice-xdp-bench.o`) and the generator of frames (`generate.o`).
+/// (`target/sluice-xdp.o`), and beside it that of `sluice guard` (`sluice-guard.o`), that of the tests'
+/// impaired link (`impair.o`), the one that the bench measures (`sluice-xdp-bench.o`) and the generator
+/// of frames (`generate.o`).
 ///
 /// # Errors
 /// When no toolchain for the BPF target is found, or when the build fails.
@@ -127,7 +128,7 @@ pub(crate) fn build_ebpf() -> Result<PathBuf> {
         bail!("the build of the XDP program failed");
     }
     let built = target.join(TARGET).join("release");
-    for beside in ["impair", "sluice-xdp-bench", "generate"] {
+    for beside in ["sluice-guard", "impair", "sluice-xdp-bench", "generate"] {
         place(&built.join(beside))?;
     }
     place(&built.join("sluice-xdp"))

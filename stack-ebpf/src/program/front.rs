@@ -25,11 +25,11 @@ use super::{CONFIG, HINTS, Key, LISTENERS, Packet, finish, redirect};
 
 // The names are those of `stack_ebpf::contract`. User space makes the arrays as large as it needs.
 #[map(name = "SLUICE_FRONT")]
-static FRONT: Array<Front> = Array::with_max_entries(1, MMAPABLE);
+pub(super) static FRONT: Array<Front> = Array::with_max_entries(1, MMAPABLE);
 #[map(name = "SLUICE_GATES")]
 static GATES: Array<Gate> = Array::with_max_entries(MAX_QUEUES, MMAPABLE);
 #[map(name = "SLUICE_DOORS")]
-static DOORS: Array<Door> = Array::with_max_entries(1, MMAPABLE);
+pub(super) static DOORS: Array<Door> = Array::with_max_entries(1, MMAPABLE);
 #[map(name = "SLUICE_FLOWS")]
 static FLOWS: Array<Bucket> = Array::with_max_entries(1, MMAPABLE);
 /// Budgets of this CPU: of strays, of RSTs.
@@ -198,7 +198,7 @@ impl Wire for Live<'_> {
 
 /// A length of one at least and `most` at most, which the verifier knows of it afterwards.
 #[inline(always)]
-fn bounded(length: usize, most: usize) -> Option<u32> {
+pub(super) fn bounded(length: usize, most: usize) -> Option<u32> {
     let mut length = length as u64;
     // SAFETY: it does nothing; the compiler may not leave out the comparison that follows.
     unsafe { asm!("{0} = {0}", inout(reg) length) };
@@ -287,11 +287,16 @@ impl Defence for Maps {
 
     #[inline(always)]
     fn unknown(&self, value: u64) -> u64 {
-        let mut value = value;
-        // SAFETY: adds zero, as nobody but user space knows.
-        unsafe { asm!("{0} += {1}", inout(reg) value, in(reg) self.zero) };
-        value
+        hide(value, self.zero)
     }
+}
+
+/// The value, of which the verifier knows nothing afterwards; `zero` is [`Front::zero`].
+#[inline(always)]
+pub(super) fn hide(mut value: u64, zero: u64) -> u64 {
+    // SAFETY: adds zero, as nobody but user space knows.
+    unsafe { asm!("{0} += {1}", inout(reg) value, in(reg) zero) };
+    value
 }
 
 #[inline(always)]

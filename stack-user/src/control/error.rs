@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use aya::BtfError;
 use aya::programs::ProgramError;
 use nix::libc;
 
@@ -18,6 +19,8 @@ use super::program::{Mode, OBJECT_NAME, OBJECT_VARIABLE};
 pub enum LoadError {
     /// No object was found beside or above the executable.
     NoObject {
+        /// Its file name.
+        name: &'static str,
         /// From where it was looked for.
         executable: PathBuf,
     },
@@ -32,6 +35,13 @@ pub enum LoadError {
     NoProgram {
         /// The program's name.
         name: &'static str,
+    },
+    /// The kernel lacks a function that a program calls.
+    NoFunction {
+        /// The function's name.
+        name: &'static str,
+        /// Why it was not found.
+        source: BtfError,
     },
     /// The kernel asks for capabilities that the process lacks.
     Permission,
@@ -51,18 +61,28 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoObject { executable } => write!(
-                f,
-                "no {OBJECT_NAME} beside or above {}: build it by `cargo xtask build-ebpf`, or name \
-                 it in {OBJECT_VARIABLE}",
-                executable.display()
-            ),
+            Self::NoObject { name, executable } => {
+                let beside = executable.display();
+                write!(
+                    f,
+                    "no {name} beside or above {beside}: build it by `cargo xtask build-ebpf`"
+                )?;
+                match *name {
+                    OBJECT_NAME => write!(f, ", or name it in {OBJECT_VARIABLE}"),
+                    _ => f.write_str(", or name it by --program"),
+                }
+            }
             Self::Object { path, source } => {
                 write!(f, "the XDP object {} cannot be used: {source}", path.display())
             }
             Self::NoProgram { name } => write!(
                 f,
                 "the XDP object holds no program {name}: build it anew by `cargo xtask build-ebpf`"
+            ),
+            Self::NoFunction { name, source } => write!(
+                f,
+                "the kernel does not lend {name}: {source}; Linux 6.9 or newer with \
+                 CONFIG_DEBUG_INFO_BTF and CONFIG_SYN_COOKIES is needed"
             ),
             Self::Permission => f.write_str(CAPABILITIES),
             Self::Kernel { map, io_error } => write!(

@@ -120,6 +120,15 @@ impl FrontMaps {
         self.nonce = front.nonce;
     }
 
+    /// Sets every door of every shard to this one.
+    pub fn put_doors(&self, door: &Door) {
+        let words: [u64; Door::WORDS] = transmute!(*door);
+        let doors = usize::from(self.size.shards) * self.size.doors as usize;
+        for at in 0..doors {
+            store(&self.doors.part(at * Door::WORDS, Door::WORDS), &words);
+        }
+    }
+
     /// Renews the keys of cookies: once a period is often enough, and once in an hour is just enough, for
     /// those of the next epoch are there from the second period of this one on.
     pub fn renew_keys(&mut self, now: Instant) {

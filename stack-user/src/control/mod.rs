@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod config;
 pub mod error;
 pub mod front;
+pub mod guard;
 pub mod maps;
 pub mod netlink;
 pub mod ports;
@@ -13,5 +14,6 @@ pub mod probe;
 pub mod program;
 mod refusal;
 mod sys;
+pub mod sysctl;
 
 pub use refusal::Refusal;

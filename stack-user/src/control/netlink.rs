@@ -99,7 +99,11 @@ impl Netlink {
         Ok(found.iter().find(|address| address.addr == addr).map(|address| address.interface))
     }
 
-    fn all_addresses(&mut self) -> io::Result<Vec<Address>> {
+    /// The addresses of every interface of this namespace.
+    ///
+    /// # Errors
+    /// The socket's error.
+    pub fn all_addresses(&mut self) -> io::Result<Vec<Address>> {
         let mut found = Vec::new();
         for family in FAMILIES {
             let mut request = AddressMessage::default();

@@ -30,6 +30,12 @@ pub struct HeldPorts {
     _sockets: Vec<OwnedFd>,
 }
 
+/// Whether a socket of the kernel's listens on the port, at any address but the loopback's.
+pub fn is_listened(port: u16) -> bool {
+    let mut sockets = sockets::with_port(port).into_iter();
+    sockets.any(|socket| socket.is_listening && !socket.addr.is_loopback())
+}
+
 /// Binds a kernel socket to each listener's port, on its address or on all of `served`, which are
 /// those of the interface with number `index`.
 ///

@@ -29,12 +29,17 @@ use super::sys;
 /// # Errors
 /// [`LoadError::NoObject`] where there is none.
 pub fn object_path() -> Result<PathBuf, LoadError> {
-    if let Some(named) = env::var_os(OBJECT_VARIABLE) {
-        return Ok(named.into());
+    match env::var_os(OBJECT_VARIABLE) {
+        Some(named) => Ok(named.into()),
+        None => beside(OBJECT_NAME),
     }
+}
+
+/// The file of this name in the executable's folder or the nearest one above it.
+pub(super) fn beside(name: &'static str) -> Result<PathBuf, LoadError> {
     let executable = env::current_exe().unwrap_or_default();
-    let found = executable.ancestors().skip(1).map(|folder| folder.join(OBJECT_NAME));
-    found.into_iter().find(|path| path.is_file()).ok_or(LoadError::NoObject { executable })
+    let mut found = executable.ancestors().skip(1).map(|folder| folder.join(name));
+    found.find(|path| path.is_file()).ok_or(LoadError::NoObject { name, executable })
 }
 
 /// A loaded XDP program with its maps, attached nowhere yet.
@@ -151,30 +156,42 @@ pub enum ModeWanted {
 }
 
 fn read(object: &Path, size: FrontSize) -> Result<Ebpf, LoadError> {
-    let bytes = fs::read(object).map_err(|source| LoadError::Object {
-        path: object.to_owned(),
-        source: Box::new(source),
-    })?;
+    make((object, &bytes(object)?), size)
+}
+
+/// What is in an object.
+pub(super) fn bytes(object: &Path) -> Result<Vec<u8>, LoadError> {
+    fs::read(object)
+        .map_err(|source| LoadError::Object { path: object.to_owned(), source: Box::new(source) })
+}
+
+/// Makes an object's maps, which arrays of this size are among.
+pub(super) fn make((object, bytes): (&Path, &[u8]), size: FrontSize) -> Result<Ebpf, LoadError> {
     let mut loader = EbpfLoader::new();
     for (name, entries) in size.entries() {
         loader.map_max_entries(name, entries);
     }
-    loader.load(&bytes).map_err(|error| match error {
+    loader.load(bytes).map_err(|error| match error {
         EbpfError::MapError(source) => create_error(source),
         other => LoadError::Object { path: object.to_owned(), source: Box::new(other) },
     })
 }
 
-fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
+pub(super) fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
     let program = ebpf.program_mut(name).ok_or(LoadError::NoProgram { name })?;
     let xdp: &mut Xdp = program.try_into().map_err(LoadError::Program)?;
-    xdp.load().map_err(|error| match &error {
+    xdp.load().map_err(load_error)?;
+    Ok(xdp)
+}
+
+/// What it means that the kernel does not take a program.
+pub(super) fn load_error(error: ProgramError) -> LoadError {
+    match &error {
         ProgramError::LoadError { io_error, .. } if is_permission(io_error) => {
             LoadError::Permission
         }
         _ => LoadError::Program(error),
-    })?;
-    Ok(xdp)
+    }
 }
 
 fn create_error(source: AyaMapError) -> LoadError {
@@ -191,7 +208,11 @@ fn is_permission(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-fn attach(xdp: &Xdp, interface: &str, wanted: ModeWanted) -> Result<Attached, AttachError> {
+pub(super) fn attach(
+    xdp: &Xdp,
+    interface: &str,
+    wanted: ModeWanted,
+) -> Result<Attached, AttachError> {
     let ifindex = if_nametoindex(interface)
         .map_err(|_| AttachError::NoInterface { interface: interface.to_owned() })?;
     let program = xdp.fd().map_err(AttachError::Program)?.as_fd();

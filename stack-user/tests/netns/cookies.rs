@@ -14,7 +14,7 @@ use crate::watch::{Seen, drop_first, relayed};
 use relay::Way;
 
 /// A frame to port 80 of the server from a host that is not there.
-fn forged(n: u32, flags: u8) -> Vec<u8> {
+pub(crate) fn forged(n: u32, flags: u8) -> Vec<u8> {
     let [_, b, c, d] = n.to_be_bytes();
     let mut packet = header();
     let address = SERVER.octets().len();
@@ -27,7 +27,7 @@ fn forged(n: u32, flags: u8) -> Vec<u8> {
     Segment::of(&frame).expect("a segment of TCP").frame()
 }
 
-fn forge(topology: &Topology, from: u32, count: u32, flags: u8) {
+pub(crate) fn forge(topology: &Topology, from: u32, count: u32, flags: u8) {
     let frames = (from..from + count).map(|n| forged(n, flags));
     assert_eq!(send(&topology.client, "veth1", frames) as u32, count);
 }

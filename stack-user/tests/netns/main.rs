@@ -20,6 +20,7 @@ mod capture;
 mod closing;
 mod cookies;
 mod family;
+mod guard;
 mod harness;
 mod hosts;
 mod impair;

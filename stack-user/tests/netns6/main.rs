@@ -19,6 +19,8 @@ mod closing;
 mod cookies;
 mod discovery;
 mod family;
+#[path = "../netns/guard.rs"]
+mod guard;
 #[path = "../netns/hosts.rs"]
 mod hosts;
 #[path = "../netns/impair.rs"]

@@ -14,6 +14,7 @@ use sluice::time::Duration;
 
 use crate::block::BlockOptions;
 use crate::client::{ClientOptions, Load};
+use crate::guard::GuardOptions;
 use crate::transport::TransportOptions;
 
 /// A user-space TCP stack behind an XDP program.
@@ -33,6 +34,8 @@ pub(crate) enum Action {
     Client(Box<ClientOptions>),
     /// Says from whom a Sluice that runs hears nothing.
     Block(BlockOptions),
+    /// Answers SYNs by cookies before listeners of the kernel, so that a flood does not reach them.
+    Guard(GuardOptions),
     /// Holds a program that passes every frame on an interface: the peer end of a veth pair.
     #[command(hide = true)]
     Pass(PassOptions),
@@ -287,6 +290,23 @@ mod tests {
             "",
         ] {
             let err = parse(&format!("sluice run {options}")).unwrap_err();
+            let line = refusal(&err).to_string();
+            assert!(!line.contains('\n') && line.contains("--help"), "{line}");
+        }
+    }
+
+    #[test]
+    fn guard_with_every_option_is_read() {
+        let line = "sluice guard --iface veth0 --port 80 --port 443 --mode native --set-sysctls \
+                    --trust-checksums --report 0.5 --for 30 --program x.o";
+        let Ok(Action::Guard(options)) = parse(line) else { panic!("refused") };
+        assert_eq!(options.ports, [80, 443]);
+    }
+
+    #[test]
+    fn malformed_options_of_a_guard_are_refused_on_one_line() {
+        for options in ["", "--port 0", "--port 65536", "--port http", "--port 80 --report soon"] {
+            let err = parse(&format!("sluice guard --iface v {options}")).unwrap_err();
             let line = refusal(&err).to_string();
             assert!(!line.contains('\n') && line.contains("--help"), "{line}");
         }

@@ -7,6 +7,7 @@ mod block;
 mod capabilities;
 mod cli;
 mod client;
+mod guard;
 mod plan;
 mod serve;
 mod setup;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Action::Run(options) => serve::run(&options),
         Action::Client(options) => client::run(*options),
         Action::Block(options) => block::run(&options),
+        Action::Guard(options) => guard::run(&options),
         Action::Pass(options) => serve::pass(&options),
     };
     done.map_or_else(|err| fail(&err), |()| ExitCode::SUCCESS)

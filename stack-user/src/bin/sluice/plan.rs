@@ -101,7 +101,8 @@ impl Plan {
     }
 }
 
-fn link(name: &str, netlink: &mut Netlink) -> Result<Link> {
+/// The interface, if a program can be attached to it.
+pub(crate) fn link(name: &str, netlink: &mut Netlink) -> Result<Link> {
     let Some(link) = netlink.link(name).context("rtnetlink does not answer")? else {
         return Err(refuse(
             format_args!("there is no interface {name} in this network namespace"),

@@ -74,8 +74,8 @@ pub(crate) fn pass(options: &PassOptions) -> Result<()> {
     }
 }
 
-/// The ready line; nobody may be reading.
-fn say(line: &str) {
+/// A line for whoever started this; nobody may be reading.
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
@@ -304,7 +304,8 @@ impl Control {
     }
 }
 
-fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<()> {
+/// Waits until one of them can be read, so long at most.
+pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<()> {
     match ppoll(fds, timeout.map(TimeSpec::from_duration), None) {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
         Err(errno) => Err(errno).context("ppoll"),

@@ -407,7 +407,8 @@ fn services(
         .collect()
 }
 
-fn secrets() -> Result<Secrets> {
+/// Secrets of this run.
+pub(crate) fn secrets() -> Result<Secrets> {
     let key = || {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map(|()| key).context("the kernel gives no random numbers")

@@ -13,6 +13,8 @@ pub(super) struct KernelSocket {
     pub(super) port: u16,
     /// Whether it is the rest of a connection that is closed.
     pub(super) is_time_wait: bool,
+    /// Whether it listens.
+    pub(super) is_listening: bool,
     /// The number that its process knows it by.
     inode: u64,
 }
@@ -41,6 +43,7 @@ fn parse(line: &str) -> Option<KernelSocket> {
         addr: parse_addr(addr)?,
         port: u16::from_str_radix(port, 16).ok()?,
         is_time_wait: *fields.get(3)? == TIME_WAIT,
+        is_listening: *fields.get(3)? == LISTEN,
         inode: fields.get(9)?.parse().ok()?,
     })
 }
@@ -82,6 +85,8 @@ fn process(inode: u64) -> Option<String> {
 
 /// TCP_TIME_WAIT, in hexadecimal.
 const TIME_WAIT: &str = "06";
+/// TCP_LISTEN.
+const LISTEN: &str = "0A";
 
 #[cfg(test)]
 mod tests {
@@ -93,11 +98,12 @@ mod tests {
         let line = "   1: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 \
                     0 0 4711 1 0000000000000000 100 0 0 10 0";
         let addr = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let listening = KernelSocket { addr, port: 22, is_time_wait: false, inode: 4711 };
+        let listening =
+            KernelSocket { addr, port: 22, is_time_wait: false, is_listening: true, inode: 4711 };
         assert_eq!(parse(line), Some(listening));
         let mapped = line.replace("0100007F", "0000000000000000FFFF00000100007F");
         assert_eq!(parse(&mapped), Some(listening));
-        let closed = KernelSocket { is_time_wait: true, ..listening };
+        let closed = KernelSocket { is_time_wait: true, is_listening: false, ..listening };
         assert_eq!(parse(&line.replace(" 0A ", " 06 ")), Some(closed));
         assert_eq!(parse("  sl  local_address rem_address   st tx_queue rx_queue"), None);
         assert_eq!(parse(""), None);
