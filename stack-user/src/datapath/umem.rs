@@ -80,6 +80,19 @@ impl Memory {
         &self.umem
     }
 
+    /// The received packet.
+    #[inline]
+    pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
+        let offset = frame.addr() % self.frame_size;
+        let len = frame.data_len().min(self.frame_size - offset);
+        let at = self.base + frame.chunk() as usize * self.frame_size + offset;
+        // SAFETY: the token is of this UMEM (one worker has one UMEM), so the range lies in one of
+        // its frames, mapped as long as `umem` lives. The kernel gave the frame up when it put it on
+        // the receive ring, and the token borrowed here is the only right to it. The mapping's
+        // address went to the kernel through foreign code, so its provenance is exposed.
+        unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
+    }
+
     /// What stands ahead of a received packet in its frame: the XDP program's record, or what an earlier
     /// packet has left there.
     #[inline]
@@ -94,19 +107,6 @@ impl Memory {
         // they are as much the token's as those of `packet`, and mapped as long; an array of bytes may lie
         // anywhere and be anything.
         unsafe { &*ptr::with_exposed_provenance::<[u8; AHEAD]>(at) }
-    }
-
-    /// The received packet.
-    #[inline]
-    pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
-        let offset = frame.addr() % self.frame_size;
-        let len = frame.data_len().min(self.frame_size - offset);
-        let at = self.base + frame.chunk() as usize * self.frame_size + offset;
-        // SAFETY: the token is of this UMEM (one worker has one UMEM), so the range lies in one of
-        // its frames, mapped as long as `umem` lives. The kernel gave the frame up when it put it on
-        // the receive ring, and the token borrowed here is the only right to it. The mapping's
-        // address went to the kernel through foreign code, so its provenance is exposed.
-        unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
     }
 
     /// A free frame's bytes such that the byte at `lead` is where the rings say the data begins.

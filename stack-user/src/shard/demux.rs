@@ -55,20 +55,18 @@ pub(super) struct Arrival<'a> {
 impl Shard {
     pub(super) fn take_frames(
         &mut self,
-        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
+        frames: (&[&[u8]], &[Ahead<'_>]),
         mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
-        debug_assert!(frames.len() <= BATCH);
+        debug_assert!(frames.0.len() <= BATCH);
         self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
-        match frames {
-            [] => {}
-            [frame] => {
-                self.take_single((frame, ahead.first().copied()), &mut elsewhere, now);
-            }
-            few if few.len() <= 8 => self.take_batch::<8>((few, ahead), &mut elsewhere, now),
-            many => self.take_batch::<BATCH>((many, ahead), &mut elsewhere, now),
+        match frames.0.len() {
+            0 => {}
+            1 => self.take_single(frames, &mut elsewhere, now),
+            2..=8 => self.take_batch::<8>(frames, &mut elsewhere, now),
+            _ => self.take_batch::<BATCH>(frames, &mut elsewhere, now),
         }
         self.core.tend_front(now);
     }
@@ -77,10 +75,11 @@ impl Shard {
     #[inline]
     fn take_single(
         &mut self,
-        (frame, ahead): (&[u8], Option<Ahead<'_>>),
+        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
         elsewhere: &mut Passing<'_>,
         now: Instant,
     ) {
+        let frame = frames[0];
         self.core.count_in(frame);
         let mut slot = None;
         let mut likely = None;
@@ -93,8 +92,8 @@ impl Shard {
         } else if let Err(reason) = self.core.parse(frame, &mut slot) {
             self.core.counters.count(reason);
         }
-        let place = (0, ahead.map(|ahead| (ahead, frame.len())));
-        self.take_parsed(place, (&mut slot, likely), elsewhere, now);
+        let ahead = ahead.first().map(|ahead| (*ahead, frame.len()));
+        self.take_parsed((0, ahead), (&mut slot, likely), elsewhere, now);
     }
 
     /// Takes at most `SLOTS` frames.
@@ -124,8 +123,8 @@ impl Shard {
             {
                 continue;
             }
-            let found = (&mut parsed[index], likely[index]);
             let ahead = ahead.get(index).map(|ahead| (*ahead, frames[index].len()));
+            let found = (&mut parsed[index], likely[index]);
             self.take_parsed((index, ahead), found, elsewhere, now);
         }
     }
@@ -134,7 +133,7 @@ impl Shard {
     #[inline(never)]
     fn take_parsed(
         &mut self,
-        (index, ahead): Place<'_>,
+        (index, ahead): (usize, Option<(Ahead<'_>, usize)>),
         (parsed, likely): (&mut Option<Parsed<'_>>, Option<FlowRef>),
         elsewhere: &mut Passing<'_>,
         now: Instant,
@@ -150,12 +149,12 @@ impl Shard {
             Some(Parsed::Segment(arrival)) => {
                 let flow = self.core.confirm(likely, arrival);
                 let told = ahead.filter(|_| may_ask(flow));
-                let told = told.and_then(|ahead| self.core.told(ahead, arrival));
+                let told = told.and_then(|told| self.core.told(told, arrival));
                 arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
+                let named = told.map(|record| record.owner);
                 if flow.is_none()
                     && let Some(elsewhere) = elsewhere
-                    && let Some(owner) =
-                        self.core.owner(arrival.hash, told.map(|record| record.owner))
+                    && let Some(owner) = self.core.owner(arrival.hash, named)
                 {
                     return elsewhere(index, Elsewhere::Owner(owner));
                 }
@@ -182,9 +181,6 @@ impl Shard {
 
 /// Who is told of frames that other shards have to see.
 type Passing<'a> = Option<&'a mut dyn FnMut(usize, Elsewhere)>;
-
-/// A frame's index in its batch, and what stands ahead of it, with its length.
-type Place<'a> = (usize, Option<(Ahead<'a>, usize)>);
 
 impl Core {
     #[inline]
