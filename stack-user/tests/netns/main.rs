@@ -36,6 +36,7 @@ mod process;
 mod refusal;
 mod routes;
 mod scale;
+mod scans;
 mod segment;
 mod server;
 mod steering;
