@@ -81,9 +81,11 @@ pub(super) fn rows(room: &Room, flood: &Flood, pace: Pace) -> Result<Vec<Row>> {
     }
     let grounds: Result<Vec<_>> =
         Side::ALL.into_iter().map(|side| Ground::make(room, side)).collect();
-    let mut run = Run { room, flood, grounds: grounds?, costs: Costs::measure(room)?, pace };
+    let mut run = Run { room, flood, grounds: grounds?, pace };
     let series = run.take()?;
-    Ok(rows::of(room, &run.grounds, flood, &series))
+    let all = series.rounds.iter().flatten();
+    let costs = Costs::measure(room, &all.map(|sample| sample.rate).collect::<Vec<_>>())?;
+    Ok(rows::of(room, &run.grounds, flood, (&series, &costs)))
 }
 
 /// All samples of a flood: by alternation, then by side.
@@ -93,8 +95,6 @@ struct Series {
     alternations: usize,
     /// Alternations that were disturbed and done again.
     repeated: usize,
-    /// What the generator alone costs.
-    costs: Costs,
 }
 
 impl Flood {
@@ -125,7 +125,6 @@ struct Run<'a> {
     room: &'a Room,
     flood: &'a Flood,
     grounds: Vec<Ground>,
-    costs: Costs,
     pace: Pace,
 }
 
@@ -133,9 +132,7 @@ impl Run<'_> {
     fn take(&mut self) -> Result<Series> {
         let mut rates = self.rates()?;
         let alternations = self.flood.alternations(self.pace);
-        let costs = self.costs;
-        let mut series =
-            Series { rounds: Vec::new(), pace: self.pace, alternations, repeated: 0, costs };
+        let mut series = Series { rounds: Vec::new(), pace: self.pace, alternations, repeated: 0 };
         while series.rounds.len() < alternations {
             let mut round = Vec::new();
             for (ground, rate) in self.grounds.iter_mut().zip(&mut rates) {
@@ -144,7 +141,7 @@ impl Run<'_> {
                 round.push(sample.with_context(|| format!("{} with {name}", self.flood.name))?);
             }
             for (ground, sample) in self.grounds.iter().zip(&round) {
-                eprintln!("  {}", rows::line(ground.side.name(), sample, &costs));
+                eprintln!("  {}", rows::line(ground.side.name(), sample));
             }
             if rows::disturbance(&round) > rows::QUIET && series.repeated < self.pace.repeats {
                 series.repeated += 1;
@@ -222,10 +219,11 @@ const FIXED: u64 = 100_000;
 /// The share of frames that an interface may drop at the highest rate.
 const LOSS: f64 = 0.001;
 /// Where the highest rate is sought: steps of a ninth to an eighth.
-const LADDER: [u64; 24] = [
+const LADDER: [u64; 31] = [
     100_000, 125_000, 140_000, 160_000, 180_000, 200_000, 225_000, 250_000, 280_000, 315_000,
     355_000, 400_000, 450_000, 500_000, 560_000, 630_000, 710_000, 800_000, 900_000, 1_000_000,
-    1_120_000, 1_250_000, 1_400_000, 1_600_000,
+    1_120_000, 1_250_000, 1_400_000, 1_600_000, 1_800_000, 2_000_000, 2_250_000, 2_500_000,
+    2_800_000, 3_150_000, 3_550_000,
 ];
 /// How long a look for the highest rate floods.
 const PROBE: Duration = Duration::from_millis(600);

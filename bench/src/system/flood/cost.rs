@@ -2,7 +2,7 @@
 //!
 //! The generator waits for its next frame by looking at the clock, so that its CPU is never idle: rounds
 //! in which nothing was due are counted by it and taken off. What is left of it, frames made and handed to
-//! an interface that drops them at once, is measured once for each flood and taken off by frame.
+//! an interface that drops them at once, is measured at the same rate and taken off by frame.
 
 use std::fs;
 use std::time::Duration;
@@ -29,11 +29,11 @@ impl Busy {
         Ok(Self { at: now(), cpus, idle })
     }
 
-    /// Seconds of all CPUs together since then, and the time that went by.
-    pub(super) fn end(&self) -> Result<(f64, f64)> {
+    /// Seconds of all CPUs together since then.
+    pub(super) fn end(&self) -> Result<f64> {
         let (_, idle) = read()?;
         let time = (now() - self.at).as_secs_f64();
-        Ok((time * self.cpus as f64 - idle.saturating_sub(self.idle) as f64 / TICKS, time))
+        Ok(time * self.cpus as f64 - idle.saturating_sub(self.idle) as f64 / TICKS)
     }
 }
 
@@ -58,41 +58,54 @@ fn parse(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// What the generator alone costs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Costs {
     /// Seconds of a round in which nothing was due.
     pub(super) round: f64,
-    /// Seconds of a frame that is made, sent, and dropped by XDP_DROP.
-    pub(super) frame: f64,
+    /// Seconds of a frame that is made, sent, and dropped by XDP_DROP, by the rate: frames that come alone
+    /// cost more than those that come together.
+    pub(super) frames: Vec<(Rate, f64)>,
 }
 
 impl Costs {
-    pub(super) fn measure(room: &Room) -> Result<Self> {
+    pub(super) fn measure(room: &Room, rates: &[Rate]) -> Result<Self> {
         let mut ground = Ground::make(room, Side::Drop)?;
         let waiting = ground.probe(room, Rate::Paced(SELDOM), LENGTH)?;
         ensure!(waiting.flood.held > 0, "the generator has not waited for a single frame");
         let round = waiting.flood.seconds / waiting.flood.held as f64;
-        let flat_out = ground.probe(room, Rate::FlatOut, LENGTH)?;
-        let nothing = Self { round, frame: 0.0 };
-        let frame = nothing.of(&flat_out) / flat_out.flood.sent.max(1) as f64;
-        eprintln!(
-            "  the generator into XDP_DROP: {:.0} ns a frame, {:.1} ns a round without one",
-            frame * 1e9,
-            round * 1e9
-        );
-        Ok(Self { round, frame })
+        let mut costs = Self { round, frames: Vec::new() };
+        for rate in rates {
+            if costs.frame(*rate) > 0.0 {
+                continue;
+            }
+            let sample = ground.probe(room, *rate, LENGTH)?;
+            let frame = costs.of(&sample) / sample.flood.sent.max(1) as f64;
+            eprintln!(
+                "  XDP_DROP: {:.0} ns a frame at {:.0} SYN/s, {:.1} ns a round without one",
+                frame * 1e9,
+                sample.flood.rate(),
+                round * 1e9
+            );
+            costs.frames.push((*rate, frame));
+        }
+        Ok(costs)
+    }
+
+    /// Seconds of a frame at a rate.
+    pub(super) fn frame(&self, rate: Rate) -> f64 {
+        self.frames.iter().find(|(of, _)| *of == rate).map_or(0.0, |(_, seconds)| *seconds)
     }
 
     /// CPU seconds of a sample without those of the generator.
     pub(super) fn of(&self, sample: &Sample) -> f64 {
         let waited = sample.flood.held as f64 * self.round;
-        sample.busy - waited - sample.flood.sent as f64 * self.frame
+        sample.busy - waited - sample.flood.sent as f64 * self.frame(sample.rate)
     }
 }
 
 /// Frames in a second where the generator is to wait.
 const SELDOM: u64 = 1_000;
-const LENGTH: Duration = Duration::from_millis(1_000);
+const LENGTH: Duration = Duration::from_millis(1_500);
 
 #[cfg(test)]
 mod tests {
@@ -110,8 +123,9 @@ mod tests {
     #[test]
     fn cost_is_without_waiting_and_without_what_frames_cost_anyway() {
         let flood = generator::Report { sent: 1_000_000, held: 10_000_000, ..Default::default() };
-        let sample = Sample { flood, busy: 1.75, ..Sample::default() };
-        let costs = Costs { round: 50e-9, frame: 250e-9 };
+        let sample = Sample { flood, busy: 1.75, rate: Rate::Paced(7), ..Sample::default() };
+        let frames = vec![(Rate::FlatOut, 9.0), (Rate::Paced(7), 250e-9)];
+        let costs = Costs { round: 50e-9, frames };
         assert!((costs.of(&sample) - 1.0).abs() < 1e-9);
     }
 }

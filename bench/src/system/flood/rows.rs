@@ -4,7 +4,7 @@
 use super::super::bed::Room;
 use super::cost::Costs;
 use super::ground::{Ground, Side};
-use super::sample::{Memory, Sample};
+use super::sample::{Memory, Rate, Sample};
 use super::{Course, Flood, SOURCES, Series, VISITS};
 use crate::machine;
 use crate::printer::figure;
@@ -79,14 +79,20 @@ fn efficiency(sample: &Sample, costs: &Costs) -> Option<f64> {
 }
 
 /// The rows of a flood.
-pub(super) fn of(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Vec<Row> {
-    let shared = shared(room, grounds, flood, series);
+pub(super) fn of(
+    room: &Room,
+    grounds: &[Ground],
+    flood: &Flood,
+    (series, costs): (&Series, &Costs),
+) -> Vec<Row> {
+    let mut shared = shared(room, grounds, flood, series);
+    shared.insert("CPU time".into(), told(costs));
     let place = |side| grounds.iter().position(|ground| ground.side == side);
     let samples = |at: usize| series.rounds.iter().filter_map(move |round| round.get(at));
     let mut rows = Vec::new();
     for pair in PAIRS {
         let [Some(ours), Some(theirs)] = pair.map(place) else { continue };
-        let config = own(pair, [samples(ours).collect(), samples(theirs).collect()], series);
+        let config = own(pair, [samples(ours).collect(), samples(theirs).collect()], costs);
         let config: Config = shared.clone().into_iter().chain(config).collect();
         for Metric { suffix, unit, of } in METRICS {
             let pairs: Vec<(f64, f64)> = match of {
@@ -104,10 +110,10 @@ pub(super) fn of(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series
             rows.push(row.with(config.clone()));
         }
         let work = format!("{}{EFFICIENCY}", flood.name);
-        let pairs: Vec<_> = samples(ours).zip(better(grounds, series)).collect();
+        let pairs: Vec<_> = samples(ours).zip(better(grounds, series, costs)).collect();
         let pairs: Vec<(f64, f64)> = pairs
             .into_iter()
-            .filter_map(|(sample, theirs)| Some((efficiency(sample, &series.costs)?, theirs?)))
+            .filter_map(|(sample, theirs)| Some((efficiency(sample, costs)?, theirs?)))
             .collect();
         rows.push(Row::measured(&work, pair[0].name(), BETTER, PER_CORE, &pairs).with(config));
     }
@@ -115,11 +121,11 @@ pub(super) fn of(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series
 }
 
 /// What the better setting of the kernel did in each alternation.
-fn better(grounds: &[Ground], series: &Series) -> Vec<Option<f64>> {
+fn better(grounds: &[Ground], series: &Series, costs: &Costs) -> Vec<Option<f64>> {
     let is_kernel = |ground: &Ground| matches!(ground.side, Side::Kernel(_));
     let best = |round: &Vec<Sample>| {
         let kernels = grounds.iter().zip(round).filter(|(ground, _)| is_kernel(ground));
-        kernels.filter_map(|(_, sample)| efficiency(sample, &series.costs)).reduce(f64::max)
+        kernels.filter_map(|(_, sample)| efficiency(sample, costs)).reduce(f64::max)
     };
     series.rounds.iter().map(best).collect()
 }
@@ -148,15 +154,6 @@ fn shared(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Co
         Course::FlatOut | Course::Soak => "as many as go".into(),
     };
     say("flood", format!("live frames, SYNs from {SOURCES}, {rate}"));
-    say(
-        "CPU time",
-        format!(
-            "all CPUs, without what the generator takes into XDP_DROP: {} ns a frame, and {} ns a round \
-             in which none was due",
-            figure(series.costs.frame * 1e9),
-            figure(series.costs.round * 1e9)
-        ),
-    );
     if pace.is_smoke() {
         say(SMOKE, "short samples that measure nothing".into());
     }
@@ -176,10 +173,8 @@ pub(super) fn common(room: &Room, mode: Option<String>) -> Config {
     say("congestion control", format!("{CONGESTION} on both ends"));
     say("queueing", format!("pfifo, {QUEUE} frames, on both ends"));
     let places = room.places;
-    let placement = format!(
-        "server on CPU {}, clients and generator (nice 19) on CPU {}",
-        places.server, places.client
-    );
+    let placement =
+        format!("server and clients on CPU {}, generator on CPU {}", places.server, places.client);
     say("placement", placement);
     say(
         "servers",
@@ -190,7 +185,7 @@ pub(super) fn common(room: &Room, mode: Option<String>) -> Config {
 }
 
 /// What the rows of one pair say of both.
-fn own(pair: [Side; 2], samples: [Vec<&Sample>; 2], series: &Series) -> Config {
+fn own(pair: [Side; 2], samples: [Vec<&Sample>; 2], costs: &Costs) -> Config {
     let both = |of: &dyn Fn(&Sample) -> f64| {
         let shown = pair.iter().zip(&samples).filter_map(|(side, samples)| {
             let median = Spread::of(samples.iter().map(|sample| of(sample)))?.median;
@@ -202,10 +197,7 @@ fn own(pair: [Side; 2], samples: [Vec<&Sample>; 2], series: &Series) -> Config {
     let mut say = |key: &str, value: String| config.insert(key.into(), value);
     say("flood sent, SYN/s", both(&|sample| sample.flood.rate()));
     say("dropped by the interface, %", both(&|sample| sample.lost() * 100.0));
-    say(
-        "CPU time, cores",
-        both(&|sample| series.costs.of(sample) / sample.flood.seconds.max(1e-3)),
-    );
+    say("CPU time, cores", both(&|sample| costs.of(sample) / sample.flood.seconds.max(1e-3)));
     let memory = pair.iter().zip(&samples).filter_map(|(side, samples)| {
         let (first, last) = (samples.first()?, samples.last()?);
         let [before, after] = [first.memory[0], last.memory[1]].map(kept);
@@ -257,7 +249,7 @@ pub(super) fn disturbance(round: &[Sample]) -> f64 {
 }
 
 /// A sample for whoever waits for the rows.
-pub(super) fn line(name: &str, sample: &Sample, costs: &Costs) -> String {
+pub(super) fn line(name: &str, sample: &Sample) -> String {
     let figures = METRICS.into_iter().filter_map(|Metric { suffix, unit, of }| {
         let found = match of {
             Figure::Each(of) => of(sample)?,
@@ -267,14 +259,29 @@ pub(super) fn line(name: &str, sample: &Sample, costs: &Costs) -> String {
         Some(format!("{what} {} {unit}", figure(found)))
     });
     let figures: Vec<_> = figures.collect();
-    let efficiency = efficiency(sample, costs).map_or_else(|| "-".into(), figure);
     format!(
-        "{name}: {}, {efficiency} {PER_CORE}; of {} SYN/s {:.3} % dropped, CPU {:.2} s; memory {} B more",
+        "{name}: {}; of {} SYN/s {:.3} % dropped; memory {} B more",
         figures.join(", "),
         figure(sample.flood.rate()),
         sample.lost() * 100.0,
-        costs.of(sample),
         sample.memory[1].total().cast_signed() - sample.memory[0].total().cast_signed(),
+    )
+}
+
+/// What was taken off the CPU time.
+fn told(costs: &Costs) -> String {
+    let frames = costs.frames.iter().map(|(rate, seconds)| {
+        let rate = match rate {
+            Rate::Paced(rate) => format!("at {} k/s", rate / 1_000),
+            Rate::FlatOut => "flat out".into(),
+        };
+        format!("{} ns {rate}", figure(seconds * 1e9))
+    });
+    format!(
+        "all CPUs, clients' too, without what the generator takes into XDP_DROP: for a frame {}, for a \
+         round in which none was due {} ns",
+        frames.collect::<Vec<_>>().join(", "),
+        figure(costs.round * 1e9)
     )
 }
 

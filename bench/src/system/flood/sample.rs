@@ -17,11 +17,12 @@ use crate::load::{Report, visits};
 use crate::topology::{CLIENT_END, CLIENTS, SERVER_MAC};
 
 /// How fast a flood is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Rate {
     /// SYNs in a second.
     Paced(u64),
     /// As many as go.
+    #[default]
     FlatOut,
 }
 
@@ -55,6 +56,8 @@ impl Memory {
 /// What one side did in one alternation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
+    /// How fast the flood was to be.
+    pub(super) rate: Rate,
     /// The flood, and its answers.
     pub(super) flood: generator::Report,
     /// The clients; their latencies are those of whole visits.
@@ -91,7 +94,9 @@ pub(super) struct Volley {
 }
 
 impl Ground {
-    /// The flood begins, the clients come, the flood ends after them.
+    /// The flood begins, the clients come, the flood ends after them. The clients share the server's CPU:
+    /// beside the generator they would hold up the interface's work, which is done on its CPU, for longer
+    /// than a veth's ring of 256 frames lasts.
     pub(super) fn sample(&mut self, room: &Room, rate: Rate, pace: Pace) -> Result<Sample> {
         let time = Duration::from_secs_f64(pace.seconds) + visits::PATIENCE + 4 * AROUND;
         let volley = Volley { rate, frames: u64::MAX, time };
@@ -103,7 +108,7 @@ impl Ground {
                 seconds: pace.seconds,
                 size: 1_024,
                 sources: CLIENTS,
-                cpu: Some(room.places.client),
+                cpu: Some(room.places.server),
             };
             let mut command = ground.bed.topology.client.command(&room.tools.bench);
             command.arg("visit").args(options.arguments());
@@ -132,20 +137,20 @@ impl Ground {
         self.start(room)?;
         let options = options(room, volley)?;
         let (watch, dropped, memory) = (Watch::begin(), self.dropped()?, self.memory()?);
-        // It waits by looking at the clock: whoever has work on its CPU goes first.
-        let mut command = self.bed.topology.client.command("nice");
-        command.args(["-n", "19"]).arg(&room.tools.bench).arg("generate").args(options.arguments());
+        let mut command = self.bed.topology.client.command(&room.tools.bench);
+        command.arg("generate").args(options.arguments());
         let mut generator = Process::start("the generator", &mut command)?;
         generator.line(READY, PATIENCE, &room.stop)?;
         let busy = Busy::begin()?;
         let clients = meanwhile(self)?;
         generator.ask_to_end();
         let flood = generator.output(volley.time + PATIENCE, &room.stop)?;
-        let (busy, _) = busy.end()?;
+        let busy = busy.end()?;
         let flood: generator::Report = last(&flood).context("the generator's report")?;
         let dropped = self.dropped()?.saturating_sub(dropped);
         let memory = [memory, self.memory()?];
-        Ok(Sample { flood, clients, dropped, busy, memory, others: watch.others() })
+        let others = watch.others();
+        Ok(Sample { rate: volley.rate, flood, clients, dropped, busy, memory, others })
     }
 }
 
