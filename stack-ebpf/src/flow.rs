@@ -128,7 +128,7 @@ impl Offsets {
 /// every 4 µs).
 #[inline(always)]
 pub const fn sequence_clock(nanos: u64) -> u64 {
-    (nanos / PERIOD) << PERIOD_BITS | (nanos % PERIOD << PERIOD_BITS) / PERIOD
+    ((nanos / PERIOD) << PERIOD_BITS) | (((nanos % PERIOD) << PERIOD_BITS) / PERIOD)
 }
 
 /// The clock of timestamps: milliseconds (RFC 7323, 5.4: between 1 ms and 1 s).

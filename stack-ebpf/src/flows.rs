@@ -29,7 +29,7 @@ impl Entry {
     /// The entry of a flow with this hash ([`crate::flow::FlowName::fingerprint`]).
     #[inline(always)]
     pub const fn new(hash: u64, kind: Kind, shard: u8) -> Self {
-        Self(hash & PRINT | (shard as u64) << 2 | kind as u64)
+        Self((hash & PRINT) | ((shard as u64) << 2) | kind as u64)
     }
 
     /// Whether it is of a flow with this hash, which has the same home.
@@ -57,7 +57,7 @@ impl Entry {
     /// The flow's hash, where the entry lies in bucket `home` of its region.
     #[inline(always)]
     pub const fn hash(self, home: u32) -> u64 {
-        self.0 & PRINT | (home as u64 & !PRINT)
+        (self.0 & PRINT) | (home as u64 & !PRINT)
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn flow_is_found_wherever_it_lies_in_its_bucket() {
         for place in 0..WAYS {
             let mut bucket =
-                core::array::from_fn(|n| Entry::new(n as u64 * 7 << 40, Kind::TimeWait, 0).0);
+                core::array::from_fn(|n| Entry::new((n as u64 * 7) << 40, Kind::TimeWait, 0).0);
             bucket[place] = Entry::new(HASH, Kind::HalfOpen, 3).0;
             assert_eq!(find(&bucket, HASH), Entry::new(HASH, Kind::HalfOpen, 3).0);
             bucket[place] = 0;

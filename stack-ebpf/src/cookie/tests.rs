@@ -150,7 +150,7 @@ fn guessed_numbers_are_right_as_often_as_was_promised() {
         hits += u32::from(decode(&keys, offsets, words as u32, iss, period).is_some());
     }
     // Eight are to be expected. Two keys, two periods, eight MSS in 2^32, for the guess of one in 128.
-    assert!((1..=2 * 2 * 8 * 128 >> 8).contains(&hits), "{hits}");
+    assert!((1..=(2 * 2 * 8 * 128) >> 8).contains(&hits), "{hits}");
 }
 
 // RFC 9293 3.4.1 (MUST-8): a cookie is at most a period away from the ISN that the clock gives.

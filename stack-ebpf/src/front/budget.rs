@@ -13,7 +13,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Takes one out at `now`, in ns. Each costs `cost` ns; as many as cost [`BURST`] may come at once.
+    /// Takes one out at `now`, in ns. Each costs `cost` ns; as many may come at once as cost 20 ms.
     #[inline(always)]
     pub fn take(&mut self, cost: u64, now: u64) -> bool {
         let from = if self.spent_until > now { self.spent_until } else { now };

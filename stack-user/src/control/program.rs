@@ -13,6 +13,7 @@ use aya::maps::MapError as AyaMapError;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::libc;
+use nix::net::if_::if_nametoindex;
 use stack_ebpf::contract::{FRONT_PROGRAMS, PASS_PROGRAM, PROGRAM};
 
 use super::attached::attached;
@@ -187,7 +188,7 @@ fn is_permission(error: &io::Error) -> bool {
 }
 
 fn attach(xdp: &Xdp, interface: &str, wanted: ModeWanted) -> Result<Attached, AttachError> {
-    let ifindex = sys::interface_index(interface)
+    let ifindex = if_nametoindex(interface)
         .map_err(|_| AttachError::NoInterface { interface: interface.to_owned() })?;
     let program = xdp.fd().map_err(AttachError::Program)?.as_fd();
     let try_mode = |mode| {

@@ -2,7 +2,6 @@
 //!
 //! Owns the `unsafe` of the control plane; each function is safe to call.
 
-use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -12,16 +11,6 @@ use std::{ptr, slice};
 use nix::libc;
 
 use crate::tables::words::Words;
-
-/// The index of an interface of this network namespace.
-pub(super) fn interface_index(name: &str) -> io::Result<u32> {
-    let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: `name` is a string that ends with NUL and outlives the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
-    }
-}
 
 /// Attaches an XDP program to an interface by a bpf_link, which ends with the last descriptor.
 ///

@@ -8,7 +8,10 @@
 
 use core::mem;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::frame::{Frame, Tx};
 use super::syscalls;
@@ -94,20 +97,14 @@ impl Bursts {
     /// # Errors
     /// What the kernel says where it has no such sockets, or not for us.
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let index = syscalls::interface_index(interface)?;
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // Protocol 0: it receives nothing.
-        // SAFETY: no pointer is passed.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just made and nobody else has it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let index = if_nametoindex(interface)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        // No protocol: it receives nothing.
+        let fd = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         // SAFETY: all zeroes is a valid address of this plain C type.
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
         address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-        address.sll_ifindex = index;
+        address.sll_ifindex = index.cast_signed();
         let len = mem::size_of_val(&address) as libc::socklen_t;
         // SAFETY: `address` is live for the call and `len` is its size.
         if unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) } < 0 {

@@ -4,9 +4,10 @@
 
 use core::mem;
 use core::ptr;
-use std::ffi::CString;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 /// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h, newer than the libc crate.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
@@ -80,16 +81,6 @@ pub(super) fn allow_send_memory(fd: RawFd, bytes: i32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
 }
 
-/// The number of an interface.
-pub(super) fn interface_index(name: &str) -> io::Result<i32> {
-    let name = CString::new(name)?;
-    // SAFETY: `name` is a live string that ends with NUL.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => i32::try_from(index).map_err(io::Error::other),
-    }
-}
-
 /// Whether an interface leaves the checksums of what it sends to software: then no packet goes out
 /// without one, whoever receives it. One that does not say is held to have an offload.
 pub(super) fn sums_in_software(name: &str) -> bool {
@@ -108,15 +99,10 @@ pub(super) fn sums_in_software(name: &str) -> bool {
         *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: a call without pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return false;
-    }
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let Ok(fd) = socket(AddressFamily::Inet, SockType::Datagram, flags, None) else { return false };
     // SAFETY: `request` and the value that it points to are live for the call, which writes `data`.
-    let done = unsafe { libc::ioctl(fd, libc::SIOCETHTOOL, &raw mut request) };
-    // SAFETY: the descriptor was made here, and nobody else has it.
-    unsafe { libc::close(fd) };
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
     done == 0 && value.data == 0
 }
 

@@ -13,6 +13,8 @@ use note;
 mod capture;
 #[path = "../netns/closing.rs"]
 mod closing;
+#[path = "../netns/cookies.rs"]
+mod cookies;
 mod discovery;
 mod family;
 #[path = "../netns/hosts.rs"]
