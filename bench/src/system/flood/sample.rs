@@ -102,20 +102,34 @@ impl Ground {
         let volley = Volley { rate, frames: u64::MAX, time };
         self.flood(room, &volley, |ground| {
             pause(AROUND);
-            let options = visits::Options {
-                to: Self::address(),
-                rate: VISITS,
-                seconds: pace.seconds,
-                size: 1_024,
-                sources: CLIENTS,
-                cpu: Some(room.places.server),
-            };
-            let mut command = ground.bed.topology.client.command(&room.tools.bench);
-            command.arg("visit").args(options.arguments());
-            let visitors = Process::start("the clients", &mut command)?;
+            let visitors = ground.visitors(room, pace.seconds)?;
             let output = visitors.output(time + PATIENCE, &room.stop)?;
             last(&output).context("the clients' report")
         })
+    }
+
+    /// A flood for so long, with clients of whom nobody asks what became of them.
+    pub(super) fn visited(&mut self, room: &Room, rate: Rate, time: Duration) -> Result<Sample> {
+        let volley = Volley { rate, frames: u64::MAX, time: time + AROUND };
+        self.flood(room, &volley, |ground| {
+            let _visitors = ground.visitors(room, time.as_secs_f64())?;
+            pause(time);
+            Ok(Report::default())
+        })
+    }
+
+    /// Clients that come for so many seconds.
+    fn visitors(&self, room: &Room, seconds: f64) -> Result<Process> {
+        let options = visits::Options {
+            to: Self::address(),
+            rate: VISITS,
+            seconds,
+            size: 1_024,
+            sources: CLIENTS,
+            cpu: Some(room.places.server),
+        };
+        let mut command = self.bed.topology.client.command(&room.tools.bench);
+        Process::start("the clients", command.arg("visit").args(options.arguments()))
     }
 
     /// A flood without clients, for so long.
