@@ -58,6 +58,14 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// What follows from the addresses and listeners that are set.
+fn hints() -> Hints {
+    let mut hints = Hints::EMPTY;
+    [SHARED, SECOND].iter().for_each(|addr| hints.add_address(&mapped(*addr), Address::Shared));
+    LISTENERS.iter().for_each(|(_, port)| hints.add_port(*port, *port == EVERYWHERE));
+    hints
+}
+
 /// A verdict that is measured.
 struct Work {
     work: &'static str,
@@ -111,10 +119,8 @@ impl Bed {
         let mut map: Array<_, [u8; size_of::<Config>()]> = map(&mut ebpf, contract::CONFIG)?;
         map.set(0, config, 0)?;
         let mut map: HashMap<_, [u8; 16], u32> = self::map(&mut ebpf, contract::ADDRESSES)?;
-        let mut hints = Hints::EMPTY;
         for addr in [SHARED, SECOND].map(mapped) {
             map.insert(addr, Address::Shared as u32, 0)?;
-            hints.add_address(&addr, Address::Shared);
         }
         let mut map: HashMap<_, [u8; size_of::<ListenerKey>()], u32> =
             self::map(&mut ebpf, contract::LISTENERS)?;
@@ -122,9 +128,8 @@ impl Bed {
             let key: [u8; size_of::<ListenerKey>()] =
                 transmute!(ListenerKey::new(mapped(addr), port));
             map.insert(key, PRESENT, 0)?;
-            hints.add_port(port, port == EVERYWHERE);
         }
-        let hints: [u8; size_of::<Hints>()] = transmute!(hints);
+        let hints: [u8; size_of::<Hints>()] = transmute!(hints());
         let mut map: Array<_, [u8; size_of::<Hints>()]> = self::map(&mut ebpf, contract::HINTS)?;
         map.set(0, hints, 0)?;
         let socket = socket(AddressFamily::XDP, SocketType::RAW, None).context("AF_XDP")?;

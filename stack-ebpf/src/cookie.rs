@@ -133,7 +133,9 @@ pub const fn decode(
 
 #[inline(always)]
 const fn tag(key: &Key, offsets: Offsets, irs: u32, period: Period) -> u32 {
-    key.hash(&[offsets.hash, (irs as u64) << 32 | period.0 as u64]) as u32
+    // Of the period as many bits as fit: they come again after 34 years.
+    let tail = ((period.0 as u64 & 0xff_ffff) << 32) | irs as u64;
+    key.hash_with_tail(&[offsets.hash], (tail, 7)) as u32
 }
 
 /// The index of the largest of [`MSS`] that a peer takes which takes `mss` octets.

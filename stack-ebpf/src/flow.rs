@@ -72,8 +72,8 @@ impl Words {
     pub const fn hash(&self, key: &Key) -> u64 {
         let Self { local: [a, b], remote: [c, d], ports } = *self;
         match self.is_v4() {
-            true => key.hash(&[(b >> 32) | (d >> 32 << 32), ports as u64]),
-            false => key.hash(&[a, b, c, d, ports as u64]),
+            true => key.hash_with_tail(&[(b >> 32) | (d >> 32 << 32)], (ports as u64, 4)),
+            false => key.hash_with_tail(&[a, b, c, d], (ports as u64, 4)),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct Hints {
     /// For 64 ports each, in two words: a bit for each that is listened on somewhere, and one for each
     /// that is listened on at every shared address.
     ports: [[u64; 2]; 1024],
+    /// For the ports that fall here: where there is one, and it has one listener, that of every address,
+    /// the port above one more than that listener's place. 0 where there is none, else [`ASKED`].
+    doors: [u32; PLACES],
 }
 
 /// The addresses that fall here.
@@ -52,8 +55,11 @@ pub enum Listened {
 
 impl Hints {
     /// Nothing is ours.
-    pub const EMPTY: Self =
-        Self { places: [Place { addr: [0; 2], kind: 0 }; PLACES], ports: [[0; 2]; 1024] };
+    pub const EMPTY: Self = Self {
+        places: [Place { addr: [0; 2], kind: 0 }; PLACES],
+        ports: [[0; 2]; 1024],
+        doors: [0; PLACES],
+    };
 
     /// Adds an address. What was told of others before stays true while this is copied.
     pub fn add_address(&mut self, addr: &AddressKey, kind: Address) {
@@ -73,6 +79,26 @@ impl Hints {
         let [somewhere, everywhere] = &mut self.ports[port as usize >> 6];
         *somewhere |= 1 << (port & 63);
         *everywhere |= (is_everywhere as u64) << (port & 63);
+    }
+
+    /// Adds a port that is listened on, and the place of its listener if there is one alone, that of every
+    /// address.
+    pub fn add_door(&mut self, port: u16, place: Option<u16>) {
+        let door = &mut self.doors[port as usize & (PLACES - 1)];
+        *door = match place {
+            Some(place) if *door == 0 && place != u16::MAX => {
+                (port as u32) << 16 | (place as u32 + 1)
+            }
+            _ => ASKED,
+        };
+    }
+
+    /// The place of the one listener on `port`; `None` where there may be none or several: the hash map
+    /// knows.
+    #[inline(always)]
+    pub fn door(&self, port: u16) -> Option<u32> {
+        let door = self.doors[port as usize & (PLACES - 1)];
+        if door >> 16 != port as u32 { None } else { (door & 0xffff).checked_sub(1) }
     }
 
     /// Tells of a port that it is listened on everywhere only where `other` does too; what is left out
@@ -126,8 +152,10 @@ const fn at(words: [u64; 2]) -> usize {
 const PLACES: usize = 64;
 /// The kind of a place where several addresses fall.
 const SEVERAL: u64 = 3;
+/// In place of a door: none is told. No port has a listener at that place.
+const ASKED: u32 = 0xffff_0000;
 
-const _: () = assert!(size_of::<Hints>() == PLACES * 24 + 16_384);
+const _: () = assert!(size_of::<Hints>() == PLACES * 28 + 16_384);
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +226,24 @@ mod tests {
         for port in 0..=u16::MAX {
             assert_eq!(hints.listened(port), wanted(port), "{port}");
         }
+    }
+
+    #[test]
+    fn door_is_told_of_a_port_with_one_listener_and_a_place_of_its_own() {
+        let mut hints = Hints::EMPTY;
+        assert!((0..=u16::MAX).all(|port| hints.door(port).is_none()));
+        let ports = [(0, Some(0)), (80, Some(7)), (81, None), (82, Some(9)), (146, Some(10))];
+        for (port, place) in ports {
+            hints.add_door(port, place);
+        }
+        hints.add_door(u16::MAX, Some(3));
+        let told = [0, 80, 81, 82, 146, u16::MAX].map(|port| hints.door(port));
+        assert_eq!(told, [Some(0), Some(7), None, None, None, Some(3)]);
+        // A third one does not make it one again, nor does another at a place that is told.
+        hints.add_door(210, Some(1));
+        hints.add_door(80, None);
+        assert_eq!([82, 146, 210, 80, 16].map(|port| hints.door(port)), [None; 5]);
+        assert_eq!((0..=u16::MAX).filter(|port| hints.door(*port).is_some()).count(), 2);
     }
 
     #[test]

@@ -72,6 +72,8 @@ counters! {
     CookiesSent => "cookies_sent",
     /// Acknowledgments that answered a SYN cookie.
     CookiesReceived => "cookies_received",
+    /// Of these, those that the XDP program had found valid.
+    CookiesTold => "cookies_told",
     /// Acknowledgments whose SYN cookie was forged or too old.
     CookiesFailed => "cookies_failed",
     /// Gates closed: SYNs for a listener are answered by the XDP program.

@@ -11,6 +11,7 @@ use stack_ebpf::cookie::{Keys, Period, encode};
 use stack_ebpf::flow::FlowName;
 use stack_ebpf::flows::{Bucket, Entry, Kind};
 use stack_ebpf::front::{Door, Front, Gate};
+use stack_ebpf::hints::Hints;
 use stack_ebpf::siphash::Key;
 use zerocopy::transmute;
 
@@ -119,10 +120,14 @@ pub(super) fn close(ebpf: &mut Ebpf) -> Result<()> {
     bucket[3] = Entry::new(name(KNOWN_PORT).fingerprint(&FLOW_KEY), Kind::Established, 0).0;
     let mut array: Array<_, Bucket> = map(ebpf, contract::FLOWS)?;
     array.set(0, bucket, 0)?;
-    let key: [u8; size_of::<ListenerKey>()] =
-        transmute!(ListenerKey::new(mapped(SHARED), EVERYWHERE));
+    let key: [u8; size_of::<ListenerKey>()] = transmute!(ListenerKey::wildcard(EVERYWHERE));
     let mut hash: HashMap<_, [u8; size_of::<ListenerKey>()], u32> = map(ebpf, contract::LISTENERS)?;
     hash.insert(key, PRESENT, 0)?;
+    let mut hints = super::hints();
+    hints.add_door(EVERYWHERE, Some(0));
+    let hints: [u8; size_of::<Hints>()] = transmute!(hints);
+    let mut array: Array<_, [u8; size_of::<Hints>()]> = map(ebpf, contract::HINTS)?;
+    array.set(0, hints, 0)?;
     let program = object::program(ebpf, contract::FRONT_PROGRAMS[0])?;
     let program = program.fd()?.try_clone().context("a descriptor")?;
     let mut array: ProgramArray<_> = map(ebpf, contract::PROGRAMS)?;

@@ -231,7 +231,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if segment.is_martian() {
             return Verdict::DropMartian;
         }
-        if !segment.is_sound {
+        if !segment.is_sound(wire) {
             return Verdict::DropIpHeader;
         }
         let header = &mut scratch.header;

@@ -17,8 +17,6 @@ pub(super) struct Segment<const V6: bool> {
     pub at: usize,
     /// Its length.
     pub length: usize,
-    /// Whether the IP header's checksum is right, if it has one.
-    pub is_sound: bool,
 }
 
 impl Segment<false> {
@@ -32,8 +30,7 @@ impl Segment<false> {
         let octets = |n: usize| u16::from_le(ip[n]) as u32 | (u16::from_le(ip[n + 1]) as u32) << 16;
         let (remote, local) = (Words::mapped(octets(6)), Words::mapped(octets(8)));
         let length = (u16::from_be(ip[1]) as usize).checked_sub(20)?;
-        let segment = Self::behind(frame, (at + 20, length), (local, remote))?;
-        Some(Self { is_sound: sum::finish(sum::of(&ip)) == 0, ..segment })
+        Self::behind(frame, (at + 20, length), (local, remote))
     }
 }
 
@@ -78,8 +75,13 @@ impl<const V6: bool> Segment<V6> {
             header,
             at,
             length,
-            is_sound: true,
         })
+    }
+
+    /// Whether the IP header's checksum is right, if it has one.
+    #[inline(always)]
+    pub fn is_sound<F: Frame + ?Sized>(&self, frame: &F) -> bool {
+        V6 || frame.read::<[u16; 10]>(self.at - 20).is_some_and(|ip| sum::finish(sum::of(&ip)) == 0)
     }
 
     #[inline(always)]

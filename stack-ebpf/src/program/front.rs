@@ -2,7 +2,6 @@
 
 use core::arch::asm;
 use core::mem::size_of;
-use core::ptr;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{
@@ -22,7 +21,7 @@ use stack_ebpf::front::{
 use stack_ebpf::{Action, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
 
-use super::{CONFIG, Key, LISTENERS, Packet, finish, redirect};
+use super::{CONFIG, HINTS, Key, LISTENERS, Packet, finish, redirect};
 
 // The names are those of `stack_ebpf::contract`. User space makes the arrays as large as it needs.
 #[map(name = "SLUICE_FRONT")]
@@ -122,11 +121,17 @@ fn put_ahead(ctx: &XdpContext, record: &Record) {
     if at + size_of::<Record>() > ctx.metadata_end() {
         return;
     }
-    let halves: [u16; size_of::<Record>() / 2] = transmute!(*record);
-    for (n, half) in halves.iter().enumerate() {
-        // SAFETY: so many bytes lie between the metadata's two ends, as just compared, and the verifier
-        // checks again.
-        unsafe { ptr::write((at as *mut u16).add(n), *half) };
+    let [a, b, c, d]: [u64; size_of::<Record>() / 8] = transmute!(*record);
+    // SAFETY: so many bytes lie between the metadata's two ends, as just compared, and the verifier checks
+    // again. By words, though they begin at an even address only: the compiler would write octets.
+    unsafe {
+        asm!(
+            "*(u64 *)({0} + 0) = {1}",
+            "*(u64 *)({0} + 8) = {2}",
+            "*(u64 *)({0} + 16) = {3}",
+            "*(u64 *)({0} + 24) = {4}",
+            in(reg) at, in(reg) a, in(reg) b, in(reg) c, in(reg) d,
+        );
     }
 }
 
@@ -156,7 +161,7 @@ impl Wire for Live<'_> {
         for n in 0..size_of::<Chunk>() / 8 {
             // SAFETY: so many words lie in the chunk, which is aligned for them. Volatile, since else the
             // compiler calls a function that clears octet by octet.
-            unsafe { ptr::write_volatile(into.add(n), 0) };
+            unsafe { into.add(n).write_volatile(0) };
         }
         // SAFETY: the kernel writes at most so many bytes, which the chunk has.
         unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset as u32, into.cast(), length) == 0 }
@@ -213,6 +218,9 @@ impl Defence for Maps {
 
     #[inline(always)]
     fn listener(&self, local: &[u64; 2], port: u16) -> Option<u32> {
+        if let Some(place) = HINTS.get(0)?.door(port) {
+            return Some(place);
+        }
         let local: AddressKey = transmute!([local[0].to_le(), local[1].to_le()]);
         let place = |key: ListenerKey| {
             let key = Key(key);

@@ -60,6 +60,8 @@ pub struct FrontMaps {
     flows: Words,
     /// The period that the keys are for, and their secret.
     keys: (Option<Period>, Key),
+    /// [`Front::nonce`].
+    nonce: u64,
     /// The mappings hold the maps too; these are for whoever looks at the descriptors.
     _maps: [MapData; 4],
 }
@@ -74,16 +76,26 @@ impl FrontMaps {
         let flows = shards * size.buckets as usize * WAYS;
         let (flows, flows_map) = map(ebpf, contract::FLOWS, flows)?;
         let _maps = [front_map, gates_map, doors_map, flows_map];
-        Ok(Self { size, front, gates, doors, flows, keys: (None, Key::new([0; 16])), _maps })
+        Ok(Self {
+            size,
+            front,
+            gates,
+            doors,
+            flows,
+            keys: (None, Key::new([0; 16])),
+            nonce: 0,
+            _maps,
+        })
     }
 
-    /// A shard's part.
+    /// A shard's part, after [`FrontMaps::set`].
     pub fn words(&self, shard: u16) -> FrontWords {
         let part = |words: &Words, each: usize| words.part(usize::from(shard) * each, each);
         FrontWords {
             gate: part(&self.gates, Gate::WORDS),
             doors: part(&self.doors, self.size.doors as usize * Door::WORDS),
             flows: part(&self.flows, self.size.buckets as usize * WAYS),
+            nonce: self.nonce,
         }
     }
 
@@ -102,6 +114,7 @@ impl FrontMaps {
             ..*front
         });
         self.keys = (Some(period), secret);
+        self.nonce = front.nonce;
     }
 
     /// Renews the keys of cookies: once a period is often enough, and once in an hour is just enough, for

@@ -49,6 +49,15 @@ impl Known {
         for (_, port) in &self.listeners {
             hints.add_port(*port, self.is_everywhere(*port));
         }
+        let mut names = BTreeMap::<u16, usize>::new();
+        self.listeners.iter().for_each(|(_, port)| *names.entry(*port).or_default() += 1);
+        for (port, count) in names {
+            let name = ([0; 16], port);
+            let is_lone = count == 1 && self.listeners.contains(&name);
+            let place = self.places.iter().position(|place| *place == Some(name));
+            let place = place.and_then(|place| u16::try_from(place).ok());
+            hints.add_door(port, place.filter(|_| is_lone));
+        }
         hints
     }
 
@@ -287,5 +296,16 @@ mod tests {
         );
         known.listeners.insert((two, 80));
         assert_eq!(known.hints().listened(80), Listened::Everywhere);
+    }
+
+    #[test]
+    fn door_is_told_of_a_lone_wildcard() {
+        let mut known = Known::default();
+        let any = [0; 16];
+        known.places = vec![Some((any, 7)), Some((mapped([10, 0, 0, 1]), 80)), Some((any, 443))];
+        known.listeners.extend(known.places.iter().flatten());
+        assert_eq!([7, 80, 443].map(|port| known.hints().door(port)), [Some(0), None, Some(2)]);
+        known.listeners.insert((mapped([10, 0, 0, 1]), 7));
+        assert_eq!(known.hints().door(7), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker drives, so that the rings can be turned without TCP.
 
 use crate::counters::Counters;
-use crate::shard::{Command, Elsewhere, Request, Shard, Transmit};
+use crate::shard::{Ahead, Command, Elsewhere, Request, Shard, Transmit};
 use crate::tcp::State;
 use crate::time::Instant;
 
@@ -16,6 +16,16 @@ pub trait Stack: Send + 'static {
         elsewhere: &mut dyn FnMut(usize, Elsewhere),
         now: Instant,
     );
+    /// See [`Shard::on_frames_told`]. A stand-in need not care for what the program tells.
+    fn on_frames_told(
+        &mut self,
+        frames: &[&[u8]],
+        _ahead: &[Ahead<'_>],
+        elsewhere: &mut dyn FnMut(usize, Elsewhere),
+        now: Instant,
+    ) {
+        self.on_frames(frames, elsewhere, now);
+    }
     /// See [`Shard::on_handed_over`].
     fn on_handed_over(&mut self, frames: &[&[u8]], now: Instant);
     /// See [`Shard::on_timers`].
@@ -48,6 +58,15 @@ impl Stack for Shard {
         now: Instant,
     ) {
         self.on_frames(frames, elsewhere, now);
+    }
+    fn on_frames_told(
+        &mut self,
+        frames: &[&[u8]],
+        ahead: &[Ahead<'_>],
+        elsewhere: &mut dyn FnMut(usize, Elsewhere),
+        now: Instant,
+    ) {
+        self.on_frames_told(frames, ahead, elsewhere, now);
     }
     fn on_handed_over(&mut self, frames: &[&[u8]], now: Instant) {
         self.on_handed_over(frames, now);

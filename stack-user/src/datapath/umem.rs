@@ -12,6 +12,7 @@ use xsk_rs::umem::frame::FrameDesc;
 
 use super::Error;
 use super::frame::{Frame, Free, Pool, Rx, Tx};
+use crate::shard::{AHEAD, Ahead};
 
 /// Bytes that the kernel leaves before the data of a received frame (`XDP_PACKET_HEADROOM`), for
 /// programs that put something in front.
@@ -83,6 +84,22 @@ impl Memory {
     #[inline]
     pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
         self.bytes(frame)
+    }
+
+    /// What stands ahead of a received packet in its frame: the XDP program's record, or what an earlier
+    /// packet has left there.
+    #[inline]
+    pub(super) fn ahead<'a>(&'a self, frame: &'a Frame<Rx>) -> Ahead<'a> {
+        const NOTHING: Ahead<'static> = &[0; AHEAD];
+        let offset = frame.addr() % self.frame_size;
+        if offset < AHEAD {
+            return NOTHING;
+        }
+        let at = self.base + frame.chunk() as usize * self.frame_size + offset - AHEAD;
+        // SAFETY: so many bytes lie between the frame's beginning and the packet's, as just compared, and
+        // they are as much the token's as those of `bytes`, and mapped as long; an array of bytes may lie
+        // anywhere and be anything.
+        unsafe { &*ptr::with_exposed_provenance::<[u8; AHEAD]>(at) }
     }
 
     /// The packet to be sent.

@@ -20,7 +20,7 @@ use super::waiting::{Patience, Waiting};
 use super::xsk::{Statistics, Xsk};
 use super::{Clock, affinity};
 use crate::observe::DatapathCounter;
-use crate::shard::{BATCH, Command, Elsewhere};
+use crate::shard::{AHEAD, Ahead, BATCH, Command, Elsewhere};
 use crate::time::{Duration, Instant};
 
 /// Why a worker cannot go on.
@@ -161,8 +161,10 @@ impl<S: Stack> Worker<S> {
             return 0;
         }
         let mut views: [&[u8]; BATCH] = [&[]; BATCH];
-        for (view, frame) in views.iter_mut().zip(&self.frames) {
-            *view = xsk.packet(frame);
+        // Where the records are, which the shard seldom reads.
+        let mut ahead: [Ahead<'_>; BATCH] = [&[0; AHEAD]; BATCH];
+        for ((view, ahead), frame) in views.iter_mut().zip(&mut ahead).zip(&self.frames) {
+            (*view, *ahead) = (xsk.packet(frame), xsk.ahead(frame));
         }
         let views = &views[..n];
         let published = &shared.published;
@@ -175,7 +177,7 @@ impl<S: Stack> Worker<S> {
             published.add(DatapathCounter::HandedOver, sent as u64);
             published.add(DatapathCounter::HandOverFull, (wanted - sent) as u64);
         };
-        stack.on_frames(views, &mut elsewhere, now);
+        stack.on_frames_told(views, &ahead[..n], &mut elsewhere, now);
         xsk.release(&mut self.frames);
         n
     }

@@ -18,6 +18,7 @@ use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
 use super::umem::{self, HEADROOM, Memory, Parts};
 use super::{CopyMode, Error};
+use crate::shard::Ahead;
 use crate::shard::Transmit;
 
 /// What a socket is bound to and how large its rings are.
@@ -161,6 +162,12 @@ impl Xsk {
     #[inline]
     pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
         self.memory.packet(frame)
+    }
+
+    /// What stands ahead of a received frame.
+    #[inline]
+    pub(super) fn ahead<'a>(&'a self, frame: &'a Frame<Rx>) -> Ahead<'a> {
+        self.memory.ahead(frame)
     }
 
     /// Gives received frames back.

@@ -79,6 +79,7 @@ impl Core {
             return Completion::Refuse;
         }
         self.counters.count(Counter::CookiesReceived);
+        self.counters.add(Counter::CookiesTold, arrival.cookie.is_some().into());
         if let Some(half_open) = self.find(arrival.hash, &arrival.tuple) {
             // The same SYN came again when there was room for an entry.
             self.remove_half_open(half_open.index());
@@ -126,7 +127,10 @@ impl Core {
         let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
-        let mss = cookie::decode(&keys, self.offsets(&arrival.tuple), irs.0, iss.0, period)?;
+        let mss = match arrival.cookie {
+            Some(mss) => mss,
+            None => cookie::decode(&keys, self.offsets(&arrival.tuple), irs.0, iss.0, period)?,
+        };
         let mut record = self.half_open_for(arrival, listener, now);
         (record.iss, record.irs) = (iss, irs);
         record.offer = Offer { mss: Some(MSS[usize::from(mss)]), ..Offer::default() };

@@ -4,6 +4,7 @@
 
 use core::hint::black_box;
 
+use super::front::Ahead;
 use super::inner::{Conn, Core, Mark};
 use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
@@ -33,19 +34,21 @@ pub(super) struct Arrival<'a> {
     pub tuple: FourTuple,
     pub hash: u64,
     pub segment: Segment<'a>,
+    /// The index of the MSS of a cookie that it answers, as the XDP program has found at this time.
+    pub cookie: Option<u8>,
 }
 
 impl Shard {
     pub(super) fn take_frames(
         &mut self,
-        frames: &[&[u8]],
+        frames: (&[&[u8]], &[Ahead<'_>]),
         elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
-        debug_assert!(frames.len() <= BATCH);
+        debug_assert!(frames.0.len() <= BATCH);
         self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
-        match frames.len() {
+        match frames.0.len() {
             0..=1 => self.take_batch::<1>(frames, elsewhere, now),
             2..=8 => self.take_batch::<8>(frames, elsewhere, now),
             _ => self.take_batch::<BATCH>(frames, elsewhere, now),
@@ -56,7 +59,7 @@ impl Shard {
     /// Takes at most `SLOTS` frames.
     fn take_batch<const SLOTS: usize>(
         &mut self,
-        frames: &[&[u8]],
+        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
         mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
@@ -80,13 +83,18 @@ impl Shard {
             several => self.core.load_ahead(several, &mut likely),
         }
         // Third pass: each in its turn, names compared. A frame before may have changed what was found.
-        for (index, slot) in parsed[..frames.len()].iter().enumerate() {
+        for (index, slot) in parsed[..frames.len()].iter_mut().enumerate() {
             match slot {
                 Some(Parsed::Segment(arrival)) => {
                     let flow = self.core.confirm(likely[index], arrival);
+                    let ahead = ahead.get(index).filter(|_| may_ask(flow));
+                    let told = ahead.map(|ahead| (*ahead, frames[index].len()));
+                    let told = told.and_then(|told| self.core.told(told, arrival));
+                    arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
                     if flow.is_none()
                         && let Some(elsewhere) = &mut elsewhere
-                        && let Some(owner) = self.core.owner(arrival.hash)
+                        && let Some(owner) =
+                            self.core.owner(arrival.hash, told.map(|record| record.owner))
                     {
                         elsewhere(index, Elsewhere::Owner(owner));
                         continue;
@@ -143,6 +151,7 @@ impl Core {
                 options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
                 text: usual.text,
             },
+            cookie: None,
         }));
         true
     }
@@ -212,7 +221,7 @@ impl Core {
             remote_port: header.src_port,
         };
         let hash = self.hasher.hash(&tuple);
-        Ok(Arrival { mac, tuple, hash, segment: header.into() })
+        Ok(Arrival { mac, tuple, hash, segment: header.into(), cookie: None })
     }
 
     /// The record of a flow.
@@ -277,8 +286,15 @@ impl Core {
         self.find(arrival.hash, &arrival.tuple)
     }
 
-    /// The other shard that has this flow.
-    fn owner(&self, hash: u64) -> Option<u16> {
-        self.peers.iter().find(|(_, flows)| flows.contains(hash)).map(|(shard, _)| *shard)
+    /// The other shard that has this flow; the one that is told of is looked at first.
+    fn owner(&self, hash: u64, told: Option<u16>) -> Option<u16> {
+        let told = self.peers.iter().filter(|(shard, _)| Some(*shard) == told);
+        let mut peers = told.chain(&self.peers);
+        peers.find(|(_, flows)| flows.contains(hash)).map(|(shard, _)| *shard)
     }
+}
+
+/// Whether what the XDP program says of a segment of this flow changes anything.
+fn may_ask(flow: Option<FlowRef>) -> bool {
+    flow.is_none_or(|flow| flow.kind() == FlowKind::HalfOpen)
 }

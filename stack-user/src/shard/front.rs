@@ -7,10 +7,12 @@
 
 use core::num::NonZeroU32;
 
-use stack_ebpf::front::{Door, Gate};
+use stack_ebpf::cookie::{MSS, Period};
+use stack_ebpf::front::{Door, Gate, Record};
 use zerocopy::transmute;
 
 use super::Shard;
+use super::demux::Arrival;
 use super::inner::{Core, Mark, Shutdown};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowArray, FlowKind};
@@ -18,7 +20,6 @@ use crate::tables::words::Words;
 use crate::tcp::{SynCookies, first_window, window_scale};
 use crate::time::{Duration, Instant};
 use crate::wire::FourTuple;
-use stack_ebpf::cookie::Period;
 
 /// The memory that a shard shares with the XDP program.
 #[derive(Clone)]
@@ -29,7 +30,14 @@ pub struct FrontWords {
     pub doors: Words,
     /// Buckets of [`stack_ebpf::flows`]: this shard's region.
     pub flows: Words,
+    /// [`stack_ebpf::front::Front::nonce`]: zero takes no record.
+    pub nonce: u64,
 }
+
+/// The bytes right ahead of a frame: a [`Record`], if the XDP program has written one.
+pub type Ahead<'a> = &'a [u8; AHEAD];
+/// How many they are.
+pub const AHEAD: usize = size_of::<Record>();
 
 /// What a shard knows of its gates.
 pub(super) struct ShardFront {
@@ -113,6 +121,31 @@ impl Core {
     /// When [`Core::tend_front`] is due without a frame.
     pub(super) fn front_due(&self) -> Option<Instant> {
         self.front.as_ref()?.due
+    }
+
+    /// What the XDP program says of a segment, where what stands ahead of its frame, which is so long, is of
+    /// this frame and of this run.
+    pub(super) fn told(
+        &self,
+        (ahead, length): (Ahead<'_>, usize),
+        arrival: &Arrival<'_>,
+    ) -> Option<Record> {
+        let nonce = self.front.as_ref()?.words.nonce;
+        let record: Record = transmute!(*ahead);
+        let is_of_it = nonce != 0
+            && record.nonce == nonce
+            && record.length as usize == length
+            && record.fingerprint == arrival.hash
+            && record.sequence == arrival.segment.seq.0
+            && record.acknowledgment == arrival.segment.ack.0;
+        is_of_it.then_some(record)
+    }
+
+    /// The cookie that a segment's record tells of. One that was found in another period may be too old by
+    /// now.
+    pub(super) fn cookie_told(&self, record: &Record, now: Instant) -> Option<u8> {
+        let is_of_now = record.period == Period::at(now.as_nanos()).0 as u8;
+        (is_of_now && usize::from(record.mss) < MSS.len()).then_some(record.mss)
     }
 
     fn close_gate(&mut self, listener: u16) {

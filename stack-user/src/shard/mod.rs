@@ -34,7 +34,10 @@ mod transmit;
 
 pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};
-pub use front::FrontWords;
+pub use front::{AHEAD, Ahead, FrontWords};
+
+#[cfg(doc)]
+use stack_ebpf::front::Record;
 
 use self::inner::Core;
 use crate::counters::Counters;
@@ -119,12 +122,25 @@ impl Shard {
         elsewhere: &mut dyn FnMut(usize, Elsewhere),
         now: Instant,
     ) {
-        self.take_frames(frames, Some(elsewhere), now);
+        self.take_frames((frames, &[]), Some(elsewhere), now);
+    }
+
+    /// As [`Shard::on_frames`], with what stands ahead of each frame, where the XDP program writes its
+    /// [`Record`]. What it says is taken where it is of that very frame and of this time; else the shard
+    /// sees for itself.
+    pub fn on_frames_told(
+        &mut self,
+        frames: &[&[u8]],
+        ahead: &[Ahead<'_>],
+        elsewhere: &mut dyn FnMut(usize, Elsewhere),
+        now: Instant,
+    ) {
+        self.take_frames((frames, ahead), Some(elsewhere), now);
     }
 
     /// Takes frames that another shard handed over: as [`Shard::on_frames`], but never passed on.
     pub fn on_handed_over(&mut self, frames: &[&[u8]], now: Instant) {
-        self.take_frames(frames, None, now);
+        self.take_frames((frames, &[]), None, now);
     }
 
     /// Carries out a command.

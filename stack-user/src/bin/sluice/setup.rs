@@ -132,7 +132,7 @@ fn front(
         origin: clock.origin().context("CLOCK_MONOTONIC")?,
         nonce: u64::from_ne_bytes(nonce) | 1,
         stray_cost: Budget::cost_of(STRAYS),
-        reset_cost: Budget::cost_of(RESETS),
+        reset_cost: Budget::cost_of(options.transport.resets()),
         flags,
         traffic_class: tcp.traffic_class.into(),
         hop_limit: tcp.hop_limit.into(),
@@ -428,5 +428,3 @@ fn ready_line(plan: &Plan, mode: &str) -> String {
 /// Acknowledgments of no known flow that go to shards in a second from each CPU, while not all flows are
 /// known.
 const STRAYS: u32 = 20_000;
-/// RSTs that the XDP program sends in a second from each CPU.
-const RESETS: u32 = 20_000;

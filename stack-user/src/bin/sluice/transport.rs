@@ -64,9 +64,23 @@ pub(crate) struct TransportOptions {
     /// When a SYN is answered by a cookie rather than remembered, by the XDP program where it can.
     #[arg(long, value_enum)]
     syn_cookies: Option<CookieOption>,
+    /// What becomes of acknowledgments that belong to nothing while SYNs are answered by the XDP program:
+    /// reset:N answers so many with RST in a second from each CPU and drops the rest, drop all of them.
+    #[arg(long, value_name = "reset[:N]|drop", default_value = "reset", value_parser = strays)]
+    stray_acks: Strays,
     /// Answers the last acknowledgment of a handshake with RST when the accept queue is full.
     #[arg(long)]
     abort_on_overflow: bool,
+}
+
+/// How many acknowledgments that belong to nothing are answered with RST, in a second from each CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Strays(u32);
+
+impl Default for Strays {
+    fn default() -> Self {
+        Self(20_000)
+    }
 }
 
 /// The congestion control of new connections.
@@ -91,6 +105,11 @@ enum CookieOption {
 }
 
 impl TransportOptions {
+    /// RSTs that the XDP program sends in a second from each CPU.
+    pub(crate) fn resets(&self) -> u32 {
+        self.stray_acks.0
+    }
+
     /// The configuration of the shards.
     ///
     /// # Errors
@@ -151,6 +170,20 @@ fn keepalive(text: &str) -> Result<KeepAlive, String> {
     Ok(KeepAlive { idle: seconds(idle)?, interval: seconds(interval)?, count })
 }
 
+/// `reset`, `reset:N` or `drop`.
+fn strays(text: &str) -> Result<Strays, String> {
+    let form = || "give reset, reset:N with N of 1 at least, or drop".to_owned();
+    match (text, text.strip_prefix("reset:")) {
+        ("reset", _) => Ok(Strays::default()),
+        ("drop", _) => Ok(Strays(0)),
+        (_, Some(most)) => match most.parse() {
+            Ok(most @ 1..) => Ok(Strays(most)),
+            _ => Err(form()),
+        },
+        _ => Err(form()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -207,6 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn strays_are_reset_at_most_so_often_or_dropped() {
+        for (line, resets) in [
+            ("", 20_000),
+            ("--stray-acks reset", 20_000),
+            ("--stray-acks reset:7", 7),
+            ("--stray-acks drop", 0),
+        ] {
+            let line = Line::try_parse_from(format!("sluice {line}").split_whitespace());
+            assert_eq!(line.unwrap().options.resets(), resets);
+        }
+    }
+
+    #[test]
     fn impossible_values_are_refused() {
         for line in [
             "--syn-retries 0",
@@ -223,6 +269,10 @@ mod tests {
             "--traffic-class 256",
             "--hop-limit 0",
             "--congestion bbr",
+            "--stray-acks reset:0",
+            "--stray-acks reset:-1",
+            "--stray-acks drop:1",
+            "--stray-acks pass",
         ] {
             assert!(config(line).is_err(), "{line}");
         }

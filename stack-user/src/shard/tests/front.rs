@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use stack_ebpf::cookie::{self, Keys, Period};
 use stack_ebpf::flows::{self, Entry, FEWEST_BUCKETS, Kind, WAYS};
-use stack_ebpf::front::{Door, Gate};
+use stack_ebpf::front::{Door, Gate, Record};
 use stack_ebpf::siphash::Key;
 use zerocopy::transmute;
 
@@ -23,6 +23,7 @@ fn words() -> FrontWords {
         gate: Words::zeroed(Gate::WORDS),
         doors: Words::zeroed(Door::WORDS),
         flows: Words::zeroed(FEWEST_BUCKETS as usize * WAYS),
+        nonce: NONCE,
     }
 }
 
@@ -236,3 +237,91 @@ fn time_wait_takes_no_cookie() {
     assert_eq!(raw.count(Counter::CookiesReceived), before);
     assert_eq!(raw.shard.census()[State::TimeWait as usize], 1);
 }
+
+/// What the program writes ahead of the frame that says this, where it found a cookie.
+fn record(raw: &Raw, says: Says, length: usize) -> Record {
+    Record {
+        nonce: NONCE,
+        fingerprint: raw.shard.core.hasher.hash(&tuple(says.port)),
+        length: length as u32,
+        sequence: says.seq,
+        acknowledgment: says.ack,
+        owner: Record::NOBODY,
+        mss: 6,
+        period: Period::at(raw.now.as_nanos()).0 as u8,
+    }
+}
+
+/// Hears a frame with a record ahead of it.
+fn hear_told(raw: &mut Raw, frame: &[u8], record: Record) {
+    let ahead = transmute!(record);
+    raw.shard.on_frames_told(&[frame], &[&ahead], &mut |_, _| {}, raw.now);
+}
+
+// The shard does not verify again what the program has verified: no cookie of ours has this number.
+#[test]
+fn record_of_the_very_frame_is_believed() {
+    let (mut raw, _) = guarded(2, |config| config.tcp.syn_cookies = SynCookies::Always);
+    let says = Says { seq: IRS + 1, ack: 4_711, flags: ACK, ..syn(1) };
+    let frame = raw.frame_of(says);
+    let record = record(&raw, says, frame.len());
+    hear_told(&mut raw, &frame, record);
+    assert_eq!(raw.told(), ["1: accepted"]);
+    let counts = [Counter::CookiesReceived, Counter::CookiesTold].map(|which| raw.count(which));
+    assert_eq!(counts, [1, 1]);
+}
+
+// A frame of the UMEM keeps what an earlier one has left ahead of it.
+#[test]
+fn record_of_another_frame_or_time_opens_nothing() {
+    let (mut raw, _) = guarded(2, |config| config.tcp.syn_cookies = SynCookies::Always);
+    raw.pass(Duration::from_secs(70));
+    let says = Says { seq: IRS + 1, ack: 4_711, flags: ACK, ..syn(1) };
+    let frame = raw.frame_of(says);
+    let right = record(&raw, says, frame.len());
+    let wrong = [
+        Record::EMPTY,
+        Record { nonce: 0, ..right },
+        Record { nonce: NONCE + 1, ..right },
+        Record { fingerprint: right.fingerprint ^ 1 << 63, ..right },
+        Record { length: right.length + 1, ..right },
+        Record { sequence: right.sequence + 1, ..right },
+        Record { acknowledgment: right.acknowledgment + 1, ..right },
+        Record { mss: Record::NO_COOKIE, ..right },
+        Record { mss: 8, ..right },
+        Record { period: right.period - 1, ..right },
+        Record { period: right.period + 1, ..right },
+        record(&raw, Says { port: 2, ..says }, frame.len()),
+    ];
+    for (nth, record) in (1..).zip(wrong) {
+        hear_told(&mut raw, &frame, record);
+        assert_eq!(raw.count(Counter::CookiesFailed), nth, "{record:?}");
+    }
+    assert!(raw.told().is_empty());
+    // What is valid is taken without a record, or with another's.
+    for (port, record) in [(3, Record::EMPTY), (4, right)] {
+        let iss = made(&raw, port, IRS);
+        let frame = raw.frame_of(Says { port, ack: iss.wrapping_add(1), ..says });
+        hear_told(&mut raw, &frame, record);
+    }
+    assert_eq!(raw.told(), ["3: accepted", "4: accepted"]);
+    assert_eq!(raw.count(Counter::CookiesTold), 0);
+}
+
+// Neither before the program was told of a nonce, nor in a shard that commands no front line.
+#[test]
+fn record_without_a_nonce_of_this_run_opens_nothing() {
+    let always = |config: &mut ShardConfig| config.tcp.syn_cookies = SynCookies::Always;
+    let (mut bare, _) = Raw::listening(|_| {}, always);
+    let (mut zero, _) = Raw::listening(|_| {}, always);
+    zero.shard.set_front(FrontWords { nonce: 0, ..words() });
+    for raw in [&mut bare, &mut zero] {
+        let says = Says { seq: IRS + 1, ack: 4_711, flags: ACK, ..syn(1) };
+        let frame = raw.frame_of(says);
+        let record = Record { nonce: 0, ..record(raw, says, frame.len()) };
+        hear_told(raw, &frame, record);
+        assert!(raw.told().is_empty());
+    }
+}
+
+const NONCE: u64 = 0x5eed_0000_0000_0001;

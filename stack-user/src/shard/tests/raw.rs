@@ -191,6 +191,12 @@ impl Raw {
         self.sent()
     }
 
+    /// The frame that says this.
+    pub(super) fn frame_of(&self, says: Says) -> Vec<u8> {
+        let (src, dst) = self.ends;
+        frame_between(&says, src, dst)
+    }
+
     /// A frame arrives.
     pub(super) fn take(&mut self, frame: &[u8]) {
         self.shard.on_frames(&[frame], &mut |_, _| {}, self.now);
