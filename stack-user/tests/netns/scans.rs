@@ -65,9 +65,13 @@ fn assert_scans(test: &str, address: Ip, options: &str) {
     }
     // What it takes the host for changes with its data base: told, and no more.
     let guess = nmap(&topology, "-O --max-os-tries 1", address);
-    for line in guess.lines().filter(|line| line.contains("OS") && !line.contains("https://")) {
-        note!("{test}: nmap -O: {line}");
-    }
+    let told =
+        |line: &&str| line.contains("OS") && !line.starts_with("OS:") && !line.contains("://");
+    let told: Vec<&str> = guess.lines().filter(told).collect();
+    note!(
+        "{test}: nmap -O: {}",
+        if told.is_empty() { "no such host is known".into() } else { told.join("; ") }
+    );
     // It serves as before.
     fetch(&topology.client, address, 1);
     sluice.stop();
