@@ -193,8 +193,10 @@ fn highest(room: &Room, ground: &mut Ground) -> Result<Rate> {
     let (mut good, mut bad) = (0, LADDER.len());
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
-        let lost = ground.visited(room, Rate::Paced(LADDER[middle]), PROBE)?.lost();
-        if lost < LOSS {
+        let sample = ground.visited(room, Rate::Paced(LADDER[middle]), PROBE)?;
+        // A generator that was held up by what it has sent says nothing of this rate.
+        let is_reached = sample.flood.rate() >= 0.9 * LADDER[middle] as f64;
+        if sample.lost() < LOSS && is_reached {
             good = middle;
         } else {
             bad = middle;
