@@ -5,6 +5,7 @@
 
 mod frames;
 mod front;
+mod limits;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, XskMap};
@@ -53,6 +54,7 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
             true => front::close(&mut bed.ebpf),
             false => front::open(&mut bed.ebpf),
         }?;
+        limits::set(&mut bed.ebpf, work.is_limited)?;
         rows.extend(bed.measure(plan, &work).context(work.work)?);
     }
     Ok(rows)
@@ -76,16 +78,18 @@ struct Work {
     limit: Option<u32>,
     /// Whether the gate is closed.
     is_guarded: bool,
+    /// Whether there are a block list and a limit to SYNs.
+    is_limited: bool,
 }
 
 fn works() -> Vec<Work> {
     let open = SCENES.iter().map(|scene: &Scene| {
-        let Scene { work, action, limit, .. } = *scene;
-        Work { work, frame: scene.frame(), action, limit, is_guarded: false }
+        let Scene { work, action, limit, is_limited, .. } = *scene;
+        Work { work, frame: scene.frame(), action, limit, is_guarded: false, is_limited }
     });
     let closed = front::GUARDED.iter().map(|guarded| {
         let front::Guarded { work, action, limit, .. } = *guarded;
-        Work { work, frame: guarded.frame(), action, limit, is_guarded: true }
+        Work { work, frame: guarded.frame(), action, limit, is_guarded: true, is_limited: false }
     });
     open.chain(closed).collect()
 }

@@ -6,7 +6,11 @@
 
 use core::mem::{align_of, size_of};
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian as be};
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian as be, transmute,
+};
+
+use crate::front::Budget;
 
 /// The program that steers.
 pub const PROGRAM: &str = "sluice_xdp";
@@ -41,6 +45,13 @@ pub const SOCKETS: &str = "SLUICE_XSKS";
 /// Per-CPU array: [`crate::Verdict`] to a `u64` count of frames.
 pub const COUNTERS: &str = "SLUICE_COUNTS";
 
+/// Array of one [`Limits`].
+pub const LIMITS: &str = "SLUICE_LIMITS";
+/// Trie of longest prefixes: [`BlockKey`] to a `u32` that means nothing. What comes from there is dropped.
+pub const BLOCKS: &str = "SLUICE_BLOCKS";
+/// Hash that forgets what was not used for longest: [`source`] to a [`crate::front::Budget`] of SYNs.
+pub const SOURCES: &str = "SLUICE_SOURCES";
+
 /// Array of one [`crate::front::Front`], which user space maps.
 pub const FRONT: &str = "SLUICE_FRONT";
 /// Array of [`crate::front::Gate`], one for each shard, which user space maps.
@@ -58,6 +69,9 @@ pub const MAX_LISTENERS: u32 = 4096;
 /// The most receive queues that [`SOCKETS`] holds.
 pub const MAX_QUEUES: u32 = 256;
 
+/// The most prefixes that [`BLOCKS`] holds.
+pub const MAX_BLOCKS: u32 = 1 << 16;
+
 /// The value of the entry of [`LISTENERS`] whose place is zero.
 pub const PRESENT: u32 = 1;
 
@@ -69,6 +83,71 @@ pub type AddressKey = [u8; 16];
 pub const fn mapped(v4: [u8; 4]) -> AddressKey {
     let [a, b, c, d] = v4;
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// The addresses that count as one source of SYNs: IPv4 each by itself, of IPv6 a /64, which is what one
+/// host has at its disposal. As a key's two words.
+#[inline(always)]
+pub fn source(addr: &AddressKey) -> [u64; 2] {
+    let [network, host]: [u64; 2] = transmute!(*addr);
+    if is_mapped(addr) { [network, host] } else { [network, 0] }
+}
+
+/// Whether an address is `::ffff:a.b.c.d`.
+#[inline(always)]
+fn is_mapped(addr: &AddressKey) -> bool {
+    let [network, host]: [u64; 2] = transmute!(*addr);
+    network == 0 && u64::from_be(host) >> 32 == 0xffff
+}
+
+/// A prefix of either family; the key of [`BLOCKS`], behind the number of its bits.
+///
+/// The families are told apart by a word ahead of the address: mapped addresses alone would fall under
+/// short prefixes of IPv6, such as `::/0`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct BlockKey {
+    family: [u8; 4],
+    /// The address; zeros behind the prefix.
+    pub addr: AddressKey,
+}
+
+impl BlockKey {
+    /// The key of an address.
+    #[inline(always)]
+    pub fn new(addr: AddressKey) -> Self {
+        Self { family: [if is_mapped(&addr) { 4 } else { 6 }, 0, 0, 0], addr }
+    }
+
+    /// The bits of a key whose address counts with its first `len` of 128.
+    #[inline(always)]
+    pub const fn bits(len: u32) -> u32 {
+        32 + len
+    }
+}
+
+/// What is let through, besides the block list.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Limits {
+    /// Not zero: [`BLOCKS`] may hold something. While it is zero nobody looks.
+    pub has_blocks: u64,
+    /// Nanoseconds of a source's budget for a SYN at an open gate; zero for no limit.
+    pub syn_cost: u64,
+    /// How far ahead of time a source's budget may be spent, in ns.
+    pub syn_burst: u64,
+}
+
+impl Limits {
+    /// As many SYNs a second from each source as `rate` says, and `burst` of them at once.
+    pub const fn set_syns(&mut self, rate: u32, burst: u32) {
+        self.syn_cost = Budget::cost_of(rate);
+        self.syn_burst = self.syn_cost * burst.saturating_sub(1) as u64;
+    }
 }
 
 /// How an address in [`ADDRESSES`] is owned.
@@ -147,4 +226,6 @@ impl Config {
 }
 
 const _: () = assert!(size_of::<ListenerKey>() == 20 && align_of::<ListenerKey>() == 1);
+const _: () = assert!(size_of::<BlockKey>() == 20 && align_of::<BlockKey>() == 1);
+const _: () = assert!(size_of::<Limits>() == 24);
 const _: () = assert!(size_of::<Config>() == 12 && align_of::<Config>() == 2);

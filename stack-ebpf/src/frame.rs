@@ -1,6 +1,6 @@
 //! Views over the headers of a received frame, bounds-checked one read at a time.
 //!
-//! Owns the layouts that the program looks at; takes no decision. Checksums are left to user space.
+//! Owns the layouts that the program looks at; takes no decision.
 //!
 //! A frame begins at an even address, and so does every header in it: the views are of halfwords. The
 //! BPF target reads anything of a smaller alignment byte by byte.
@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 use crate::contract::AddressKey;
 
 /// A halfword in network byte order.
-#[derive(Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Be16(u16);
 
@@ -168,7 +168,7 @@ impl Arp {
 }
 
 /// The IPv4 header without options (RFC 791, 3.1).
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ipv4 {
     version_ihl: u8,
@@ -198,6 +198,19 @@ impl Ipv4 {
     #[inline(always)]
     pub const fn header_length(&self) -> usize {
         (self.version_ihl & 0x0f) as usize * 4
+    }
+
+    /// Whether the checksum of the header is right, where it has no options.
+    #[inline(always)]
+    pub fn is_sound(&self) -> bool {
+        let halves: [u16; 10] = transmute!(*self);
+        let mut sum = 0;
+        for half in halves {
+            sum += half as u32;
+        }
+        // Twice: the first time may carry.
+        let sum = (sum >> 16) + (sum & 0xffff);
+        (sum >> 16) + (sum & 0xffff) == 0xffff
     }
 
     /// Which part of a packet this is.
@@ -328,6 +341,12 @@ impl Tcp {
     #[inline(always)]
     pub const fn is_syn_ack(&self) -> bool {
         self.flags & 0x12 == 0x12
+    }
+
+    /// FIN, SYN, RST, PSH, ACK and URG, from the lowest bit on.
+    #[inline(always)]
+    pub const fn flags(&self) -> u8 {
+        self.flags & 0x3f
     }
 
     /// Whether RST is set.

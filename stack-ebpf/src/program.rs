@@ -2,6 +2,8 @@
 
 #[path = "program/front.rs"]
 mod front;
+#[path = "program/limits.rs"]
+mod limits;
 
 use core::cell::Cell;
 use core::mem::{align_of, size_of};
@@ -42,7 +44,7 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let verdict = classify(&packet, &Maps { hints: Cell::new(None) });
+    let verdict = classify(&packet, &Maps { ctx, hints: Cell::new(None) });
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
@@ -112,12 +114,13 @@ impl Frame for Packet {
 }
 
 /// The maps above, as the library asks for them.
-struct Maps {
+struct Maps<'a> {
+    ctx: &'a XdpContext,
     /// Looked up once: an address is asked for before its ports.
     hints: Cell<Option<&'static Hints>>,
 }
 
-impl Tables for Maps {
+impl Tables for Maps<'_> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         CONFIG.get(0)
@@ -141,6 +144,11 @@ impl Tables for Maps {
             Listened::Everywhere => return true,
             Listened::Ask => {}
         }
+        self.listens(local, port)
+    }
+
+    #[inline(always)]
+    fn listens(&self, local: &AddressKey, port: u16) -> bool {
         let exact = Key(ListenerKey::new(*local, port));
         // SAFETY: only the presence of the element is looked at.
         if unsafe { LISTENERS.get(&exact.0) }.is_some() {
@@ -149,6 +157,18 @@ impl Tables for Maps {
         let wildcard = Key(ListenerKey::wildcard(port));
         // SAFETY: as above.
         unsafe { LISTENERS.get(&wildcard.0) }.is_some()
+    }
+
+    #[inline(always)]
+    fn is_blocked(&self, source: &AddressKey) -> bool {
+        limits::is_blocked(source)
+    }
+
+    #[inline(always)]
+    fn admits(&self, local: &AddressKey, port: u16, source: &AddressKey) -> bool {
+        !limits::limits_syns()
+            || front::knows_better(self.ctx, local, port)
+            || limits::spend_syn(source)
     }
 }
 

@@ -15,6 +15,10 @@ use crate::frame::{
 };
 use crate::verdict::Verdict;
 
+mod sanity;
+
+pub(crate) use sanity::is_martian;
+
 /// The maps as the program sees them.
 pub trait Tables {
     /// What user space set; `None` before the map has its one entry.
@@ -26,6 +30,25 @@ pub trait Tables {
     /// Whether `port` is listened on, at `local` or at every shared address. Asked only of a `local`
     /// that [`Tables::address`] has called shared before.
     fn is_listener(&self, local: &AddressKey, port: u16) -> bool;
+
+    /// The same of any `local`, which takes longer.
+    #[inline(always)]
+    fn listens(&self, local: &AddressKey, port: u16) -> bool {
+        self.is_listener(local, port)
+    }
+
+    /// Whether `source` is on the block list.
+    #[inline(always)]
+    fn is_blocked(&self, _source: &AddressKey) -> bool {
+        false
+    }
+
+    /// Whether `source` may send another SYN to `port` of `local`, where that is listened on: at an
+    /// open gate each has a budget.
+    #[inline(always)]
+    fn admits(&self, _local: &AddressKey, _port: u16, _source: &AddressKey) -> bool {
+        true
+    }
 }
 
 /// What to do with `frame`, and why.
@@ -102,6 +125,11 @@ struct Transport {
     protocol: u8,
     /// The packet's destination.
     local: AddressKey,
+    /// Where the IP header begins.
+    network: usize,
+    is_v6: bool,
+    /// Whether an IPv4 header has no options.
+    is_plain: bool,
 }
 
 impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
@@ -143,6 +171,9 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             fragment: ip.fragment(),
             protocol: ip.protocol,
             local,
+            network: at,
+            is_v6: false,
+            is_plain: header == size_of::<Ipv4>(),
         };
         match address {
             Address::Own => self.own(&transport),
@@ -159,19 +190,18 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         let local = ip.destination.key();
         let address = self.tables.address(&local).ok_or(Verdict::PassAddress)?;
         let end = at + size_of::<Ipv6>() + ip.payload_length.get() as usize;
-        let transport =
-            self.behind_extensions(at + size_of::<Ipv6>(), end, (local, ip.next_header));
+        let transport = self.behind_extensions(at, end, (local, ip.next_header));
         match address {
             Address::Own => self.own(&transport),
             Address::Shared => self.shared(&transport),
         }
     }
 
-    /// Steps over at most [`EXTENSIONS`] extension headers. What is not reached has a protocol that
-    /// nobody steers.
+    /// Steps over at most [`EXTENSIONS`] extension headers behind the header at `network`. What is not
+    /// reached has a protocol that nobody steers.
     #[inline(always)]
-    fn behind_extensions(&self, at: usize, end: usize, of: (AddressKey, u8)) -> Transport {
-        let (mut at, (local, mut protocol)) = (at, of);
+    fn behind_extensions(&self, network: usize, end: usize, of: (AddressKey, u8)) -> Transport {
+        let (mut at, (local, mut protocol)) = (network + size_of::<Ipv6>(), of);
         let mut fragment = Fragment::Whole;
         for _ in 0..EXTENSIONS {
             match protocol {
@@ -195,7 +225,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         }
         let holds = at <= end && end <= self.frame.length();
         let length = holds.then(|| end - at);
-        Transport { at, length, fragment, protocol, local }
+        let (is_v6, is_plain) = (true, false);
+        Transport { at, length, fragment, protocol, local, network, is_v6, is_plain }
     }
 
     #[inline(always)]
@@ -217,12 +248,28 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         }
     }
 
-    /// A packet for an address of our own: user space gets it unless its lengths are impossible.
+    /// A packet for an address of our own: user space gets it unless something is wrong with it. What
+    /// comes for a port that nobody listens on is answered there.
     #[inline(always)]
     fn own(&self, transport: &Transport) -> Decision<Verdict> {
         let length = transport.length.ok_or(Verdict::DropIpLength)?;
-        if transport.protocol == frame::TCP && transport.fragment == Fragment::Whole {
-            self.check_tcp(transport.at, length)?;
+        if self.is_discovery(transport) {
+            return Ok(Verdict::RedirectOwn);
+        }
+        if transport.protocol != frame::TCP {
+            self.check_source(transport)?;
+            return Ok(Verdict::RedirectOwn);
+        }
+        match transport.fragment {
+            Fragment::First => return Err(Verdict::DropFragment),
+            Fragment::Later => {
+                self.check_source(transport)?;
+            }
+            Fragment::Whole => {
+                let tcp = self.check_tcp(transport.at, length)?;
+                let source = self.check_source(transport)?;
+                self.check_flags(&tcp, (transport, &source), false)?;
+            }
         }
         Ok(Verdict::RedirectOwn)
     }
@@ -252,7 +299,12 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         if transport.fragment == Fragment::First {
             return Err(Verdict::DropFragment);
         }
-        self.check_tcp(transport.at, transport.length.ok_or(Verdict::DropIpLength)?)?;
+        let length = transport.length.ok_or(Verdict::DropIpLength)?;
+        let tcp = self.check_tcp(transport.at, length)?;
+        let source = self.check_source(transport)?;
+        if verdict == Verdict::RedirectListener {
+            self.check_flags(&tcp, (transport, &source), true)?;
+        }
         Ok(verdict)
     }
 
@@ -275,6 +327,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         }
         // Routers cut quotes as they like, but not the frame below the length they wrote.
         transport.length.ok_or(Verdict::DropIpLength)?;
+        self.check_source(transport)?;
         Ok(Verdict::RedirectIcmpError)
     }
 
@@ -313,11 +366,11 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
 
     /// RFC 9293, 3.1: the data offset covers the fixed header and lies within the segment.
     #[inline(always)]
-    fn check_tcp(&self, at: usize, length: usize) -> Decision<()> {
+    fn check_tcp(&self, at: usize, length: usize) -> Decision<Tcp> {
         let tcp: Tcp = self.frame.read(at).ok_or(Verdict::DropTcpHeader)?;
         let header = tcp.header_length();
         match size_of::<Tcp>() <= header && header <= length {
-            true => Ok(()),
+            true => Ok(tcp),
             false => Err(Verdict::DropTcpHeader),
         }
     }

@@ -90,6 +90,22 @@ verdicts! {
     DropTcpHeader => Drop "xdp_drop_tcp_header",
     /// Dropped: the first fragment of a segment for an address and port of ours.
     DropFragment => Drop "xdp_drop_fragment",
+    /// Dropped: for us, but the IPv4 header's checksum is wrong.
+    DropIpChecksum => Drop "xdp_drop_ip_checksum",
+    /// Dropped: for us, but its source address is no single host's, or our own.
+    DropMartian => Drop "xdp_drop_martian",
+    /// Dropped: for us, from an address on the block list.
+    DropBlocked => Drop "xdp_drop_blocked",
+    /// Dropped: for a listener, without any flag of TCP.
+    DropTcpNull => Drop "xdp_drop_tcp_null",
+    /// Dropped: for a listener, with FIN, PSH or URG, but neither SYN, ACK nor RST.
+    DropTcpXmas => Drop "xdp_drop_tcp_xmas",
+    /// Dropped: for a listener, with SYN and FIN.
+    DropSynFin => Drop "xdp_drop_syn_fin",
+    /// Dropped: for a listener, with SYN and RST.
+    DropSynRst => Drop "xdp_drop_syn_rst",
+    /// Dropped: a SYN for a listener with an open gate, one more than its source may send.
+    DropSynLimit => Drop "xdp_drop_syn_limit",
     /// Dropped: ours, but no socket serves the receive queue.
     DropNoSocket => Drop "xdp_drop_no_socket",
     /// Redirected: TCP for a listener on a shared address.
@@ -118,8 +134,6 @@ verdicts! {
     DropChecksum => Drop "xdp_drop_checksum",
     /// Dropped at a closed gate: a SYN with an option of impossible length.
     DropTcpOption => Drop "xdp_drop_tcp_option",
-    /// Dropped at a closed gate: a SYN whose source address is no single host's, or ours.
-    DropMartian => Drop "xdp_drop_martian",
     /// Dropped at a closed gate: the answer found no room in the frame.
     DropUnsent => Drop "xdp_drop_unsent",
     /// Sent back: a SYN-ACK with a cookie.

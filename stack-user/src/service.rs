@@ -88,6 +88,12 @@ pub trait Connection {
     /// closed. After a short count `on_writable` follows when there is room.
     fn send(&mut self, data: &[u8]) -> usize;
 
+    /// As [`Connection::send`], of bytes that live as long as the process. They are not copied, so
+    /// they are for text that is always the same.
+    fn send_static(&mut self, data: &'static [u8]) -> usize {
+        self.send(data)
+    }
+
     /// As [`Connection::send`], and more follows soon (Linux's MSG_MORE): a short segment at the end
     /// waits for it, but no longer than until something arrives or a timeout passes, and carries no
     /// PSH.

@@ -94,9 +94,10 @@ impl Wheel {
     /// seems.
     #[inline]
     pub fn keep_up(&mut self, now: Instant) {
-        if self.len == 0 {
-            let tick = now.as_nanos().saturating_sub(self.origin) / self.tick;
-            self.elapsed = self.elapsed.max(tick);
+        let since = now.as_nanos().saturating_sub(self.origin);
+        // Most turns begin in the tick of the one before: a division takes longer than that to see.
+        if self.len == 0 && since >= (self.elapsed + 1).saturating_mul(self.tick) {
+            self.elapsed = self.elapsed.max(since / self.tick);
         }
     }
 
@@ -116,6 +117,9 @@ impl Wheel {
     /// to its tick, often earlier, in the past when a budget left work undone.
     #[inline]
     pub fn next_deadline(&self) -> Option<Instant> {
+        if self.len == 0 {
+            return None;
+        }
         let (Step::Fire(tick) | Step::Cascade { start: tick, .. } | Step::Approach(tick)) =
             self.next_step()?;
         Some(Instant::from_nanos(self.origin.saturating_add(tick.saturating_mul(self.tick))))

@@ -391,7 +391,7 @@ mod tests {
                 ("connect", _) => 4,
                 ("XDP verdict", ["foreign", _]) => 5,
                 ("XDP verdict", ["cookie SYN-ACK" | "cookie check", _]) => 1,
-                ("XDP verdict", _) => 3,
+                ("XDP verdict", _) => 5,
                 // One for each peer.
                 (work, _) if work.starts_with("timers") => 3,
                 _ => 1,

@@ -1,5 +1,7 @@
 //! The frames whose verdicts are measured, and what is required of each.
 
+use super::front::checksum;
+use super::limits::BLOCKED;
 use super::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 
 /// A frame, its verdict, and what it may cost.
@@ -13,6 +15,10 @@ pub(super) struct Scene {
     port: u16,
     /// The TCP header's length in words.
     offset: u8,
+    source: [u8; 4],
+    flags: u8,
+    /// Whether there are a block list and a limit to SYNs.
+    pub(super) is_limited: bool,
     /// What the program returns.
     pub(super) action: u32,
     /// What it may take over a bare XDP_PASS, in ns.
@@ -27,15 +33,18 @@ impl Scene {
         frame.extend([2, 0, 0, 0, 0, 2]);
         frame.extend(self.ethertype.to_be_bytes());
         let payload = (LENGTH - 14) as u16;
-        frame.extend([0x45, 0]);
-        frame.extend(payload.to_be_bytes());
-        frame.extend([0, 1, 0x40, 0, 64, self.protocol, 0, 0]);
-        frame.extend([10, 0, 0, 2]);
-        frame.extend(self.destination);
+        let mut header = vec![0x45, 0];
+        header.extend(payload.to_be_bytes());
+        header.extend([0, 1, 0x40, 0, 64, self.protocol, 0, 0]);
+        header.extend(self.source);
+        header.extend(self.destination);
+        let sum = checksum(&header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        frame.extend(header);
         frame.extend(40_000_u16.to_be_bytes());
         frame.extend(self.port.to_be_bytes());
         frame.extend([0; 8]);
-        frame.extend([self.offset << 4, 0x10, 0xff, 0xff]);
+        frame.extend([self.offset << 4, self.flags, 0xff, 0xff]);
         frame.resize(LENGTH, 0);
         frame
     }
@@ -50,6 +59,9 @@ const OURS: Scene = Scene {
     protocol: 6,
     port: EVERYWHERE,
     offset: 5,
+    source: [10, 0, 0, 2],
+    flags: ACK,
+    is_limited: false,
     action: XDP_REDIRECT,
     limit: Some(60),
 };
@@ -58,7 +70,7 @@ const OURS: Scene = Scene {
 const FOREIGN: Scene = Scene { action: XDP_PASS, limit: Some(15), ..OURS };
 
 /// What is measured.
-pub(super) const SCENES: [Scene; 9] = [
+pub(super) const SCENES: [Scene; 13] = [
     Scene { work: "XDP verdict, foreign: another ethertype", ethertype: 0x88cc, ..FOREIGN },
     Scene { work: "XDP verdict, foreign: another MAC", mac: [2, 0, 0, 0, 0, 7], ..FOREIGN },
     Scene { work: "XDP verdict, foreign: another address", destination: [10, 0, 0, 7], ..FOREIGN },
@@ -74,6 +86,23 @@ pub(super) const SCENES: [Scene; 9] = [
         limit: None,
         ..OURS
     },
+    Scene { work: "XDP verdict, redirect past a block list of 1000", is_limited: true, ..OURS },
+    Scene {
+        work: "XDP verdict, drop of a blocked source",
+        source: [BLOCKED, 1, 2, 3],
+        action: XDP_DROP,
+        limit: None,
+        is_limited: true,
+        ..OURS
+    },
+    Scene { work: "XDP verdict, redirect of a SYN", flags: SYN, ..OURS },
+    Scene {
+        work: "XDP verdict, SYN past a block list and a limit",
+        flags: SYN,
+        limit: None,
+        is_limited: true,
+        ..OURS
+    },
 ];
 
 /// The interface's link-layer address.
@@ -87,6 +116,8 @@ pub(super) const EVERYWHERE: u16 = 80;
 /// What is listened on.
 pub(super) const LISTENERS: [([u8; 4], u16); 3] =
     [(SHARED, EVERYWHERE), (SECOND, EVERYWHERE), (SHARED, 81)];
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 /// Bytes of every frame.
 const LENGTH: usize = 128;
 
@@ -114,6 +145,10 @@ mod tests {
         fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
             LISTENERS.iter().any(|known| (*local, port) == (mapped(known.0), known.1))
         }
+
+        fn is_blocked(&self, source: &AddressKey) -> bool {
+            source[12] == BLOCKED
+        }
     }
 
     #[test]
@@ -135,7 +170,8 @@ mod tests {
         let wanted: Vec<_> = wanted
             .iter()
             .chain(&more)
-            .chain(&["drop_tcp_header"])
+            .chain(&["drop_tcp_header", "redirect_listener", "drop_blocked"])
+            .chain(&["redirect_listener"; 2])
             .map(|name| format!("xdp_{name}"))
             .collect();
         assert_eq!(names[..], wanted[..]);

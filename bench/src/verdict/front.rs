@@ -157,7 +157,7 @@ fn cookie() -> u32 {
     encode(&keys(), offsets, IRS, 6, Period(0)).expect("the keys are of this time")
 }
 
-fn checksum(octets: &[u8]) -> u16 {
+pub(super) fn checksum(octets: &[u8]) -> u16 {
     let words = octets.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let sum: u32 = words.sum();
     let sum = (sum >> 16) + (sum & 0xffff);

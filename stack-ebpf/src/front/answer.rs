@@ -232,7 +232,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
             return Verdict::DropMartian;
         }
         if !segment.is_sound(wire) {
-            return Verdict::DropIpHeader;
+            return Verdict::DropIpChecksum;
         }
         let header = &mut scratch.header;
         if !wire.load(segment.at, segment.header, header) {

@@ -16,8 +16,14 @@ impl Budget {
     /// Takes one out at `now`, in ns. Each costs `cost` ns; as many may come at once as cost 20 ms.
     #[inline(always)]
     pub fn take(&mut self, cost: u64, now: u64) -> bool {
+        self.take_ahead(cost, BURST, now)
+    }
+
+    /// The same where the budget may be spent `burst` ns ahead of time.
+    #[inline(always)]
+    pub fn take_ahead(&mut self, cost: u64, burst: u64, now: u64) -> bool {
         let from = if self.spent_until > now { self.spent_until } else { now };
-        if cost == 0 || from - now > BURST {
+        if cost == 0 || from - now > burst {
             return false;
         }
         self.spent_until = from + cost;

@@ -3,6 +3,7 @@
 use super::sum;
 use crate::flow::Words;
 use crate::frame::{self, Frame};
+use crate::steer::is_martian;
 
 /// A whole TCP segment in a packet without options or extension headers.
 #[derive(Clone, Copy)]
@@ -92,12 +93,7 @@ impl<const V6: bool> Segment<V6> {
     /// Whether the sender's address is no single host's, or our own (RFC 9293, 3.9.2.3: MUST-63).
     #[inline(always)]
     pub fn is_martian(&self) -> bool {
-        let [first, second] = self.name.remote;
-        let is_odd = match V6 {
-            true => first as u8 == 0xff || first as u8 == 0,
-            false => matches!((second >> 32) as u8, 0 | 127 | 224..),
-        };
-        is_odd || self.name.remote == self.name.local
+        is_martian(self.name.remote, V6) || self.name.remote == self.name.local
     }
 }
 

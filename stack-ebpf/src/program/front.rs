@@ -54,6 +54,18 @@ pub(super) fn is_closed(ctx: &XdpContext) -> bool {
     GATES.get(ctx.rx_queue_index()).is_some_and(|gate| gate.closed != 0)
 }
 
+/// Whether a SYN for a port is nothing to count: its gate is closed, so that it is answered by a cookie,
+/// or nobody listens there.
+#[inline(always)]
+pub(super) fn knows_better(ctx: &XdpContext, local: &AddressKey, port: u16) -> bool {
+    let Some(front) = FRONT.get(0) else { return false };
+    let maps = Maps { queue: ctx.rx_queue_index(), zero: front.zero };
+    let Some(place) = maps.listener(&transmute!(*local), port) else { return true };
+    let door =
+        || DOORS.get(maps.queue * front.doors + place).is_some_and(|door| door.is_closed != 0);
+    is_closed(ctx) && place < front.doors && door()
+}
+
 /// Hands a frame that goes to a socket to a program below, each of which has a stack of its own. Comes
 /// back only where there is nothing to be done, or where user space has not put the program there.
 #[inline(always)]

@@ -6,6 +6,7 @@ mod settings;
 mod shard;
 mod source;
 mod tcb;
+mod verdict;
 mod wire;
 
 /// A target's name and its body.
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("tcb", tcb::run),
     ("shard", shard::run),
     ("settings", settings::run),
+    ("verdict", verdict::run),
 ];
 
 /// Runs the body of that name.

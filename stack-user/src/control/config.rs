@@ -249,6 +249,28 @@ impl fmt::Display for OwnAddr {
     }
 }
 
+/// `RATE` or `RATE,BURST`: SYNs that a source may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynLimit {
+    /// In a second.
+    pub rate: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+impl FromStr for SynLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            let number = text.parse().ok().filter(|number| (1..=MAX_SYNS).contains(number));
+            number.ok_or_else(|| format!("`{text}` is no limit: give 1 to {MAX_SYNS}"))
+        };
+        let (rate, burst) = text.split_once(',').unwrap_or((text, text));
+        Ok(Self { rate: number(rate)?, burst: number(burst)? })
+    }
+}
+
 /// `0,2-3`: CPUs, in the order in which workers take them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
@@ -346,6 +368,8 @@ fn parse_port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("`{text}` is no port: give 1 to 65535"))
 }
 
+/// The most SYNs of a source that a limit may name.
+const MAX_SYNS: u32 = 1_000_000;
 /// The most CPUs of a machine that an affinity mask can name.
 const MAX_CPUS: usize = 1024;
 

@@ -31,22 +31,25 @@ pub struct FrontSize {
     pub doors: u32,
     /// Buckets of each shard's region of flows: a power of two.
     pub buckets: u32,
+    /// The most sources whose SYNs are counted.
+    pub sources: u32,
 }
 
 impl Default for FrontSize {
     fn default() -> Self {
-        Self { shards: 1, doors: 1, buckets: FEWEST_BUCKETS }
+        Self { shards: 1, doors: 1, buckets: FEWEST_BUCKETS, sources: 1 }
     }
 }
 
 impl FrontSize {
     /// The entries of each array, by its name.
-    pub(super) fn entries(&self) -> [(&'static str, u32); 3] {
+    pub(super) fn entries(&self) -> [(&'static str, u32); 4] {
         let shards = u32::from(self.shards);
         [
             (contract::GATES, shards),
             (contract::DOORS, shards * self.doors),
             (contract::FLOWS, shards.saturating_mul(self.buckets)),
+            (contract::SOURCES, self.sources),
         ]
     }
 }

@@ -247,7 +247,7 @@ impl std::error::Error for MapError {
     }
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError>
 where
     M: TryFrom<maps::Map, Error = maps::MapError>,
 {

@@ -17,6 +17,7 @@ use nix::net::if_::if_nametoindex;
 use stack_ebpf::contract::{FRONT_PROGRAMS, PASS_PROGRAM, PROGRAM};
 
 use super::attached::attached;
+use super::blocks::Blocks;
 use super::error::{AttachError, LoadError, PassError};
 use super::front::{FrontMaps, FrontSize};
 use super::maps::{MapError, Maps};
@@ -40,6 +41,8 @@ pub fn object_path() -> Result<PathBuf, LoadError> {
 pub struct Program {
     /// What it is told and what it counts.
     pub maps: Maps,
+    /// The block list, and the limit of SYNs.
+    pub blocks: Blocks,
     /// The arrays of the front line.
     pub front: FrontMaps,
     ebpf: Ebpf,
@@ -61,6 +64,7 @@ impl Program {
     pub fn load_for(object: &Path, size: FrontSize) -> Result<Self, LoadError> {
         let mut ebpf = read(object, size)?;
         let mut maps = Maps::take(&mut ebpf).map_err(LoadError::Map)?;
+        let blocks = Blocks::take(&mut ebpf).map_err(LoadError::Map)?;
         let front = FrontMaps::take(&mut ebpf, size).map_err(LoadError::Map)?;
         load(&mut ebpf, PROGRAM)?;
         for (place, name) in (0..).zip(FRONT_PROGRAMS) {
@@ -68,7 +72,7 @@ impl Program {
             let program = program.fd().map_err(LoadError::Program)?;
             maps.set_program(place, program).map_err(LoadError::Map)?;
         }
-        Ok(Self { maps, front, ebpf })
+        Ok(Self { maps, blocks, front, ebpf })
     }
 
     /// Attaches the program; what it returns holds it there, also when `self` is gone.

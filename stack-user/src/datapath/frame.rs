@@ -146,11 +146,6 @@ impl Pool {
         self.free.push(frame);
     }
 
-    /// Takes back a frame whose packet left without the ring.
-    pub(super) fn sent(&mut self, frame: Frame<Tx>) {
-        self.give_back(frame.become_state());
-    }
-
     /// Takes back a received frame.
     pub(super) fn release(&mut self, frame: Frame<Rx>) {
         self.give_back(frame.emptied());

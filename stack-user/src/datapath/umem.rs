@@ -83,7 +83,14 @@ impl Memory {
     /// The received packet.
     #[inline]
     pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
-        self.bytes(frame)
+        let offset = frame.addr() % self.frame_size;
+        let len = frame.data_len().min(self.frame_size - offset);
+        let at = self.base + frame.chunk() as usize * self.frame_size + offset;
+        // SAFETY: the token is of this UMEM (one worker has one UMEM), so the range lies in one of
+        // its frames, mapped as long as `umem` lives. The kernel gave the frame up when it put it on
+        // the receive ring, and the token borrowed here is the only right to it. The mapping's
+        // address went to the kernel through foreign code, so its provenance is exposed.
+        unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
     }
 
     /// What stands ahead of a received packet in its frame: the XDP program's record, or what an earlier
@@ -97,37 +104,9 @@ impl Memory {
         }
         let at = self.base + frame.chunk() as usize * self.frame_size + offset - AHEAD;
         // SAFETY: so many bytes lie between the frame's beginning and the packet's, as just compared, and
-        // they are as much the token's as those of `bytes`, and mapped as long; an array of bytes may lie
+        // they are as much the token's as those of `packet`, and mapped as long; an array of bytes may lie
         // anywhere and be anything.
         unsafe { &*ptr::with_exposed_provenance::<[u8; AHEAD]>(at) }
-    }
-
-    /// The packet to be sent.
-    #[inline]
-    pub(super) fn outgoing<'a>(&'a self, frame: &'a Frame<Tx>) -> &'a [u8] {
-        self.bytes(frame)
-    }
-
-    fn bytes<'a, S>(&'a self, frame: &'a Frame<S>) -> &'a [u8] {
-        let offset = frame.addr() % self.frame_size;
-        let len = frame.data_len().min(self.frame_size - offset);
-        let at = self.base + frame.chunk() as usize * self.frame_size + offset;
-        // SAFETY: the token is of this UMEM (one worker has one UMEM), so the range lies in one of
-        // its frames, mapped as long as `umem` lives. The kernel gave a received frame up when it put
-        // it on the receive ring and does not have the one to be sent yet; the token borrowed here is
-        // the only right to it. The mapping's
-        // address went to the kernel through foreign code, so its provenance is exposed.
-        unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
-    }
-
-    /// The packet to be sent, to be changed.
-    #[inline]
-    pub(super) fn outgoing_mut<'a>(&'a mut self, frame: &'a mut Frame<Tx>) -> &'a mut [u8] {
-        let len = self.outgoing(frame).len();
-        let at = self.base + frame.addr();
-        // SAFETY: the range is that of `outgoing`, and both this memory and the token are borrowed
-        // mutably for as long as the slice lives.
-        unsafe { core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(at), len) }
     }
 
     /// A free frame's bytes such that the byte at `lead` is where the rings say the data begins.

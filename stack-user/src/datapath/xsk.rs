@@ -11,8 +11,8 @@ use nix::sys::time::TimeSpec;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig};
 use xsk_rs::socket::Socket;
 
-use super::burst::{self, Bursts};
-use super::frame::{Frame, Free, Pool, Rx, Tx};
+use super::burst::Bursts;
+use super::frame::{Frame, Free, Pool, Rx};
 use super::level::Level;
 use super::rings::{CompletionRing, FillRing, RxRing, TxRing, queue_size};
 use super::syscalls::{self, Kick};
@@ -20,6 +20,7 @@ use super::umem::{self, HEADROOM, Memory, Parts};
 use super::{CopyMode, Error};
 use crate::shard::Ahead;
 use crate::shard::Transmit;
+use crate::wire::run::{MOST_SEGMENTS, Run};
 
 /// What a socket is bound to and how large its rings are.
 #[derive(Clone, Debug)]
@@ -206,11 +207,6 @@ impl Xsk {
     /// Wakes the kernel until it has taken every frame, as often as `KICKS` allows. What is left
     /// stays on the ring for the next turn.
     pub(super) fn kick(&mut self) -> Kick {
-        self.send_burst();
-        self.kick_ring()
-    }
-
-    fn kick_ring(&mut self) -> Kick {
         let mut last = Kick::Done;
         for _ in 0..KICKS {
             if self.tx.waiting() == 0 || !self.tx.needs_wakeup() {
@@ -227,51 +223,6 @@ impl Xsk {
             }
         }
         if self.tx.waiting() == 0 { Kick::Done } else { last }
-    }
-
-    /// Gives a packet to the run that is being gathered, or to the ring.
-    fn dispatch(&mut self, frame: Frame<Tx>) {
-        let Some(bursts) = &mut self.bursts else {
-            return self.tx.submit(&mut self.tx_pool, frame);
-        };
-        let frame = match bursts.gather(frame, &self.memory) {
-            Ok(()) => return,
-            Err(frame) => frame,
-        };
-        self.send_burst();
-        let Some(bursts) = &mut self.bursts else { return };
-        if let Err(frame) = bursts.begin(frame, &self.memory) {
-            self.submit(frame);
-        }
-    }
-
-    /// Sends the run that was gathered; what the kernel refuses, or is too little, goes to the ring.
-    fn send_burst(&mut self) {
-        if self.bursts.as_ref().is_none_or(Bursts::is_empty) {
-            return;
-        }
-        if self.bursts.as_ref().is_some_and(Bursts::is_worth_it) && self.tx.waiting() > 0 {
-            // What was made before leaves before. An error comes again with the turn's own kick.
-            let _ = self.kick_ring();
-        }
-        let Some(bursts) = &mut self.bursts else { return };
-        let is_sent = bursts.send(&self.memory);
-        let mut frames = bursts.take();
-        for frame in frames.drain(..) {
-            match is_sent {
-                true => self.tx_pool.sent(frame),
-                false => self.submit(frame),
-            }
-        }
-        if let Some(bursts) = &mut self.bursts {
-            bursts.keep(frames);
-        }
-    }
-
-    /// Puts a packet on the ring, with its checksum where the shard left that open.
-    fn submit(&mut self, mut frame: Frame<Tx>) {
-        burst::fill_sum(self.memory.outgoing_mut(&mut frame));
-        self.tx.submit(&mut self.tx_pool, frame);
     }
 
     /// The socket's pending error, taken: 0 when there is none.
@@ -299,10 +250,6 @@ impl Xsk {
 }
 
 impl Transmit for Xsk {
-    fn makes_sums(&self) -> bool {
-        self.bursts.is_some()
-    }
-
     fn reserve(&mut self) -> Option<&mut [u8]> {
         if self.reserved.is_none() {
             if self.tx_pool.free() == 0 {
@@ -336,7 +283,37 @@ impl Transmit for Xsk {
             self.lead = start.min(HEADROOM);
         }
         let frame = self.memory.finish(frame, len);
-        self.dispatch(frame);
+        self.tx.submit(&mut self.tx_pool, frame);
+    }
+
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
+        let bursts = self.bursts.as_mut()?;
+        // A run that the kernel refuses goes by the ring.
+        if self.tx_pool.free() < MOST_SEGMENTS {
+            self.completion.complete(&mut self.tx_pool, self.memory.frame_size());
+        }
+        let has_room = self.tx_pool.free() >= MOST_SEGMENTS
+            && self.tx.waiting() as usize + MOST_SEGMENTS <= TX_FRAMES as usize;
+        has_room.then(|| (bursts.room(), MOST_SEGMENTS))
+    }
+
+    fn commit_run(&mut self, start: usize, text: &[&[u8]], run: Run) {
+        if self.tx.waiting() > 0 {
+            // What was made before leaves before. An error comes again with the turn's own kick.
+            let _ = self.kick();
+        }
+        let Some(bursts) = &mut self.bursts else { return };
+        if bursts.send(start, text, run) {
+            return;
+        }
+        // Seldom: the kernel is short of memory, or the interface is down.
+        let whole = bursts.whole(start, text, run);
+        for n in 0..run.count(whole.len()) {
+            let cut = |frame: &mut [u8]| run.cut(&whole, n, frame);
+            if let Some(len) = self.reserve().and_then(cut) {
+                self.commit(0, len);
+            }
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Shard {
 
     /// As [`Shard::deliver`], for text alone that a connection gets to which [`Conn::is_plain`] applies.
     /// Whether that was all, and the connection is settled.
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver_plain(
         &mut self,
         index: u32,
@@ -70,7 +70,7 @@ impl Shard {
     }
 
     /// Offers such text; whether the service took all of it. What it left is kept.
-    #[inline]
+    #[inline(always)]
     fn offer_plain(&mut self, index: u32, text: &[u8], now: Instant) -> bool {
         let Some(conn) = self.core.conns.get(index) else { return false };
         let service = &mut *self.services[usize::from(conn.service)];
@@ -88,7 +88,7 @@ impl Shard {
     /// As [`Shard::settle`], where there is nothing to tell and nothing ends; false, and nothing was
     /// done, where it may be otherwise. What `is_unseen` changed nothing that its record shows; what the
     /// service sent does, and output notes that.
-    #[inline]
+    #[inline(always)]
     fn settle_plain(&mut self, index: u32, is_unseen: bool, now: Instant) -> bool {
         let Core { conns, publisher, pool, config, dirty, unarmed, .. } = &mut self.core;
         let Some(conn) = conns.get_mut(index) else { return false };

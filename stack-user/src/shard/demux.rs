@@ -10,21 +10,35 @@ use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::{Segment, SeqNum};
+use crate::tcp::Segment;
 use crate::time::Instant;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
 use crate::wire::icmpv6::Carried;
-use crate::wire::tcp::{Options, Packet};
+use crate::wire::tcp::Packet;
 use crate::wire::usual::Usual;
 use crate::wire::{Addr, FourTuple, MacAddr, PROTOCOL_ICMP, PROTOCOL_TCP, ipv4, tcp};
 
 /// A frame that passed the checks of its headers.
 pub(super) enum Parsed<'a> {
+    /// One of the usual form, and its flow's hash. Its addresses were not looked at.
+    Usual(Usual<'a>, u64),
     Segment(Arrival<'a>),
     Arp(MacAddr, &'a [u8]),
     Icmp(MacAddr, ipv4::Packet<'a>),
     Icmpv6(MacAddr, Carried, &'a [u8]),
     Refused(Refused<'a>),
+}
+
+impl Parsed<'_> {
+    /// The hash of its flow.
+    #[inline]
+    fn hash(&self) -> Option<u64> {
+        match self {
+            Self::Usual(_, hash) => Some(*hash),
+            Self::Segment(arrival) => Some(arrival.hash),
+            _ => None,
+        }
+    }
 }
 
 /// A segment on its way to its flow.
@@ -42,124 +56,137 @@ impl Shard {
     pub(super) fn take_frames(
         &mut self,
         frames: (&[&[u8]], &[Ahead<'_>]),
-        elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
+        mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
         now: Instant,
     ) {
         debug_assert!(frames.0.len() <= BATCH);
         self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
         match frames.0.len() {
-            0..=1 => self.take_batch::<1>(frames, elsewhere, now),
-            2..=8 => self.take_batch::<8>(frames, elsewhere, now),
-            _ => self.take_batch::<BATCH>(frames, elsewhere, now),
+            0 => {}
+            1 => self.take_single(frames, &mut elsewhere, now),
+            2..=8 => self.take_batch::<8>(frames, &mut elsewhere, now),
+            _ => self.take_batch::<BATCH>(frames, &mut elsewhere, now),
         }
         self.core.tend_front(now);
+    }
+
+    /// Takes a frame that came alone: there is nothing that its look-ups could overlap with.
+    #[inline]
+    fn take_single(
+        &mut self,
+        (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
+        elsewhere: &mut Passing<'_>,
+        now: Instant,
+    ) {
+        let frame = frames[0];
+        self.core.count_in(frame);
+        let mut slot = None;
+        let mut likely = None;
+        if let Some((usual, hash)) = self.core.read_usual(frame) {
+            likely = self.core.flows.likely(hash);
+            if self.take_usual(likely, &usual, now) {
+                return;
+            }
+            slot = Some(Parsed::Usual(usual, hash));
+        } else if let Err(reason) = self.core.parse(frame, &mut slot) {
+            self.core.counters.count(reason);
+        }
+        let ahead = ahead.first().map(|ahead| (*ahead, frame.len()));
+        self.take_parsed((0, ahead), (&mut slot, likely), elsewhere, now);
     }
 
     /// Takes at most `SLOTS` frames.
     fn take_batch<const SLOTS: usize>(
         &mut self,
         (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
-        mut elsewhere: Option<&mut dyn FnMut(usize, Elsewhere)>,
+        elsewhere: &mut Passing<'_>,
         now: Instant,
     ) {
         // First pass: parse and hash.
         let mut parsed: [Option<Parsed<'_>>; SLOTS] = core::array::from_fn(|_| None);
         for (slot, frame) in parsed.iter_mut().zip(frames) {
-            self.core.counters.count(Counter::FramesIn);
-            self.core.counters.add(Counter::BytesIn, frame.len() as u64);
-            if self.core.parse_usual(frame, slot) {
-                continue;
-            }
-            if let Err(reason) = self.core.parse(frame, slot) {
+            self.core.count_in(frame);
+            if let Some((usual, hash)) = self.core.read_usual(frame) {
+                *slot = Some(Parsed::Usual(usual, hash));
+            } else if let Err(reason) = self.core.parse(frame, slot) {
                 self.core.counters.count(reason);
             }
         }
-        // Second pass: find the records, and load their first lines. A single frame has nothing to overlap
-        // with.
+        // Second pass: find the records, and load their first lines.
         let mut likely = [None; SLOTS];
-        match &parsed[..frames.len()] {
-            [one] => likely[0] = one.as_ref().and_then(|parsed| self.core.likely(parsed)),
-            several => self.core.load_ahead(several, &mut likely),
-        }
+        self.core.load_ahead(&parsed[..frames.len()], &mut likely);
         // Third pass: each in its turn, names compared. A frame before may have changed what was found.
-        for (index, slot) in parsed[..frames.len()].iter_mut().enumerate() {
-            match slot {
-                Some(Parsed::Segment(arrival)) => {
-                    let flow = self.core.confirm(likely[index], arrival);
-                    let ahead = ahead.get(index).filter(|_| may_ask(flow));
-                    let told = ahead.map(|ahead| (*ahead, frames[index].len()));
-                    let told = told.and_then(|told| self.core.told(told, arrival));
-                    arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
-                    if flow.is_none()
-                        && let Some(elsewhere) = &mut elsewhere
-                        && let Some(owner) =
-                            self.core.owner(arrival.hash, told.map(|record| record.owner))
-                    {
-                        elsewhere(index, Elsewhere::Owner(owner));
-                        continue;
-                    }
-                    self.on_arrival(flow, arrival, now);
-                }
-                Some(Parsed::Arp(mac, payload)) => {
-                    self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
-                    if let Some(elsewhere) = &mut elsewhere {
-                        elsewhere(index, Elsewhere::Every);
-                    }
-                }
-                Some(Parsed::Icmp(mac, packet)) => self.on_icmp(*mac, packet, now),
-                Some(Parsed::Icmpv6(mac, carried, bytes)) => {
-                    let seen = self.on_icmpv6((*mac, bytes), carried, elsewhere.is_some(), now);
-                    if let (Some(seen), Some(elsewhere)) = (seen, &mut elsewhere) {
-                        elsewhere(index, seen);
-                    }
-                }
-                Some(Parsed::Refused(refused)) => self.core.answer_refused(refused, now),
-                None => {}
+        for index in 0..frames.len() {
+            if let Some(Parsed::Usual(usual, _)) = &parsed[index]
+                && self.take_usual_of_many(likely[index], usual, now)
+            {
+                continue;
             }
+            let ahead = ahead.get(index).map(|ahead| (*ahead, frames[index].len()));
+            let found = (&mut parsed[index], likely[index]);
+            self.take_parsed((index, ahead), found, elsewhere, now);
+        }
+    }
+
+    /// Takes a frame that was parsed, and is not the next of its connection.
+    #[inline(never)]
+    fn take_parsed(
+        &mut self,
+        (index, ahead): (usize, Option<(Ahead<'_>, usize)>),
+        (parsed, likely): (&mut Option<Parsed<'_>>, Option<FlowRef>),
+        elsewhere: &mut Passing<'_>,
+        now: Instant,
+    ) {
+        match parsed {
+            Some(Parsed::Usual(usual, hash)) => match self.core.admit(usual, *hash) {
+                Ok(arrival) => {
+                    let mut segment = Some(Parsed::Segment(arrival));
+                    self.take_parsed((index, ahead), (&mut segment, likely), elsewhere, now);
+                }
+                Err(reason) => self.core.counters.count(reason),
+            },
+            Some(Parsed::Segment(arrival)) => {
+                let flow = self.core.confirm(likely, arrival);
+                let told = ahead.filter(|_| may_ask(flow));
+                let told = told.and_then(|told| self.core.told(told, arrival));
+                arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
+                let named = told.map(|record| record.owner);
+                if flow.is_none()
+                    && let Some(elsewhere) = elsewhere
+                    && let Some(owner) = self.core.owner(arrival.hash, named)
+                {
+                    return elsewhere(index, Elsewhere::Owner(owner));
+                }
+                self.on_arrival(flow, arrival, now);
+            }
+            Some(Parsed::Arp(mac, payload)) => {
+                self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
+                if let Some(elsewhere) = elsewhere {
+                    elsewhere(index, Elsewhere::Every);
+                }
+            }
+            Some(Parsed::Icmp(mac, packet)) => self.on_icmp(*mac, packet, now),
+            Some(Parsed::Icmpv6(mac, carried, bytes)) => {
+                let seen = self.on_icmpv6((*mac, bytes), carried, elsewhere.is_some(), now);
+                if let (Some(seen), Some(elsewhere)) = (seen, elsewhere) {
+                    elsewhere(index, seen);
+                }
+            }
+            Some(Parsed::Refused(refused)) => self.core.answer_refused(refused, now),
+            None => {}
         }
     }
 }
 
-impl Core {
-    /// Parses a frame of the usual form that is for us into its slot; whether it is one.
-    #[inline]
-    fn parse_usual<'a>(&self, bytes: &'a [u8], slot: &mut Option<Parsed<'a>>) -> bool {
-        let config = &self.config;
-        let Some(usual) = Usual::read(bytes, config.verify_checksums) else { return false };
-        let addr = |octets: [u8; 4]| Addr::from(core::net::Ipv4Addr::from(octets));
-        let (local, remote) = (addr(usual.dst), addr(usual.src));
-        let is_ours = config.vlan.is_none()
-            && usual.to == config.mac
-            && self.is_local(&local)
-            && !ipv4::is_martian_source(&remote)
-            && !self.is_local(&remote);
-        if !is_ours {
-            return false;
-        }
-        let (local_port, remote_port) = (usual.dst_port, usual.src_port);
-        *slot = Some(Parsed::Segment(Arrival {
-            mac: usual.from,
-            tuple: FourTuple { local, remote, local_port, remote_port },
-            hash: self.hasher.hash_v4((usual.dst, usual.src), (local_port, remote_port)),
-            segment: Segment {
-                seq: SeqNum(usual.seq),
-                ack: SeqNum(usual.ack),
-                flags: usual.flags,
-                window: usual.window,
-                urgent: usual.urgent,
-                options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
-                text: usual.text,
-            },
-            cookie: None,
-        }));
-        true
-    }
+/// Who is told of frames that other shards have to see.
+type Passing<'a> = Option<&'a mut dyn FnMut(usize, Elsewhere)>;
 
-    /// Whether a packet to this address is for us.
+impl Core {
     #[inline]
-    fn is_local(&self, addr: &Addr) -> bool {
-        self.config.addrs.iter().any(|local| local.addr == *addr)
+    fn count_in(&mut self, frame: &[u8]) {
+        self.counters.count(Counter::FramesIn);
+        self.counters.add(Counter::BytesIn, frame.len() as u64);
     }
 
     /// Parses a frame into its slot.
@@ -242,12 +269,12 @@ impl Core {
     /// the alarms of connections that have one.
     fn load_ahead(&self, parsed: &[Option<Parsed<'_>>], likely: &mut [Option<FlowRef>]) {
         for slot in parsed {
-            if let Some(Parsed::Segment(arrival)) = slot {
-                self.flows.touch(arrival.hash);
+            if let Some(hash) = slot.as_ref().and_then(Parsed::hash) {
+                self.flows.touch(hash);
             }
         }
         for (flow, slot) in likely.iter_mut().zip(parsed) {
-            *flow = slot.as_ref().and_then(|parsed| self.likely(parsed));
+            *flow = slot.as_ref().and_then(Parsed::hash).and_then(|hash| self.flows.likely(hash));
         }
         for flow in likely.iter().flatten() {
             black_box(match flow.kind() {
@@ -260,15 +287,6 @@ impl Core {
             if flow.kind() == FlowKind::Tcb && self.conns.get(flow.index()).is_some_and(is_armed) {
                 self.alarms.touch(flow.index());
             }
-        }
-    }
-
-    /// What the table is likely to have for a segment.
-    #[inline]
-    fn likely(&self, parsed: &Parsed<'_>) -> Option<FlowRef> {
-        match parsed {
-            Parsed::Segment(arrival) => self.flows.likely(arrival.hash),
-            _ => None,
         }
     }
 

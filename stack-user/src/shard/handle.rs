@@ -45,6 +45,11 @@ impl Connection for Handle<'_> {
         conn.tcb.send(data, &mut env)
     }
 
+    fn send_static(&mut self, data: &'static [u8]) -> usize {
+        let (conn, mut env) = self.parts();
+        conn.tcb.send_static(data, &mut env)
+    }
+
     fn send_more(&mut self, data: &[u8]) -> usize {
         let (conn, mut env) = self.parts();
         conn.tcb.send_more(data, &mut env)

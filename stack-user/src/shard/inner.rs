@@ -274,20 +274,21 @@ impl TimerKey {
 impl Core {
     pub(super) fn new(config: ShardConfig, region: Region) -> Self {
         let limits = config.limits;
+        let (conns, half_open) = (Slab::new(limits.connections), Slab::new(limits.half_open));
         Self {
             hasher: FlowHasher::new(config.secrets.flow),
             flows: region.flow_table(),
             peers: Vec::new(),
-            conns: Slab::new(limits.connections),
-            half_open: Slab::new(limits.half_open),
+            alarms: Alarms::new(conns.capacity()),
+            half_open_alarms: Alarms::new(half_open.capacity()),
+            neighbour_alarms: Alarms::new(limits.neighbours),
+            conns,
+            half_open,
             time_waits: TimeWaits::new(limits.time_wait),
             listeners: Listeners::default(),
             neighbours: Neighbours::new(limits.neighbours, random(&config.secrets)),
             ports: Ports::new(config.local_ports.clone()),
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
-            alarms: Alarms::default(),
-            half_open_alarms: Alarms::default(),
-            neighbour_alarms: Alarms::default(),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),

@@ -2,7 +2,8 @@
 //!
 //! Owns the flow table, the connections, the records and the pools of one worker. Knows no socket,
 //! no ring and no clock. `demux` takes frames apart and finds their flows, `segments` brings them
-//! to connections and records, `deliver` to services; `transmit` sends what is owed.
+//! to connections and records, `deliver` to services; `transmit` sends what is owed. `usual` is the
+//! short way of the segment that an open connection expects next.
 #![forbid(unsafe_code)]
 
 mod active;
@@ -31,6 +32,7 @@ mod sound;
 mod tests;
 mod timers;
 mod transmit;
+mod usual;
 
 pub use active::{ConnId, Open, OpenError};
 pub use config::{Command, Elsewhere, Limits, LocalAddr, Request, Route, Secrets, ShardConfig};
@@ -44,8 +46,9 @@ use crate::counters::Counters;
 use crate::service::Service;
 use crate::tables::flow::FlowReader;
 use crate::tables::region::Region;
-use crate::tcp::State;
+use crate::tcp::{HEADROOM, MAX_HEADER, State};
 use crate::time::Instant;
+use crate::wire::run::Run;
 
 /// Where outgoing frames are written: the transmit half of the datapath, or a queue in a test.
 pub trait Transmit {
@@ -56,10 +59,17 @@ pub trait Transmit {
     /// Sends `frame[start..start + len]` of the reserved frame.
     fn commit(&mut self, start: usize, len: usize);
 
-    /// Whether it makes the checksums of segments of TCP over IPv4 that carry text and no flags but
-    /// ACK and PSH: theirs is then left zero.
-    fn makes_sums(&self) -> bool {
-        false
+    /// Room for the headers of a run of segments, [`RUN_HEAD`] bytes, the same again until `commit_run`;
+    /// and how many segments it may have. `None` where runs do not leave as one packet, or not now:
+    /// their segments then leave by themselves.
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
+        None
+    }
+
+    /// Sends the headers that begin at `start` of the reserved room, with these pieces of text behind
+    /// them, cut into segments.
+    fn commit_run(&mut self, _start: usize, _text: &[&[u8]], _run: Run) {
+        debug_assert!(false, "room is reserved before");
     }
 }
 
@@ -67,6 +77,9 @@ pub trait Transmit {
 /// UMEM frame of 2048 bytes without the kernel's headroom. A larger MTU needs 128 bytes more than
 /// itself.
 pub const FRAME_LEN: usize = 1792;
+
+/// What the longest headers of a run take, in bytes.
+pub const RUN_HEAD: usize = HEADROOM + MAX_HEADER;
 
 /// The most frames that one call of [`Shard::on_frames`] takes.
 pub const BATCH: usize = 64;

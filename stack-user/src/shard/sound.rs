@@ -88,8 +88,7 @@ impl Core {
     /// The wheel looks at a connection no later than it wants.
     fn assert_armed(&self, index: u32, conn: &Conn, now: Instant) {
         let deadline = conn.tcb.next_deadline(now);
-        let alarm = self.alarms.get(index);
-        let next = self.wheel.due_of(&alarm);
+        let next = self.alarms.due(index, &self.wheel);
         let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));
         let is_armed = conn.marks.has(Mark::Dirty) || deadline == Instant::NEVER || is_armed;
         assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);
@@ -102,8 +101,7 @@ impl Core {
         assert!(self.dirty.len() <= 2 * self.config.limits.connections);
         assert!(self.starved.len() <= self.config.limits.connections);
         // A place has three at most, and rarely one that was forgotten.
-        let places =
-            self.alarms.len() + self.half_open_alarms.len() + self.config.limits.neighbours;
+        let places = self.conns.places() + self.half_open.places() + self.config.limits.neighbours;
         assert!(self.wheel.len() <= 16 + 4 * places, "{} timers for {places}", self.wheel.len());
     }
 }

@@ -1,49 +1,30 @@
 //! Sending what is owed: replies without state first, then the connections on the dirty list.
 
-use super::inner::{Core, Hop, Mark};
+use super::inner::{Conn, Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{Env, HEADROOM, MAX_HEADER};
+use crate::tcp::{Env, HEADROOM, MAX_HEADER, MOST_PIECES, Written};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::ipv4::Delivery;
+use crate::wire::run::Run;
 use crate::wire::usual::{self, Usual};
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, ipv4, ndp};
 
 impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
-        // Who sums tagged frames is not asked: they are rare.
-        self.core.config.tcp.leaves_sums = tx.makes_sums() && self.core.config.vlan.is_none();
         self.relieve(now);
         self.feed_starved(now);
-        while let Some(reply) = self.core.replies.pop_front() {
-            let Some(frame) = tx.reserve() else {
-                self.core.replies.push_front(reply);
-                return self.core.arm_rest(now);
-            };
-            let (start, len) = self.core.write_reply(reply.mac, reply.body, frame);
-            self.core.count_out(len);
-            tx.commit(start, len);
+        if !self.core.replies.is_empty() && !self.core.send_replies(tx) {
+            return self.core.arm_rest(now);
         }
         // A connection that would send for ever goes to the end of the list after its share.
         for _ in 0..self.core.dirty.len() {
             let Some(index) = self.core.dirty.pop_front() else { return };
-            if self.send_plain(index, tx, now) {
-                continue;
-            }
-            match self.send_share(index, tx, now) {
-                Sent::All => self.after_output(index, now),
-                Sent::Share => {
-                    self.core.dirty.push_back(index);
-                    self.core.unarmed += 1;
-                }
-                Sent::NoFrame => {
-                    self.core.dirty.push_front(index);
-                    self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
-                    return self.core.arm_rest(now);
-                }
+            if !self.send_plain(index, tx, now) && !self.send_any(index, tx, now) {
+                return;
             }
         }
         self.core.unarmed = self.core.dirty.len();
@@ -61,12 +42,23 @@ impl Shard {
     fn send_plain(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
         let core = &mut self.core;
         let Some(conn) = core.conns.get_mut(index) else { return false };
+        if !conn.is_plain() {
+            return false;
+        }
+        if conn.tcb.is_quiet() {
+            core.publisher.note(index, conn, now);
+            if conn.on_plain_output() {
+                core.arm(index, now);
+            }
+            return true;
+        }
         let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
         let hop = core.neighbours.at(hop);
         let (Some(mac), false) = (hop.mac, hop.ask_at <= now) else { return false };
         let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
-        let is_v4 = local.is_v4() && remote.is_v4();
-        if !is_v4 || core.config.vlan.is_some() || !conn.is_plain() {
+        // Both are of one family.
+        let is_v4 = local.is_v4();
+        if !is_v4 || core.config.vlan.is_some() {
             return false;
         }
         let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
@@ -101,13 +93,32 @@ impl Shard {
             text: &[],
         };
         usual.write(delivery, out);
-        conn.marks.set(Mark::Dirty, false);
-        conn.marks.set(Mark::Unarmed, false);
-        if conn.marks.has(Mark::Armed) || conn.tcb.has_timer() {
-            core.arm(index, now);
-        }
+        let has_deadline = conn.on_plain_output();
         core.count_out(usual::LEN);
         tx.commit(START, usual::LEN);
+        if has_deadline {
+            core.arm(index, now);
+        }
+        true
+    }
+
+    /// Sends what a connection owes, at most its share of a turn. Without a frame for it, false: the rest
+    /// of the list waits as well.
+    #[inline(never)]
+    fn send_any(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        match self.send_share(index, tx, now) {
+            Sent::All => self.after_output(index, now),
+            Sent::Share => {
+                self.core.dirty.push_back(index);
+                self.core.unarmed += 1;
+            }
+            Sent::NoFrame => {
+                self.core.dirty.push_front(index);
+                self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
+                self.core.arm_rest(now);
+                return false;
+            }
+        }
         true
     }
 
@@ -125,7 +136,16 @@ impl Shard {
             }
             return Sent::All;
         };
-        for _ in 0..SHARE {
+        let mut share = SHARE;
+        while share > 0 {
+            if let Some(sent) = self.send_run(index, mac, tx, now) {
+                if self.core.conns.get(index).is_none_or(|conn| conn.tcb.is_quiet()) {
+                    return Sent::All;
+                }
+                share = share.saturating_sub(sent);
+                continue;
+            }
+            share -= 1;
             let Some(frame) = tx.reserve() else { return Sent::NoFrame };
             let longest = HEADROOM + MAX_HEADER + usize::from(self.core.config.mtu);
             let end = longest.min(frame.len());
@@ -149,6 +169,36 @@ impl Shard {
         Sent::Share
     }
 
+    /// Sends what may leave as a run; how many segments that were.
+    fn send_run(
+        &mut self,
+        index: u32,
+        mac: MacAddr,
+        tx: &mut dyn Transmit,
+        now: Instant,
+    ) -> Option<usize> {
+        // Tagged frames are rare.
+        if self.core.config.vlan.is_some() || !self.core.conns.get(index)?.tcb.has_run() {
+            return None;
+        }
+        let (room, most) = tx.reserve_run()?;
+        let (conn, mut env) = self.core.conn_env(index)?;
+        let written = conn.tcb.poll_run((&mut room[HEADROOM..], most), &mut env, now)?;
+        let delivery = conn.tcb.delivery(env.config);
+        let tuple = conn.tcb.tuple();
+        let addrs = (tuple.local, tuple.remote, PROTOCOL_TCP);
+        let Written { head, text, size, count, .. } = written;
+        let start = self.core.write_headers(mac, (addrs, delivery), room, head + text);
+        let head = HEADROOM - start + head;
+        self.core.counters.add(Counter::FramesOut, count as u64);
+        self.core.counters.add(Counter::BytesOut, (count * head + text) as u64);
+        let Core { conns, pool, .. } = &mut self.core;
+        let mut pieces = [&[][..]; MOST_PIECES];
+        let n = conns.get_mut(index)?.tcb.run_text(&written, pool, &mut pieces);
+        tx.commit_run(start, &pieces[..n], Run { head, size });
+        Some(count)
+    }
+
     fn after_output(&mut self, index: u32, now: Instant) {
         let Some(conn) = self.core.conns.get_mut(index) else { return };
         conn.marks.set(Mark::Dirty, false);
@@ -158,6 +208,16 @@ impl Shard {
             self.core.note_changed(index, now);
             self.core.arm(index, now);
         }
+    }
+}
+
+impl Conn {
+    /// Output has come to it, and it stays on no list. Whether it has a deadline, or had one.
+    #[inline]
+    fn on_plain_output(&mut self) -> bool {
+        self.marks.set(Mark::Dirty, false);
+        self.marks.set(Mark::Unarmed, false);
+        self.marks.has(Mark::Armed) || self.tcb.has_timer()
     }
 }
 
@@ -172,6 +232,22 @@ enum Sent {
 }
 
 impl Core {
+    /// Sends replies without state; false where there was no frame for the next.
+    #[inline(never)]
+    fn send_replies(&mut self, tx: &mut dyn Transmit) -> bool {
+        while let Some(reply) = self.replies.pop_front() {
+            let Some(frame) = tx.reserve() else {
+                self.replies.push_front(reply);
+                return false;
+            };
+            let (start, len) = self.write_reply(reply.mac, reply.body, frame);
+            self.count_out(len);
+            tx.commit(start, len);
+        }
+        true
+    }
+
+    #[inline]
     fn count_out(&mut self, len: usize) {
         self.counters.count(Counter::FramesOut);
         self.counters.add(Counter::BytesOut, len as u64);

@@ -23,6 +23,11 @@ impl<T> Blocks<T> {
         self.capacity
     }
 
+    /// How many values there are.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// The value at `index`.
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&T> {

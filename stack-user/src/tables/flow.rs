@@ -208,7 +208,8 @@ impl FlowTable {
     /// flow that is only [`FlowTable::find`] can say.
     #[inline]
     pub fn likely(&self, hash: u64) -> Option<FlowRef> {
-        self.find(hash, |_| true)
+        let buckets = self.buckets();
+        buckets.first_at_home(hash).or_else(|| self.find(hash, |_| true))
     }
 
     /// The reference of that hash for which `is_match` says yes.

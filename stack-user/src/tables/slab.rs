@@ -46,6 +46,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// How many places have ever been taken: every index is below it.
+    pub(crate) const fn places(&self) -> usize {
+        self.generations.len()
+    }
+
     /// Whether nothing is held.
     #[inline]
     pub const fn is_empty(&self) -> bool {

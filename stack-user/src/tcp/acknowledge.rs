@@ -12,7 +12,7 @@ use crate::wire::tcp::{Flags, Header, Timestamps, emit_stamped};
 
 impl Tcb {
     /// Whether what is owed is an acknowledgment that carries nothing but timestamps.
-    #[inline]
+    #[inline(always)]
     pub fn owes_stamped_ack(&self) -> bool {
         self.owes_ack_alone()
             && self.switches.has(Switch::Stamps)
@@ -31,7 +31,7 @@ impl Tcb {
 
     /// Its header and timestamps, for a caller who writes it with the headers before it and who has
     /// asked whether it is owed; it counts as sent.
-    #[inline]
+    #[inline(always)]
     pub fn take_ack(&mut self, env: &mut Env<'_>, now: Instant) -> (Header, Timestamps) {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         let window = self.offer_window(Flags::ACK);

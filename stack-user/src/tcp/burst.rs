@@ -18,17 +18,17 @@ impl Tcb {
     ) -> bool {
         let last = self.flight.last().map(|last| env.pool.records.at(last));
         let has_begun = last.is_some_and(|last| last.sent_at.age(now) == 0);
-        let is_first = !has_begun || self.snd.burst == 0;
+        let is_first = !has_begun || self.rare.burst == 0;
         if is_first {
-            self.snd.burst = self.longest_burst(env.config);
+            self.rare.burst = self.longest_burst(env.config);
         }
-        self.snd.burst -= 1;
+        self.rare.burst -= 1;
         let most = self.max_text_now();
         let next = usable.min(most);
         if next == 0 || self.window_left() == 1 || !self.is_worth_sending(next, unsent, most) {
-            self.snd.burst = 0;
+            self.rare.burst = 0;
         }
-        self.snd.burst == 0 && !is_first
+        self.rare.burst == 0 && !is_first
     }
 
     /// The segments of a burst that begins now: one at least.

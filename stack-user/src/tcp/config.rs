@@ -11,9 +11,6 @@ use crate::wire::ipv4::Delivery;
 /// Limits and times of TCP. The defaults are Linux's where RFC 9293 leaves a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Whether whoever sends the segments sums those with text and plain flags, whose checksum is left
-    /// zero. Set by the shard, from what it sends by.
-    pub leaves_sums: bool,
     /// The first receive window in octets.
     pub receive_window: u32,
     /// What a receive window may grow to in octets; it fixes the window scale that is offered.
@@ -89,7 +86,6 @@ pub enum SynCookies {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            leaves_sums: false,
             receive_window: 64 << 10,
             max_receive_window: 6 << 20,
             max_send_buffer: 4 << 20,

@@ -39,6 +39,12 @@ impl Deadline {
         }
     }
 
+    /// Whether one of four timers is armed: in one look, for this is asked for every segment.
+    #[inline]
+    pub fn is_any_armed([a, b, c, d]: [Self; 4]) -> bool {
+        a.0 & b.0 & c.0 & d.0 != Self::NEVER.0
+    }
+
     /// Whether the timer is armed.
     pub fn is_armed(self) -> bool {
         self != Self::NEVER
@@ -72,6 +78,17 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn any_armed_is_seen_beside_others_that_are_not() {
+        let (never, first) = (Deadline::NEVER, Deadline::after(Duration::ZERO, Instant::ZERO));
+        assert!(!Deadline::is_any_armed([never; 4]));
+        for place in 0..4 {
+            let mut all = [never; 4];
+            all[place] = first;
+            assert!(Deadline::is_any_armed(all));
+        }
+    }
 
     #[test]
     fn unarmed_is_never_due() {

@@ -112,7 +112,7 @@ impl CaState {
 impl Tcb {
     /// What there is to tell of this connection.
     pub fn info(&self, now: Instant) -> Info {
-        let (snd, rcv) = (&self.snd, &self.rcv);
+        let (snd, rcv, rare) = (&self.snd, &self.rcv, &self.rare);
         let octets = |wraps: u16, from: SeqNum, to: SeqNum| {
             ((u64::from(wraps) << 32) + u64::from(to.0)).wrapping_sub((from + 1).0.into())
         };
@@ -149,7 +149,7 @@ impl Tcb {
             sacked: recovery.map_or(0, |recovery| recovery.sacked),
             lost: recovery.map_or(0, |recovery| recovery.lost),
             retrans: recovery.map_or(0, |recovery| recovery.resent),
-            last_data_sent: since(snd.sent_at),
+            last_data_sent: since(rare.sent_at),
             last_data_recv: since(rcv.text_at),
             last_ack_recv: since(self.ack_at),
             rtt: self.rtt.smoothed().unwrap_or_default(),
@@ -159,11 +159,11 @@ impl Tcb {
             cwnd: window.cwnd(),
             reordering: DUPLICATES,
             total_retrans: self.total_retrans,
-            bytes_acked: text(octets(snd.wraps, snd.iss, snd.una), is_fin_acked),
-            bytes_received: text(octets(rcv.wraps, rcv.irs, rcv.nxt), has_fin),
+            bytes_acked: text(octets(rare.wraps, rare.iss, snd.una), is_fin_acked),
+            bytes_received: text(octets(rcv.wraps, rare.irs, rcv.nxt), has_fin),
             notsent: self.text_end().since(snd.nxt),
             delivered: self.delivered,
-            dsack_dups: snd.dsacks.into(),
+            dsack_dups: rare.dsacks.into(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.edge.since(rcv.nxt),
         }

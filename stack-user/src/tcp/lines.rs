@@ -1,22 +1,31 @@
 //! How a connection lies in memory.
 
+use core::mem::offset_of;
+
 use super::Tcb;
+use super::tcb::{ReceiveSpace, SendSpace};
 
 impl Tcb {
-    /// Reads a word of each cache line that an in-order segment needs, so that they are there when it is
-    /// handled; what comes back is of no use. What lies behind them is for acknowledgments of text.
+    /// Reads a word of each cache line that a usual segment needs, so that they are there when it is
+    /// handled; what comes back is of no use. The words are 64 octets from each other at most. What
+    /// lies behind them is for acknowledgments of text.
     #[inline]
     pub fn touch(&self) -> u64 {
-        let lines = [
-            self.tuple.local_port.into(),
-            self.rcv.nxt.0,
-            self.snd.una.0,
-            self.ack_at,
-            self.rtt.unanswered().into(),
-        ];
+        let round = self.rtt.smoothed_micros().unwrap_or(0);
+        let lines = [self.tuple.local_port.into(), self.rcv.text_at, self.snd.max_wnd, round];
         lines.into_iter().map(u64::from).sum()
     }
 }
 
-// What an in-order segment touches comes first, in two lines.
-const _: () = assert!(core::mem::offset_of!(Tcb, snd) <= 128 && size_of::<Tcb>() <= 344);
+// What a usual segment touches comes first. It is 232 octets with what the shard keeps before it, which
+// lie in four or five lines, wherever the connection begins.
+const _: () = assert!(offset_of!(Tcb, rtt) <= 204 && size_of::<Tcb>() <= 344);
+const _: () = assert!(PLACES[0] + 64 >= PLACES[1] && PLACES[1] + 64 >= PLACES[2]);
+const _: () = assert!(PLACES[2] + 64 >= PLACES[3]);
+/// Where the words lie that [`Tcb::touch`] reads.
+const PLACES: [usize; 4] = [
+    offset_of!(Tcb, tuple) + 32,
+    offset_of!(Tcb, rcv) + offset_of!(ReceiveSpace, text_at),
+    offset_of!(Tcb, snd) + offset_of!(SendSpace, max_wnd),
+    offset_of!(Tcb, rtt),
+];

@@ -28,7 +28,7 @@ impl Tcb {
         } else {
             // RFC 9293 3.9.2.2 (MUST-56, SHLD-25) and 3.9.1.8 (MUST-47): told, and no more.
             self.soft_error = Some(what);
-            self.events.trouble = Some(Trouble::Unreachable(what));
+            self.events.note_trouble(Trouble::Unreachable(what));
         }
     }
 
@@ -78,7 +78,7 @@ impl Tcb {
         }
         if !self.state().is_synchronized() {
             self.snd.mss = mtu - headers;
-        } else if mtu - headers >= self.snd.proven {
+        } else if mtu - headers >= self.rare.proven {
             self.shrink_segments(mtu, env);
         } else {
             self.own_mut().claimed_mtu = Some((mtu, seq));
@@ -98,13 +98,13 @@ impl Tcb {
     fn shrink_segments(&mut self, mtu: u16, env: &mut Env<'_>) {
         env.counters.count(Counter::PathMtuReductions);
         self.snd.mss = mtu - self.headers();
-        self.snd.proven = 0;
+        self.rare.proven = 0;
         self.resend_longer_than(self.max_text(), env);
     }
 
     /// `acked` octets arrived; segments of that length, or of the longest, are known to fit.
     pub(super) fn note_proven(&mut self, acked: u32) {
-        self.snd.proven = self.snd.proven.max(acked.min(u32::from(self.snd.mss)) as u16);
+        self.rare.proven = self.rare.proven.max(acked.min(u32::from(self.snd.mss)) as u16);
         let una = self.snd.una;
         if let Some(own) = &mut self.own {
             own.claimed_mtu = own.claimed_mtu.filter(|(_, seq)| !seq.is_before(una));

@@ -87,18 +87,14 @@ impl Tcb {
         }
         let head = emit(&header, &options, out);
         let len = head + plan.text as usize;
-        let mut sum = Some(checksum::Partial::ZERO);
+        let mut sum = checksum::Partial::ZERO;
         if plan.text > 0 {
             let text = &mut out[head..len];
             let base = (self.snd.una.0, plan.seq.0);
-            self.snd.cursor.read((env.pool, &self.snd.buffer), base, text);
-            let is_left =
-                env.config.leaves_sums && is_plain(header.flags) && self.tuple.local.is_v4();
-            sum = (!is_left).then(|| checksum::sum(text));
+            self.rare.cursor.read((env.pool, &self.snd.buffer), base, text);
+            sum = checksum::sum(text);
         }
-        if let Some(sum) = sum {
-            fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
-        }
+        fill_checksum(&mut out[..len], &self.tuple.local, &self.tuple.remote, sum);
         self.on_sent(&plan, env, now);
         Some(len)
     }
@@ -111,7 +107,7 @@ impl Tcb {
     }
 
     /// Whether an acknowledgment is all that is owed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn owes_ack_alone(&self) -> bool {
         self.owed.ack == Ack::Now && self.state().is_synchronized() && self.owes_at_most_an_ack()
     }
@@ -123,10 +119,11 @@ impl Tcb {
     }
 
     /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
-    #[inline]
+    #[inline(always)]
     fn owes_at_most_an_ack(&self) -> bool {
+        // Nearly always all is false: a branch for each would take longer than the look.
         let is_asked =
-            self.owed.syn || self.owed.rst || self.owed.probe || self.switches.has_any_of(ASKS);
+            self.owed.syn | self.owed.rst | self.owed.probe | self.switches.has_any_of(ASKS);
         let has_more = self.recovery.is_some() || self.has_unsent();
         !is_asked && !has_more
     }
@@ -140,9 +137,9 @@ impl Tcb {
         }
         match self.state() {
             State::Closed | State::Listen => return None,
-            State::SynSent if self.owed.syn => return bare(self.snd.iss, Flags::SYN),
+            State::SynSent if self.owed.syn => return bare(self.rare.iss, Flags::SYN),
             State::SynReceived if self.owed.syn => {
-                return bare(self.snd.iss, Flags::SYN.union(Flags::ACK));
+                return bare(self.rare.iss, Flags::SYN.union(Flags::ACK));
             }
             State::SynSent => return None,
             State::SynReceived => {}
@@ -219,7 +216,7 @@ impl Tcb {
             return Some(self.text_plan(self.snd.nxt, 0));
         }
         if self.flight.is_empty() {
-            let idle = stamp_clock(now).wrapping_sub(self.snd.sent_at);
+            let idle = stamp_clock(now).wrapping_sub(self.rare.sent_at);
             self.cc.on_resumed(Duration::from_millis(idle.into()), self.rtt.timeout());
         }
         if self.window_left() == 0 {
@@ -243,6 +240,15 @@ impl Tcb {
         })
     }
 
+    /// Plans the next segment of new text and counts it as sent, for whoever writes it; its text and
+    /// flags. Nothing else may be owed.
+    pub(super) fn send_planned(&mut self, env: &mut Env<'_>, now: Instant) -> Option<(u32, Flags)> {
+        let plan = self.plan_new(false, env, now)?;
+        let pushed = if plan.kind == Kind::BurstEnd { Flags::PSH } else { Flags::ACK };
+        self.on_sent(&plan, env, now);
+        Some((plan.text, plan.flags.union(pushed)))
+    }
+
     /// The sender's SWS avoidance with Nagle's algorithm (RFC 9293, 3.8.6.2.1 and 3.7.4).
     pub(super) fn is_worth_sending(&self, text: u32, unsent: u32, most: u32) -> bool {
         // RFC 9293 3.8.6.2.1 (MUST-38), 3.9.1.2 (SHLD-27, SHLD-28, MAY-16): a full segment, or all
@@ -251,7 +257,7 @@ impl Tcb {
         let is_last = text == unsent;
         // Nagle's algorithm as Minshall changed it (RFC 9293 3.7.4: SHLD-7): a short segment waits
         // for another short one, not for full ones.
-        let is_alone = !self.snd.short.is_after(self.snd.una);
+        let is_alone = !self.rare.short.is_after(self.snd.una);
         let is_corked = self.switches.has(Switch::Cork) || self.more() == More::Held;
         let is_held = is_corked || !(is_alone || self.switches.has(Switch::NoDelay));
         // Neither the end of the text nor urgent data waits (RFC 9293 3.7.4: MUST-17 is the user's
@@ -292,10 +298,10 @@ impl Tcb {
         // when it is repeated. A sender that never pauses says it once in half a window, as on
         // Linux.
         // CM-9.c.
-        let is_half_window = end.since(self.snd.pushed) > self.snd.max_wnd / 2;
+        let is_half_window = end.since(self.rare.pushed) > self.snd.max_wnd / 2;
         let is_new = end.is_after(self.snd.nxt);
         let is_last = end == self.text_end() && self.more() == More::Unsaid;
-        let is_pushed = is_last || end == self.snd.pushed || (is_new && is_half_window);
+        let is_pushed = is_last || end == self.rare.pushed || (is_new && is_half_window);
         if text > 0 && is_pushed {
             flags = flags.union(Flags::PSH);
         }
@@ -312,7 +318,7 @@ impl Tcb {
     }
 
     #[inline]
-    fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
+    pub(super) fn options_for(&self, flags: Flags, env: &Env<'_>, now: Instant) -> Options {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         // RFC 9293 3.2 (MUST-65): the MSS is named by SYNs alone.
         if !flags.contains(Flags::SYN) {
@@ -348,6 +354,7 @@ impl Tcb {
 
     /// The window field, and the right edge that it offers. The edge never moves back (RFC 9293
     /// 3.8.6: SHLD-14), and forward only by a step worth an announcement (3.8.6.2.2: MUST-39).
+    #[inline(always)]
     pub(super) fn offer_window(&mut self, flags: Flags) -> u16 {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;
@@ -401,7 +408,7 @@ impl Tcb {
         }
         if let Kind::Again(again) = plan.kind {
             env.counters.add(Counter::DataBytesOut, plan.text.into());
-            self.snd.sent_at = stamp_clock(now);
+            self.rare.sent_at = stamp_clock(now);
             self.on_sent_again(again, env, now);
         } else {
             self.on_new_sent(plan, env, now);
@@ -416,7 +423,7 @@ impl Tcb {
         } else {
             return;
         }
-        self.snd.sent_at = stamp_clock(now);
+        self.rare.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
         if !self.timers.retransmit.is_armed() {
             self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
@@ -446,10 +453,10 @@ impl Tcb {
         debug_assert!(is_recorded, "room was asked for before");
         let end = plan.seq + plan.text;
         if marks.has(Marks::PUSH) {
-            self.snd.pushed = end;
+            self.rare.pushed = end;
         }
         if plan.text > 0 && plan.text < self.max_text() {
-            self.snd.short = end;
+            self.rare.short = end;
         }
         self.snd.nxt = end + u32::from(marks.has(Marks::FIN));
         if let Some(recovery) = &mut self.recovery {
@@ -475,10 +482,5 @@ impl Tcb {
     }
 }
 
-/// Whether a segment says nothing but what data says.
-fn is_plain(flags: Flags) -> bool {
-    flags == Flags::ACK || flags == Flags::ACK.union(Flags::PSH)
-}
-
 /// Switches that are a question to output.
-const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);
+pub(super) const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);

@@ -15,6 +15,9 @@ pub struct Pool {
     blocks: Vec<Box<[u8]>>,
     links: Vec<Link>,
     free: u32,
+    /// Pieces of what is sent that were lent and not copied, by index less [`LENT_BIT`].
+    lent: Vec<Lent>,
+    free_lent: u32,
     used: u32,
     /// Of the chunks in use, how many hold what is sent.
     sending: u32,
@@ -31,13 +34,21 @@ struct Link {
     end: u16,
 }
 
+/// Bytes that live as long as the process, in a [`Chain`] beside its chunks.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    next: u32,
+    bytes: &'static [u8],
+}
+
 impl Pool {
     /// A pool of at most `bytes`, rounded up to whole chunks and to a mebibyte.
     pub fn new(bytes: usize) -> Self {
         let limit = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(NONE - 1).max(8 * RESERVE);
         let records = Records::new(limit.saturating_mul(RECORDS_PER_CHUNK));
         let (blocks, links) = (Vec::new(), Vec::new());
-        Self { blocks, links, free: NONE, used: 0, sending: 0, limit, records }
+        let (lent, free_lent) = (Vec::new(), NONE);
+        Self { blocks, links, free: NONE, lent, free_lent, used: 0, sending: 0, limit, records }
     }
 
     /// Bytes of the chunks in use.
@@ -95,10 +106,57 @@ impl Pool {
         Some(index)
     }
 
-    fn give_back(&mut self, index: u32) {
+    /// Gives back a chunk, or ends a loan; whether it was a chunk.
+    fn give_back(&mut self, index: u32) -> bool {
+        if index & LENT_BIT != 0 {
+            let lent = &mut self.lent[(index & !LENT_BIT) as usize];
+            *lent = Lent { next: self.free_lent, bytes: &[] };
+            self.free_lent = index;
+            return false;
+        }
         self.links[index as usize].next = self.free;
         self.free = index;
         self.used -= 1;
+        true
+    }
+
+    /// Takes bytes on loan; their index.
+    fn borrow(&mut self, bytes: &'static [u8]) -> u32 {
+        let entry = Lent { next: NONE, bytes };
+        if self.free_lent == NONE {
+            self.lent.push(entry);
+            return (self.lent.len() as u32 - 1) | LENT_BIT;
+        }
+        let index = self.free_lent;
+        let slot = &mut self.lent[(index & !LENT_BIT) as usize];
+        self.free_lent = slot.next;
+        *slot = entry;
+        index
+    }
+
+    fn next(&self, index: u32) -> u32 {
+        match index & LENT_BIT {
+            0 => self.links[index as usize].next,
+            _ => self.lent[(index & !LENT_BIT) as usize].next,
+        }
+    }
+
+    fn set_next(&mut self, index: u32, next: u32) {
+        match index & LENT_BIT {
+            0 => self.links[index as usize].next = next,
+            _ => self.lent[(index & !LENT_BIT) as usize].next = next,
+        }
+    }
+
+    /// Drops the first `n` of the bytes held at an index, which has more.
+    fn skip(&mut self, index: u32, n: usize) {
+        match index & LENT_BIT {
+            0 => self.links[index as usize].start += n as u16,
+            _ => {
+                let lent = &mut self.lent[(index & !LENT_BIT) as usize];
+                lent.bytes = &lent.bytes[n..];
+            }
+        }
     }
 
     fn grow(&mut self) {
@@ -121,6 +179,9 @@ impl Pool {
     }
 
     fn held(&self, index: u32) -> &[u8] {
+        if index & LENT_BIT != 0 {
+            return self.lent[(index & !LENT_BIT) as usize].bytes;
+        }
         let Link { start, end, .. } = self.links[index as usize];
         &self.chunk(index)[start as usize..end as usize]
     }
@@ -201,7 +262,22 @@ impl Chain {
         data.len() - rest.len()
     }
 
+    /// Appends `data` without a copy, where that is worth it.
+    pub fn append_lent(&mut self, pool: &mut Pool, data: &'static [u8]) -> usize {
+        // A shorter piece would take more to remember than to copy.
+        if data.len() < CHUNK {
+            return self.append(pool, data);
+        }
+        let index = pool.borrow(data);
+        self.link(pool, index);
+        self.len += data.len() as u32;
+        data.len()
+    }
+
     fn room_in_tail(&self, pool: &Pool) -> usize {
+        if self.tail & LENT_BIT != 0 {
+            return 0;
+        }
         CHUNK - pool.links[self.tail as usize].end as usize
     }
 
@@ -209,7 +285,7 @@ impl Chain {
         if self.tail == NONE {
             self.head = index;
         } else {
-            pool.links[self.tail as usize].next = index;
+            pool.set_next(self.tail, index);
         }
         self.tail = index;
     }
@@ -228,16 +304,15 @@ impl Chain {
         let mut rest = n;
         self.len -= n as u32;
         while self.head != NONE {
-            let link = &mut pool.links[self.head as usize];
-            let held = (link.end - link.start) as usize;
+            let held = pool.held(self.head).len();
             if rest < held {
-                link.start += rest as u16;
+                pool.skip(self.head, rest);
                 return;
             }
             rest -= held;
-            let next = link.next;
-            pool.give_back(self.head);
-            pool.sending -= u32::from(self.is_sending());
+            let next = pool.next(self.head);
+            let is_chunk = pool.give_back(self.head);
+            pool.sending -= u32::from(is_chunk && self.is_sending());
             self.head = next;
         }
         self.tail = NONE;
@@ -246,7 +321,8 @@ impl Chain {
     /// Moves all of `other` behind the last byte. What fits in the last chunk is copied there, or a
     /// peer that sends octet by octet, the last one first, would take a chunk for each.
     pub fn concat(&mut self, pool: &mut Pool, mut other: Chain) {
-        debug_assert_eq!(self.is_sending(), other.is_sending());
+        // What is lent is only ever sent, and what is sent is not joined.
+        debug_assert!(!self.is_sending() && !other.is_sending());
         while other.head != NONE && self.tail != NONE {
             let len = pool.held(other.head).len();
             if len > self.room_in_tail(pool) {
@@ -266,8 +342,10 @@ impl Chain {
 
     /// How many chunks it has.
     pub(crate) fn chunks(&self, pool: &Pool) -> usize {
-        let next = |at: &u32| Some(pool.links[*at as usize].next).filter(|next| *next != NONE);
-        core::iter::successors(Some(self.head).filter(|head| *head != NONE), next).count()
+        let next = |at: &u32| Some(pool.next(*at)).filter(|next| *next != NONE);
+        core::iter::successors(Some(self.head).filter(|head| *head != NONE), next)
+            .filter(|at| at & LENT_BIT == 0)
+            .count()
     }
 
     /// Gives all chunks back.
@@ -297,11 +375,23 @@ impl Cursor {
     ///
     /// # Panics
     /// When the chain ends before `out` is full.
-    pub fn read(
+    pub fn read(&mut self, (pool, chain): (&Pool, &Chain), at: (u32, u32), out: &mut [u8]) {
+        let mut written = 0;
+        self.visit((pool, chain), at, out.len(), |piece| {
+            out[written..written + piece.len()].copy_from_slice(piece);
+            written += piece.len();
+            true
+        });
+    }
+
+    /// Shows `len` bytes from stream position `position` on, piece by piece, until told to stop.
+    /// Otherwise as [`Cursor::read`].
+    pub fn visit<'p>(
         &mut self,
-        (pool, chain): (&Pool, &Chain),
+        (pool, chain): (&'p Pool, &Chain),
         (base, position): (u32, u32),
-        out: &mut [u8],
+        len: usize,
+        mut see: impl FnMut(&'p [u8]) -> bool,
     ) {
         let behind = position.wrapping_sub(self.position) > chain.len() as u32;
         let freed = self.position.wrapping_sub(base) > chain.len() as u32;
@@ -311,18 +401,20 @@ impl Cursor {
         } else {
             *self
         };
-        let mut written = 0;
-        while written < out.len() {
+        let mut seen = 0;
+        while seen < len {
             let held = pool.held(at.chunk);
-            let skip = position.wrapping_add(written as u32).wrapping_sub(at.position) as usize;
+            let skip = position.wrapping_add(seen as u32).wrapping_sub(at.position) as usize;
             if skip >= held.len() {
                 at.position = at.position.wrapping_add(held.len() as u32);
-                at.chunk = pool.links[at.chunk as usize].next;
+                at.chunk = pool.next(at.chunk);
                 continue;
             }
-            let n = (held.len() - skip).min(out.len() - written);
-            out[written..written + n].copy_from_slice(&held[skip..skip + n]);
-            written += n;
+            let n = (held.len() - skip).min(len - seen);
+            seen += n;
+            if !see(&held[skip..skip + n]) {
+                break;
+            }
         }
         // A read far behind the last one is a retransmission; the next read is of new data again.
         if !behind || self.chunk == NONE || freed {
@@ -335,6 +427,8 @@ const NONE: u32 = u32::MAX;
 /// The bit of a chain's length that says that its chunks count as the senders'. No chain holds as
 /// many bytes.
 const SENDING: u32 = 1 << 31;
+/// The bit of an index that says that it is no chunk's: no pool has as many.
+const LENT_BIT: u32 = 1 << 31;
 /// Chunks in a block taken from the system: 256 KiB.
 const BLOCK: usize = 64;
 /// Segments in flight for each chunk that the pool may have: a sixteenth of its memory, and enough
@@ -357,135 +451,4 @@ impl Chain {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(n: usize) -> Vec<u8> {
-        (0..n).map(|i| (i * 7 + i / 251) as u8).collect()
-    }
-
-    #[test]
-    fn chain_gives_back_what_was_appended_and_frees_every_chunk() {
-        let mut pool = Pool::new(1 << 20);
-        let data = bytes(3 * CHUNK + 17);
-        let mut chain = Chain::default();
-        assert_eq!(chain.append(&mut pool, &data[..100]), 100);
-        assert_eq!(chain.append(&mut pool, &data[100..]), data.len() - 100);
-        assert_eq!(chain.into_vec(&mut pool), data);
-        assert_eq!(pool.used(), 0);
-    }
-
-    #[test]
-    fn append_to_an_exhausted_pool_is_short() {
-        let mut pool = Pool::new(0);
-        let mut chain = Chain::default();
-        let room = 8 * RESERVE as usize * CHUNK;
-        assert_eq!(chain.append(&mut pool, &bytes(room + 5)), room);
-        assert_eq!(pool.room_to_send(), 0);
-        assert!(!pool.has_room_to_receive());
-        chain.clear(&mut pool);
-        assert_eq!(pool.used(), 0);
-    }
-
-    #[test]
-    fn neither_half_takes_from_the_other() {
-        let mut pool = Pool::new(2 << 20);
-        let (mut sent, mut received) = (Chain::for_sending(), Chain::default());
-        sent.append(&mut pool, &bytes(1 << 20));
-        assert_eq!((pool.room_to_send(), sent.chunks(&pool)), (0, 256));
-        assert!(pool.has_room_to_receive() && pool.has_room_for_early());
-        received.append(&mut pool, &bytes((512 << 10) + 1));
-        assert_eq!((pool.chunks(), received.chunks(&pool)), ((256, 129), 129));
-        assert!(pool.has_room_to_receive() && !pool.has_room_for_early());
-        received.append(&mut pool, &bytes((512 << 10) - 1));
-        assert!(!pool.has_room_to_receive());
-        sent.clear(&mut pool);
-        assert_eq!(pool.room_to_send(), 1 << 20);
-        assert!(!pool.has_room_to_receive());
-        received.clear(&mut pool);
-        assert_eq!((pool.used(), pool.sending), (0, 0));
-    }
-
-    #[test]
-    fn concat_keeps_the_order_of_partly_filled_chunks() {
-        let mut pool = Pool::new(1 << 20);
-        let data = bytes(2 * CHUNK);
-        let (mut a, mut b) = (Chain::default(), Chain::default());
-        a.append(&mut pool, &data[..10]);
-        b.append(&mut pool, &data[10..5000]);
-        a.concat(&mut pool, b);
-        a.append(&mut pool, &data[5000..]);
-        assert_eq!(a.into_vec(&mut pool), data);
-    }
-
-    #[test]
-    fn concat_of_octets_fills_chunks_before_it_takes_more() {
-        let mut pool = Pool::new(1 << 20);
-        let data = bytes(2 * CHUNK);
-        let mut chain = Chain::default();
-        for octet in data.chunks(1).rev() {
-            let mut front = Chain::default();
-            front.append(&mut pool, octet);
-            front.concat(&mut pool, chain);
-            chain = front;
-            assert!(pool.used() <= 3 * CHUNK);
-        }
-        assert_eq!(chain.into_vec(&mut pool), data);
-        assert_eq!(pool.used(), 0);
-    }
-
-    // Chunks of different blocks.
-    #[test]
-    fn concat_copies_between_blocks() {
-        let mut pool = Pool::new(4 << 20);
-        let data = bytes(100);
-        let (mut a, mut b, mut rest) = (Chain::default(), Chain::default(), Chain::default());
-        a.append(&mut pool, &data[..60]);
-        rest.append(&mut pool, &bytes(BLOCK * CHUNK));
-        b.append(&mut pool, &data[60..]);
-        a.concat(&mut pool, b);
-        assert_eq!(a.into_vec(&mut pool), data);
-        rest.clear(&mut pool);
-        assert_eq!(pool.used(), 0);
-    }
-
-    #[test]
-    fn cursor_reads_forward_backward_and_after_consumption() {
-        let mut pool = Pool::new(1 << 20);
-        let data = bytes(10 * CHUNK);
-        let mut chain = Chain::default();
-        chain.append(&mut pool, &data);
-        let start = u32::MAX - 5000;
-        let (mut cursor, mut base) = (Cursor::default(), start);
-        let places = [0, 1448, 9000, 20_000, 1448, 30_000, 31_448, 9000, 12_000];
-        for (round, place) in places.into_iter().enumerate() {
-            if round == 4 {
-                chain.consume(&mut pool, 1400);
-                base = base.wrapping_add(1400);
-            }
-            if round == 7 {
-                chain.consume(&mut pool, 7600);
-                base = base.wrapping_add(7600);
-            }
-            let mut out = [0; 1448];
-            let position = start.wrapping_add(place as u32);
-            cursor.read((&pool, &chain), (base, position), &mut out);
-            assert_eq!(out, data[place..place + 1448], "round {round}");
-        }
-    }
-
-    // Its chunk is free by then, and may hold what is another's.
-    #[test]
-    fn cursor_whose_chunk_was_consumed_begins_anew() {
-        let mut pool = Pool::new(1 << 20);
-        let data = bytes(6 * CHUNK);
-        let (mut chain, mut other) = (Chain::default(), Chain::default());
-        chain.append(&mut pool, &data);
-        let (mut cursor, mut out) = (Cursor::default(), [0; 1000]);
-        cursor.read((&pool, &chain), (0, 5000), &mut out);
-        chain.consume(&mut pool, 3 * CHUNK);
-        other.append(&mut pool, &[0xee; 3 * CHUNK]);
-        cursor.read((&pool, &chain), (3 * CHUNK as u32, 13_000), &mut out);
-        assert_eq!(out, data[13_000..14_000]);
-    }
-}
+mod tests;

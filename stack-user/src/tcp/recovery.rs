@@ -155,6 +155,7 @@ impl Tcb {
 
     /// After an acknowledgment was applied to the flight: decides what is lost, and what becomes of
     /// the window.
+    #[inline]
     pub(super) fn on_report(&mut self, report: &mut Report, env: &mut Env<'_>, now: Instant) {
         let is_dubious = report.is_duplicate || report.sacked > 0;
         if self.recovery.is_some() || is_dubious {

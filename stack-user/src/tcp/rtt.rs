@@ -12,6 +12,7 @@ use super::SeqNum;
 
 /// The estimator of one connection. Times are microseconds.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Rtt {
     /// Eight times SRTT; 0 before the first sample.
     srtt8: u32,
@@ -41,6 +42,7 @@ impl Rtt {
     }
 
     /// As [`Rtt::smoothed`], in microseconds.
+    #[inline]
     pub fn smoothed_micros(&self) -> Option<u32> {
         (self.srtt8 > 0).then_some(self.srtt8 / 8)
     }

@@ -36,7 +36,7 @@ impl Tcb {
             let is_duplicate = place == 0 && is_dsack(segment);
             if is_duplicate && self.is_plausible_dsack(block) {
                 report.is_dsack = true;
-                self.snd.dsacks = self.snd.dsacks.saturating_add(1);
+                self.rare.dsacks = self.rare.dsacks.saturating_add(1);
                 env.counters.count(Counter::DsacksIn);
             } else if !is_duplicate && self.is_plausible_sack(block) {
                 known[count] = block;
@@ -62,7 +62,7 @@ impl Tcb {
         left.is_before(right)
             && !right.is_after(self.snd.nxt)
             && !left.is_before(oldest)
-            && !left.is_before(self.snd.iss + 1)
+            && !left.is_before(self.rare.iss + 1)
     }
 
     fn mark_sacked(
@@ -103,6 +103,7 @@ impl Tcb {
     }
 
     /// Takes what is acknowledged out of the flight.
+    #[inline]
     pub(super) fn take_acknowledged(
         &mut self,
         una: SeqNum,
@@ -134,7 +135,7 @@ impl Tcb {
     // CM-4.d.
     pub(super) fn note_duplicate(&mut self, left: SeqNum, right: SeqNum, env: &mut Env<'_>) {
         // (CM-4.d): D-SACK sent.
-        let left = left.max(self.rcv.irs + 1);
+        let left = left.max(self.rare.irs + 1);
         if self.switches.has(Switch::Sack) && left.is_before(right) {
             env.counters.count(Counter::DsacksOut);
             self.rcv.duplicate = (left, right);

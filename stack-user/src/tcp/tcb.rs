@@ -3,6 +3,7 @@
 use super::challenge::Challenge;
 use super::config::{first_window, window_scale};
 use super::congestion::Congestion;
+use super::events::{Events, Noted};
 use super::flight::{Flight, Micros};
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
@@ -12,16 +13,15 @@ use super::rtt::Rtt;
 pub(super) use super::stamps::{Stamps, stamp_clock};
 use super::timers::Timers;
 use super::{
-    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Trouble,
-    Unreachable,
+    Cause, Census, CloseReason, Config, HalfOpen, SeqNum, Setting, SettingError, State, Unreachable,
 };
 use crate::counters::{Counter, Counters};
 use crate::time::Instant;
 use crate::wire::FourTuple;
 use crate::wire::tcp::Options;
 
-/// One connection, in this order in memory: what an in-order segment touches fills the first 128
-/// octets, then comes what its acknowledgment touches, then what is rare.
+/// One connection, in this order in memory: what a usual segment touches lies together, from the name
+/// to the first word of the round trip, then what is rare.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Tcb {
@@ -31,18 +31,19 @@ pub struct Tcb {
     pub(super) switches: Switches,
     pub(super) stamps: Stamps,
     pub(super) rcv: ReceiveSpace,
+    /// What is missing, while something is.
+    pub(super) recovery: Option<Box<Recovery>>,
+    pub(super) own: Option<Box<Own>>,
     pub(super) snd: SendSpace,
     pub(super) timers: Timers,
     /// When an acknowledgment last arrived, in milliseconds.
     pub(super) ack_at: u32,
-    /// What is missing, while something is.
-    pub(super) recovery: Option<Box<Recovery>>,
-    pub(super) own: Option<Box<Own>>,
+    pub(super) events: Noted,
     pub(super) rtt: Rtt,
-    pub(super) events: Events,
-    pub(super) cc: Congestion,
     /// What was sent and is not acknowledged.
     pub(super) flight: Flight,
+    pub(super) cc: Congestion,
+    pub(super) rare: Rare,
     /// Segments that are known to have reached the peer, SYN included.
     pub(super) delivered: u32,
     /// Segments sent again, SYN included.
@@ -56,6 +57,7 @@ pub struct Tcb {
 
 /// The send sequence space, its window and its buffer.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct SendSpace {
     /// SND.UNA.
     pub una: SeqNum,
@@ -70,33 +72,42 @@ pub(super) struct SendSpace {
     pub wl2: SeqNum,
     /// The largest window that the peer ever offered.
     pub max_wnd: u32,
+    /// Unacknowledged and unsent text; its first octet is UNA.
+    pub buffer: Chain,
+    /// The most text and options of a segment: the lesser of the peer's MSS, of ours, and of what
+    /// the path is known to carry.
+    pub mss: u16,
+    /// Snd.Wind.Shift.
+    pub scale: u8,
+    pub fin: Fin,
+}
+
+/// Of both sequence spaces what a usual segment does not touch.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// ISS.
+    pub iss: SeqNum,
+    /// IRS.
+    pub irs: SeqNum,
+    /// The number of the peer's FIN, once it was seen: see [`Tcb::peer_fin`].
+    fin: SeqNum,
     /// The number after the last segment that carried PSH.
     pub pushed: SeqNum,
     /// The number after the last segment that was not full-sized.
     pub short: SeqNum,
-    /// ISS.
-    pub iss: SeqNum,
-    /// Unacknowledged and unsent text; its first octet is UNA.
-    pub buffer: Chain,
     pub cursor: Cursor,
     /// When text was last sent, in milliseconds.
     pub sent_at: u32,
-    /// The most text and options of a segment: the lesser of the peer's MSS, of ours, and of what
-    /// the path is known to carry.
-    pub mss: u16,
     /// Text and options of segments up to this length are known to have arrived.
     pub proven: u16,
-    /// Snd.Wind.Shift.
-    pub scale: u8,
-    pub fin: Fin,
+    /// How often SND.UNA went past zero.
+    pub wraps: u16,
+    /// Duplicates that the peer reported.
+    pub dsacks: u16,
     /// How often the SYN was sent again.
     pub syn_retries: u8,
     /// Segments that the burst of the last one may still take.
     pub burst: u8,
-    /// Duplicates that the peer reported.
-    pub dsacks: u16,
-    /// How often UNA went past zero.
-    pub wraps: u16,
 }
 
 /// How far our FIN is.
@@ -113,6 +124,7 @@ pub(super) enum Fin {
 
 /// The receive sequence space, its window and its buffers.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct ReceiveSpace {
     /// RCV.NXT.
     pub nxt: SeqNum,
@@ -120,15 +132,9 @@ pub(super) struct ReceiveSpace {
     pub edge: SeqNum,
     /// RCV.NXT as last acknowledged: Last.ACK.sent of RFC 7323.
     pub acked: SeqNum,
-    /// IRS.
-    pub irs: SeqNum,
-    /// The number of the peer's FIN, once it was seen: see [`Tcb::peer_fin`].
-    fin: SeqNum,
     /// Text that the user has not consumed.
     pub unread: Chain,
     pub early: Early,
-    /// How often NXT went past zero.
-    pub wraps: u16,
     /// A duplicate to be reported by the next acknowledgment; none where both are equal.
     pub duplicate: (SeqNum, SeqNum),
     /// When text last arrived, or the handshake was done, in milliseconds.
@@ -138,12 +144,14 @@ pub(super) struct ReceiveSpace {
     /// Text received since `measured_at`.
     pub measured: u32,
     pub measured_at: Micros,
-    /// Rcv.Wind.Shift.
-    pub scale: u8,
+    /// How often NXT went past zero.
+    pub wraps: u16,
     /// The MSS that we offer in octets.
     pub mss: u16,
     /// The longest text seen in a segment: what counts as full-sized.
     pub full: u16,
+    /// Rcv.Wind.Shift.
+    pub scale: u8,
     /// Acknowledgments that still go out at once, while the peer's window opens.
     pub quick: u8,
 }
@@ -182,27 +190,6 @@ pub(super) enum Ack {
     Now,
 }
 
-/// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// ESTABLISHED was reached.
-    pub opened: bool,
-    /// The send buffer has room again.
-    pub writable: bool,
-    /// The peer's FIN was reached; text before it may be unread yet.
-    pub fin: bool,
-    /// The user's timer fired.
-    pub timer: bool,
-    /// The peer's urgent pointer advanced.
-    pub urgent: bool,
-    /// Something is wrong, and the connection goes on.
-    pub trouble: Option<Trouble>,
-    /// The user closed and waits no longer for the end: the connection goes on without it.
-    pub released: Option<CloseReason>,
-    /// The connection is over.
-    pub closed: Option<CloseReason>,
-}
-
 /// What a connection needs of its shard while it handles something.
 pub struct Env<'a> {
     /// The shard's buffer pool.
@@ -225,9 +212,9 @@ impl Tcb {
         env: &mut Env<'_>,
     ) -> Self {
         let mut tcb = Self::blank(tuple, mss, env.config);
-        tcb.snd.iss = iss;
+        tcb.rare.iss = iss;
         (tcb.snd.una, tcb.snd.nxt) = (iss, iss);
-        (tcb.snd.pushed, tcb.snd.short) = (iss, iss);
+        (tcb.rare.pushed, tcb.rare.short) = (iss, iss);
         tcb.stamps.offset = offset;
         tcb.owed.syn = true;
         tcb.enter(State::SynSent, Cause::Open, env);
@@ -239,17 +226,17 @@ impl Tcb {
     /// we can receive.
     pub fn accept(half: &HalfOpen, mss: u16, env: &mut Env<'_>, now: Instant) -> Self {
         let mut tcb = Self::blank(half.tuple, mss, env.config);
-        tcb.snd.iss = half.iss;
+        tcb.rare.iss = half.iss;
         tcb.snd.una = half.iss;
         tcb.snd.nxt = half.iss + 1;
-        (tcb.snd.pushed, tcb.snd.short) = (half.iss, half.iss);
+        (tcb.rare.pushed, tcb.rare.short) = (half.iss, half.iss);
         tcb.stamps.offset = half.stamp_offset;
         tcb.rcv.scale = half.scale;
         tcb.on_peer_syn(half.irs, &half.offer.options(), now);
         tcb.rcv.edge = half.irs + 1 + u32::from(half.window);
         // The SYN-ACK acknowledged the SYN.
         tcb.rcv.acked = tcb.rcv.nxt;
-        tcb.snd.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
+        tcb.rare.syn_retries = half.timeouts.max(u8::from(half.is_repeated));
         tcb.total_retrans = half.timeouts.into();
         tcb.rtt.on_syn_sent(half.sent_at + HalfOpen::lasts(half.timeouts));
         tcb.enter(State::SynReceived, Cause::Syn, env);
@@ -292,7 +279,8 @@ impl Tcb {
             },
             stamps: Stamps::default(),
             timers: Timers::default(),
-            events: Events::default(),
+            events: Noted::default(),
+            rare: Rare::default(),
             rtt: Rtt::default(),
             flight: Flight::default(),
             recovery: None,
@@ -311,7 +299,7 @@ impl Tcb {
     /// Takes what the peer's SYN says: its ISN and its options (RFC 9293, 3.7.1; RFC 7323; RFC
     /// 2018). Ours were offered with every SYN, so that what the peer offers is agreed.
     pub(super) fn on_peer_syn(&mut self, irs: SeqNum, options: &Options, now: Instant) {
-        self.rcv.irs = irs;
+        self.rare.irs = irs;
         self.rcv.nxt = irs + 1;
         self.rcv.edge = self.rcv.nxt + self.rcv.limit.min(0xffff);
         self.rcv.acked = irs;
@@ -338,12 +326,12 @@ impl Tcb {
 
     /// The number of the peer's FIN, once it was seen.
     pub(super) fn peer_fin(&self) -> Option<SeqNum> {
-        self.switches.has(Switch::FinSeen).then_some(self.rcv.fin)
+        self.switches.has(Switch::FinSeen).then_some(self.rare.fin)
     }
 
     /// The peer's FIN has this number.
     pub(super) fn set_peer_fin(&mut self, number: SeqNum) {
-        self.rcv.fin = number;
+        self.rare.fin = number;
         self.switches.set(Switch::FinSeen, true);
     }
 
@@ -397,7 +385,7 @@ impl Tcb {
             self.switches.set(Switch::TextLost, true);
             self.timers = Timers::default();
         }
-        self.events.closed = Some(reason);
+        self.events.note_end(reason);
         self.drop_unacknowledged(env);
         self.rcv.early.clear(env.pool);
     }
@@ -421,12 +409,12 @@ impl Tcb {
 
     /// Takes what happened since the last call.
     pub fn poll_event(&mut self) -> Events {
-        core::mem::take(&mut self.events)
+        self.events.take()
     }
 
     /// Whether [`Tcb::poll_event`] has something.
     pub fn has_events(&self) -> bool {
-        self.events != Events::default()
+        self.events.is_any()
     }
 
     /// Whether the peer is owed an acknowledgment, which may wait.

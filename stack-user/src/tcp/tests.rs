@@ -10,6 +10,7 @@ mod predicted;
 mod push;
 mod recovery;
 mod reduction;
+mod run;
 mod settings;
 mod timeout;
 mod transfer;

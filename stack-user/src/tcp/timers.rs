@@ -5,6 +5,7 @@ use super::own::Switch;
 use super::tcb::{Ack, Fin};
 use super::{Cause, CloseReason, Config, Env, KeepAlive, State, Tcb, Trouble};
 use crate::counters::Counter;
+use crate::tcp::events::Note;
 use crate::time::{Duration, Instant};
 
 /// When a connection wants to be looked at; [`Deadline::NEVER`] where it does not.
@@ -45,9 +46,10 @@ impl Tcb {
     }
 
     /// Whether there is a deadline.
+    #[inline]
     pub fn has_timer(&self) -> bool {
         let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
-        [retransmit, delayed_ack, idle, user].into_iter().any(Deadline::is_armed)
+        Deadline::is_any_armed([retransmit, delayed_ack, idle, user])
     }
 
     /// Handles every deadline that has passed.
@@ -84,13 +86,13 @@ impl Tcb {
         if self.rtt.unanswered() == R1 {
             // RFC 9293 3.8.3 (SHLD-9, SHLD-10, MUST-22), for SYNs as for data: the user is told, and
             // so is whoever knows the next hop.
-            self.events.trouble = Some(Trouble::Unanswered);
+            self.events.note_trouble(Trouble::Unanswered);
         }
         self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
             self.owed.syn = true;
-            self.snd.syn_retries = self.snd.syn_retries.saturating_add(1);
+            self.rare.syn_retries = self.rare.syn_retries.saturating_add(1);
         } else if self.flight.is_empty() {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30), CM-8.c: probe, less and less often.
             self.owed.probe = true;
@@ -230,9 +232,9 @@ impl Tcb {
     /// The user's timer, or the end of the time for which a user that has closed would wait.
     fn on_user_timer(&mut self) {
         if self.is_orphan() {
-            self.events.released = Some(CloseReason::Lingering);
+            self.events.note_release(CloseReason::Lingering);
         } else {
-            self.events.timer = true;
+            self.events.note(Note::Timer);
         }
     }
 

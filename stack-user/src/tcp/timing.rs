@@ -11,17 +11,24 @@ use super::recovery::Timing;
 use super::tcb::stamp_clock;
 use super::{Segment, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::tcp::Timestamps;
 
 use super::congestion::Moment;
 
 impl Tcb {
     /// SND.UNA moved by this acknowledgment (RFC 7323, 4.3: only then is there a sample).
     // RFC 9293 3.8.1 (MUST-18): Karn's rule.
-    pub(super) fn time_round_trip(&mut self, segment: &Segment<'_>, timing: &Timing, now: Instant) {
+    #[inline]
+    pub(super) fn time_round_trip(
+        &mut self,
+        stamps: Option<Timestamps>,
+        timing: &Timing,
+        now: Instant,
+    ) {
         let sent_once = if timing.resent.is_none() { timing.acked } else { None };
         let echoed = || {
             let resent = Duration::from_micros(timing.resent?.into());
-            self.echoed_round_trip(segment, now - resent, now)
+            self.echoed_round_trip(stamps, now - resent, now)
         };
         if let Some(sample) = sent_once.or(timing.sacked).or_else(echoed) {
             self.rtt.on_sample(sample, (self.snd.una, self.snd.nxt), now);
@@ -31,18 +38,18 @@ impl Tcb {
     /// The round trip of our SYN, which `segment` acknowledges.
     pub(super) fn time_handshake(&mut self, segment: &Segment<'_>, now: Instant) {
         let age = self.rtt.syn_age(now);
-        let sample = match self.snd.syn_retries {
+        let sample = match self.rare.syn_retries {
             0 => Some(age),
             _ => {
                 let sent_at = now - Duration::from_micros(age.into());
-                self.echoed_round_trip(segment, sent_at, now)
+                self.echoed_round_trip(segment.options.timestamps, sent_at, now)
             }
         };
         match sample {
             Some(sample) => self.rtt.on_sample(sample, (self.snd.una, self.snd.nxt), now),
             None => self.rtt.on_handshake_untimed(),
         }
-        if self.snd.syn_retries > 1 {
+        if self.rare.syn_retries > 1 {
             self.cc.on_lost_handshake();
         }
     }
@@ -51,11 +58,11 @@ impl Tcb {
     /// `resent`.
     fn echoed_round_trip(
         &self,
-        segment: &Segment<'_>,
+        stamps: Option<Timestamps>,
         resent: Instant,
         now: Instant,
     ) -> Option<u32> {
-        let echo = segment.options.timestamps.filter(|_| self.switches.has(Switch::Stamps))?.echo;
+        let echo = stamps.filter(|_| self.switches.has(Switch::Stamps))?.echo;
         let sent = echo.wrapping_sub(self.stamps.offset);
         let is_recent = sent.wrapping_sub(stamp_clock(resent)) as i32 >= 0;
         let age = stamp_clock(now).wrapping_sub(sent) as i32;

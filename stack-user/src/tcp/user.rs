@@ -8,18 +8,37 @@ use super::tcb::{Ack, Fin};
 use super::timers::NEVER_SILENT;
 use super::{Cause, CloseReason, Config, Env, State, Tcb};
 use crate::counters::Counter;
+use crate::tcp::events::Note;
 use crate::time::{Duration, Instant};
 
 impl Tcb {
     /// SEND: queues text; returns how many octets were taken.
     pub fn send(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
-        self.set_more(More::Unsaid);
-        let room = self.send_room(env.pool, env.config).min(data.len());
+        let room = self.begin_send(data.len(), env);
         let taken = self.snd.buffer.append(env.pool, &data[..room]);
-        if taken < data.len() {
+        self.end_send(data.len() - taken);
+        taken
+    }
+
+    /// As [`Tcb::send`], of text that lives as long as the process: it need not be copied.
+    pub fn send_static(&mut self, data: &'static [u8], env: &mut Env<'_>) -> usize {
+        let room = self.begin_send(data.len(), env);
+        let taken = self.snd.buffer.append_lent(env.pool, &data[..room]);
+        self.end_send(data.len() - taken);
+        taken
+    }
+
+    /// How many of `len` octets may be queued.
+    fn begin_send(&mut self, len: usize, env: &Env<'_>) -> usize {
+        self.set_more(More::Unsaid);
+        self.send_room(env.pool, env.config).min(len)
+    }
+
+    /// So many octets were not taken.
+    fn end_send(&mut self, left: usize) {
+        if left > 0 {
             self.switches.set(Switch::Starved, true);
         }
-        taken
     }
 
     /// As [`Tcb::send`], and more follows soon (Linux's MSG_MORE): a short segment at the end waits
@@ -35,6 +54,7 @@ impl Tcb {
 
     /// Whether the user waits for room that only the pool keeps from it: its own connection has
     /// made enough, so that no acknowledgment need come that tells it of more.
+    #[inline]
     pub fn waits_for_pool(&self, pool: &Pool, config: &Config) -> bool {
         self.switches.has(Switch::Starved)
             && self.own_room(pool, config) >= self.room_to_tell(pool, config)
@@ -56,7 +76,9 @@ impl Tcb {
 
     /// The pool has room again: tells a user that waits for it.
     pub fn on_pool_room(&mut self) {
-        self.events.writable |= self.switches.has(Switch::Starved);
+        if self.switches.has(Switch::Starved) {
+            self.events.note(Note::Writable);
+        }
         self.switches.set(Switch::Starved, false);
     }
 
@@ -204,7 +226,7 @@ impl Tcb {
     pub(super) fn release_lingering(&mut self, config: &Config) {
         if self.is_orphan() && self.linger(config).is_some() {
             self.timers.user = Deadline::NEVER;
-            self.events.released = Some(CloseReason::Closed);
+            self.events.note_release(CloseReason::Closed);
         }
     }
 

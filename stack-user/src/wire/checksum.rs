@@ -42,8 +42,8 @@ impl Add for Partial {
 
     #[inline]
     fn add(self, other: Self) -> Self {
-        // Each side is folded to 33 bits first, so no number of additions overflows.
-        Self(half_fold(self.0) + half_fold(other.0))
+        // The carry is brought round, so no number of additions overflows.
+        Self(add(self.0, other.0))
     }
 }
 
@@ -186,12 +186,12 @@ const fn half_fold(sum: u64) -> u64 {
 
 /// Folds to 16 bits, still in the machine's order.
 #[inline]
-const fn fold(sum: u64) -> u16 {
-    let sum = half_fold(half_fold(sum));
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+pub(super) const fn fold(sum: u64) -> u16 {
+    // The carry of a half is brought round at once, and can make no other.
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = sum + carry as u32;
+    let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    sum + carry as u16
 }
 
 const LANES: usize = 8;

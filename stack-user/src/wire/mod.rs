@@ -14,6 +14,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod run;
 pub mod tcp;
 pub mod udp;
 pub mod usual;
@@ -29,6 +30,16 @@ impl Addr {
     /// The IPv4 address, if it is one.
     pub const fn as_v4(&self) -> Option<Ipv4Addr> {
         Ipv6Addr::from_octets(self.0).to_ipv4_mapped()
+    }
+
+    /// Whether it is the IPv4 address of these octets.
+    #[inline]
+    pub fn is_octets(&self, octets: [u8; 4]) -> bool {
+        // Two comparisons of words: this is asked for every frame.
+        let (words, _) = self.0.as_chunks::<8>();
+        let [a, b, c, d] = octets;
+        words[0] == [0; 8]
+            && u64::from_ne_bytes(words[1]) == u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])
     }
 
     /// Whether it is an IPv4 address.

@@ -44,7 +44,7 @@ pub struct Usual<'a> {
 impl<'a> Usual<'a> {
     /// Reads a frame of this form; `None` for any other. Without `verifies` the checksum of TCP is
     /// not looked at.
-    #[inline]
+    #[inline(always)]
     pub fn read(bytes: &'a [u8], verifies: bool) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<LEN>()?;
         let total = usize::from(u16::from_be_bytes(at(head, 16)));
@@ -96,22 +96,24 @@ impl<'a> Usual<'a> {
 impl Usual<'_> {
     /// Writes a frame of this form that has no text, with its checksums. They are counted from the
     /// fields themselves, which is faster than from octets that have only just been written.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, delivery: Delivery, out: &mut [u8; LEN]) {
         debug_assert!(self.text.is_empty(), "text has a checksum of its own");
         let (src, dst) = (u32::from_be_bytes(self.src), u32::from_be_bytes(self.dst));
         let start = 0x45 << 24 | u32::from(delivery.traffic_class) << 16 | (LEN - ETHERNET) as u32;
         let life = u32::from(delivery.hop_limit) << 24 | u32::from(PROTOCOL_TCP) << 16;
         let addrs = u64::from(src) + u64::from(dst);
-        let check = finish(addrs + u64::from(start) + u64::from(DONT_FRAGMENT) + u64::from(life));
+        let fixed = u64::from(start) + u64::from(DONT_FRAGMENT) + u64::from(life);
+        let check = !checksum::fold(addrs + fixed);
         let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
         let control = 0x80 << 24 | u32::from(self.flags.0) << 16 | u32::from(self.window);
         let kinds = u32::from_be_bytes(STAMPS);
-        let words = [ports, self.seq, self.ack, control, self.urgent.into(), kinds];
-        let stamps = [self.stamps.value, self.stamps.echo];
         // RFC 9293 3.1 (MUST-2), CM-9.d.
         let pseudo = addrs + u64::from(PROTOCOL_TCP) + (LEN - ETHERNET - IP) as u64;
-        let sum = words.into_iter().chain(stamps).fold(pseudo, |sum, word| sum + u64::from(word));
+        let numbers = u64::from(ports) + u64::from(self.seq) + u64::from(self.ack);
+        let others = u64::from(control) + u64::from(self.urgent) + u64::from(kinds);
+        let stamps = u64::from(self.stamps.value) + u64::from(self.stamps.echo);
+        let sum = !checksum::fold(pseudo + numbers + others + stamps);
         put(out, 0, self.to.0);
         put(out, 6, self.from.0);
         put(out, 12, [0x08, 0x00]);
@@ -124,21 +126,11 @@ impl Usual<'_> {
         put(out, 38, self.seq.to_be_bytes());
         put(out, 42, self.ack.to_be_bytes());
         put(out, 46, control.to_be_bytes());
-        put(out, 50, (u32::from(finish(sum)) << 16 | u32::from(self.urgent)).to_be_bytes());
+        put(out, 50, (u32::from(sum) << 16 | u32::from(self.urgent)).to_be_bytes());
         put(out, 54, STAMPS);
         put(out, 58, self.stamps.value.to_be_bytes());
         put(out, 62, self.stamps.echo.to_be_bytes());
     }
-}
-
-/// The checksum field for a sum of words of 32 bits.
-#[inline(always)]
-const fn finish(sum: u64) -> u16 {
-    // Fewer than 2^16 words: after two steps of 32 bits and two of 16 nothing is left to carry.
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16 & 0xffff) + (sum >> 32) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    !(((sum >> 16) + sum) as u16)
 }
 
 #[inline(always)]

@@ -15,6 +15,7 @@ macro_rules! note {
 }
 use note;
 
+mod blocks;
 mod capture;
 mod closing;
 mod cookies;
@@ -23,6 +24,7 @@ mod harness;
 mod hosts;
 mod impair;
 mod impaired;
+mod junk;
 mod kernel;
 mod life;
 mod liveness;

@@ -9,6 +9,8 @@ macro_rules! note {
 }
 use note;
 
+#[path = "../netns/blocks.rs"]
+mod blocks;
 #[path = "../netns/capture.rs"]
 mod capture;
 #[path = "../netns/closing.rs"]

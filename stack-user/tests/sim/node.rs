@@ -6,11 +6,13 @@ use std::sync::Arc;
 use sluice::counters::Counter;
 use sluice::service::Service;
 use sluice::shard::{
-    BATCH, Command, FRAME_LEN, Limits, LocalAddr, Route, Secrets, Shard, ShardConfig, Transmit,
+    BATCH, Command, FRAME_LEN, Limits, LocalAddr, RUN_HEAD, Route, Secrets, Shard, ShardConfig,
+    Transmit,
 };
 use sluice::tables::listeners::{Listener, ListenerId};
 use sluice::tcp::{self, State};
 use sluice::time::Instant;
+use sluice::wire::run::Run;
 use sluice::wire::{Addr, MacAddr};
 
 use crate::FAMILY;
@@ -28,6 +30,7 @@ pub(crate) struct Node {
 struct Outbox {
     frames: Vec<Vec<u8>>,
     frame: Vec<u8>,
+    head: [u8; RUN_HEAD],
     /// How many frames a turn may send.
     slots: usize,
 }
@@ -42,12 +45,30 @@ impl Transmit for Outbox {
         // What the next frame does not write must not look like the last one.
         self.frame.fill(0xa5);
     }
+
+    fn reserve_run(&mut self) -> Option<(&mut [u8], usize)> {
+        Some((&mut self.head, self.slots.saturating_sub(self.frames.len())))
+    }
+
+    fn commit_run(&mut self, start: usize, text: &[&[u8]], run: Run) {
+        let whole = [&[&self.head[start..start + run.head]], text].concat().concat();
+        for n in 0..run.count(whole.len()) {
+            let len = run.cut(&whole, n, &mut self.frame).expect("a segment fits a frame");
+            self.frames.push(self.frame[..len].to_vec());
+        }
+        self.head.fill(0xa5);
+    }
 }
 
 impl Node {
     pub(crate) fn new(config: ShardConfig, services: Vec<Box<dyn Service>>) -> Self {
         let len = FRAME_LEN.max(usize::from(config.mtu) + 128);
-        let outbox = Outbox { frames: Vec::new(), frame: vec![0xa5; len], slots: 48 };
+        let outbox = Outbox {
+            frames: Vec::new(),
+            frame: vec![0xa5; len],
+            head: [0xa5; RUN_HEAD],
+            slots: 48,
+        };
         Self { shard: Shard::new(config, services), on_call: None, outbox }
     }
 

@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType, socket};
 use sluice::control::front::FrontSize;
 use sluice::control::program::{Program, object_path};
+use sluice::tables::words::Words;
 use sluice::wire::Addr;
 use stack_ebpf::contract::{Address, mapped};
 use stack_ebpf::cookie::{Keys, MSS, Period, decode};
@@ -26,15 +27,15 @@ use crate::ground::{
 use crate::{Random, XDP_DROP, XDP_REDIRECT, XDP_TX};
 
 /// A ground on the host and the same in the kernel.
-struct Both {
-    ground: Ground,
-    program: Program,
+pub(crate) struct Both {
+    pub(crate) ground: Ground,
+    pub(crate) program: Program,
     /// Held because its entry in the map goes with it.
     _socket: OwnedFd,
 }
 
 impl Both {
-    fn new(vlan: u16) -> Self {
+    pub(crate) fn new(vlan: u16) -> Self {
         // What the program remembers it remembers on one CPU.
         let mut cpu = CpuSet::new();
         cpu.set(0).unwrap();
@@ -45,7 +46,7 @@ impl Both {
         let nanos = now.tv_sec() as u64 * SECOND + now.tv_nsec() as u64;
         (ground.front.origin, ground.now) = (nanos, nanos + SECOND);
         ground.front.keys = Keys::at(SECRET, Period(0));
-        let size = FrontSize { shards: 2, doors: 2, buckets: ground.front.buckets };
+        let size = FrontSize { shards: 2, doors: 2, buckets: ground.front.buckets, sources: 64 };
         let mut program = Program::load_for(&object_path().unwrap(), size)
             .unwrap_or_else(|error| panic!("{error}"));
         let maps = &mut program.maps;
@@ -65,28 +66,39 @@ impl Both {
     }
 
     /// Puts what the host has into the kernel's maps.
-    fn tell(&self) {
-        let Ground { front, gates, doors, flows, .. } = &self.ground;
+    pub(crate) fn tell(&self) {
+        self.tell_all_but_flows();
+        let Ground { front, flows, .. } = &self.ground;
+        for shard in 0..2 {
+            let each = front.buckets as usize;
+            let part = &flows[usize::from(shard) * each..][..each];
+            put(&self.program.front.words(shard).flows, part.as_flattened());
+        }
+    }
+
+    /// The same without the flows, whose number may be nonsense.
+    pub(crate) fn tell_all_but_flows(&self) {
+        let Ground { front, gates, doors, .. } = &self.ground;
         self.program.front.put(front);
         for shard in 0..2 {
             let words = self.program.front.words(shard);
             let at = usize::from(shard);
-            let put = |to: &sluice::tables::words::Words, from: &[u64]| {
-                for (place, word) in to.as_ref().iter().zip(from) {
-                    place.store(*word, Ordering::Relaxed);
-                }
-            };
             let gate: [u64; 8] = transmute!(gates[at]);
             put(&words.gate, &gate);
             let door: [[u64; 4]; 2] = transmute!([doors[2 * at], doors[2 * at + 1]]);
             put(&words.doors, door.as_flattened());
-            let each = front.buckets as usize;
-            put(&words.flows, flows[at * each..][..each].as_flattened());
         }
     }
 
+    /// What the program returns for a frame.
+    pub(crate) fn returned(&self, frame: &[u8]) -> u32 {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        let result = self.program.xdp().unwrap().test_run(options);
+        result.unwrap_or_else(|error| panic!("{error}: {frame:02x?}")).return_value
+    }
+
     /// What the kernel makes of a frame, and the counter that moved.
-    fn run(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+    pub(crate) fn run(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
         let before = self.program.maps.counters().unwrap();
         let mut out = vec![0; 4096];
         let options = TestRunOptions {
@@ -115,7 +127,7 @@ impl Both {
     }
 
     /// Asserts that host and kernel agree on a frame; gives what they say and answer.
-    fn agree(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+    pub(crate) fn agree(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
         let (verdict, mut answer) = self.run(frame);
         let (wanted, expected, record) = self.ground.meet(frame);
         assert_eq!(verdict, wanted, "{frame:02x?}");
@@ -140,6 +152,12 @@ impl Both {
         };
         assert_eq!(timeless(&answer), timeless(&expected), "{verdict:?} of {frame:02x?}");
         (verdict, answer)
+    }
+}
+
+fn put(to: &Words, from: &[u64]) {
+    for (place, word) in to.as_ref().iter().zip(from) {
+        place.store(*word, Ordering::Relaxed);
     }
 }
 

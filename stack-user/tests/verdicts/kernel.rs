@@ -3,6 +3,8 @@
 use aya::{TestRun, TestRunOptions};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType, socket};
+use sluice::control::front::FrontSize;
+use sluice::control::prefix::Prefix;
 use sluice::control::program::{Program, object_path};
 use sluice::wire::Addr;
 use stack_ebpf::contract::ListenerKey;
@@ -21,7 +23,8 @@ impl Kernel {
     /// The program with empty maps.
     pub(crate) fn unconfigured() -> Self {
         let object = object_path().unwrap_or_else(|error| panic!("{error}"));
-        let program = Program::load(&object).unwrap_or_else(|error| panic!("{error}"));
+        let size = FrontSize { sources: 1_000, ..FrontSize::default() };
+        let program = Program::load_for(&object, size).unwrap_or_else(|error| panic!("{error}"));
         Self { program, _socket: None }
     }
 
@@ -38,6 +41,8 @@ impl Kernel {
             let addr = (!is_wildcard).then_some(Addr(key.addr));
             maps.set_listener(addr, key.port.get()).unwrap();
         }
+        let blocked = world.blocked.iter().map(|(addr, bits)| Prefix::new(Addr(*addr), *bits));
+        kernel.program.blocks.add(&blocked.map(Option::unwrap).collect::<Vec<_>>()).unwrap();
         kernel
     }
 
@@ -63,14 +68,19 @@ impl Kernel {
         let action = self.run(frame);
         let after = self.program.maps.counters().unwrap();
         let moved: Vec<_> = before.iter().zip(&after).filter(|(old, new)| old != new).collect();
-        let wanted = match verdict.action() {
-            Action::Pass => XDP_PASS,
-            Action::Drop => XDP_DROP,
-            Action::Redirect => XDP_REDIRECT,
-            Action::Transmit => XDP_TX,
-        };
+        let wanted = returned(verdict);
         let [(old, new)] = moved[..] else { panic!("{name}: not one counter moved: {moved:?}") };
         assert_eq!((new.0, new.1 - old.1), (verdict.name(), 1), "{name}");
         assert_eq!(action, wanted, "{name}");
+    }
+}
+
+/// What the program returns for a verdict.
+pub(crate) fn returned(verdict: Verdict) -> u32 {
+    match verdict.action() {
+        Action::Pass => XDP_PASS,
+        Action::Drop => XDP_DROP,
+        Action::Redirect => XDP_REDIRECT,
+        Action::Transmit => XDP_TX,
     }
 }

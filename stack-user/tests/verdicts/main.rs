@@ -13,6 +13,8 @@ mod front;
 #[allow(dead_code, reason = "the host's tests need all of it")]
 mod ground;
 mod kernel;
+mod limits;
+mod mixed;
 
 use stack_ebpf::contract::{FRONT_PROGRAMS, PROGRAM};
 use stack_ebpf::steer::classify;
@@ -111,10 +113,23 @@ fn expect(kernel: &Kernel, cases: &[Case]) {
     }
 }
 
+/// Whether the tests run in their full sizes (`cargo xtask test --long`).
+fn is_long() -> bool {
+    std::env::var_os("SLUICE_LONG").is_some()
+}
+
 /// Marsaglia's xorshift64: enough to choose bytes.
 struct Random(u64);
 
 impl Random {
+    /// From the seed that the environment gives; prints it.
+    fn seeded() -> Self {
+        let seed = std::env::var("SLUICE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or(1);
+        println!("seed {seed}");
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -68,7 +68,7 @@ impl Timers for Ours {
 
     fn armed(now: u64, deadlines: &[u64]) -> Self {
         let wheel = Wheel::new(Duration::from_millis(1), Instant::ZERO);
-        let mut all = Self { wheel, alarms: Alarms::default() };
+        let mut all = Self { wheel, alarms: Alarms::new(deadlines.len()) };
         all.wheel.expire(Instant::from_millis(now), usize::MAX, &mut |_, _| {});
         for (key, at) in deadlines.iter().enumerate() {
             all.set(key as u32, *at);
@@ -118,7 +118,7 @@ impl Timers for Ours {
     }
 
     fn deadline(&self, key: u32) -> u64 {
-        self.wheel.due_of(&self.alarms.get(key)).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
+        self.alarms.due(key, &self.wheel).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
     }
 
     #[inline]

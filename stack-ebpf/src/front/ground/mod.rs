@@ -295,6 +295,18 @@ impl Says {
     }
 }
 
+/// Puts the right checksum into the IPv4 header of an untagged frame, whatever its fields are.
+pub(crate) fn sum_ipv4(frame: &mut [u8]) {
+    let end = 14 + usize::from(frame.get(14).map_or(0, |first| first & 15)) * 4;
+    if let Some(header) = frame.get_mut(14..end)
+        && header.len() >= 20
+    {
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
 /// The checksum of octets (RFC 1071), the slow way; zero over what holds its own.
 pub(crate) fn checksum(octets: &[u8]) -> u16 {
     let sum: u64 = octets

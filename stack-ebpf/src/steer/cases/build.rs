@@ -51,6 +51,8 @@ pub(super) struct Ipv4 {
     pub(super) flags_offset: u16,
     /// Added to the total length, to make it lie.
     pub(super) lie: i32,
+    /// Added to the checksum.
+    pub(super) damage: u16,
     pub(super) payload: Vec<u8>,
 }
 
@@ -66,6 +68,8 @@ impl Ipv4 {
         bytes.extend(self.source);
         bytes.extend(self.destination);
         bytes.extend(vec![1; options]);
+        let sum = checksum(&bytes).wrapping_add(self.damage);
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
         bytes.extend(&self.payload);
         bytes
     }
@@ -87,6 +91,7 @@ impl Default for Ipv4 {
             ihl: 5,
             flags_offset: 0x4000,
             lie: 0,
+            damage: 0,
             payload: Tcp::default().bytes(),
         }
     }
@@ -141,6 +146,7 @@ pub(super) struct Tcp {
     pub(super) destination: u16,
     /// The data offset in words.
     pub(super) offset: u8,
+    pub(super) flags: u8,
     /// Bytes behind the fixed header.
     pub(super) rest: usize,
 }
@@ -150,7 +156,7 @@ impl Tcp {
         let mut bytes = Vec::from(self.source.to_be_bytes());
         bytes.extend(self.destination.to_be_bytes());
         bytes.extend([0; 8]);
-        bytes.extend([self.offset << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
+        bytes.extend([self.offset << 4, self.flags, 0xff, 0xff, 0, 0, 0, 0]);
         bytes.extend(vec![1; self.rest]);
         bytes
     }
@@ -159,7 +165,7 @@ impl Tcp {
 /// A SYN for the HTTP listener with four bytes of options.
 impl Default for Tcp {
     fn default() -> Self {
-        Self { source: 40_000, destination: HTTP, offset: 6, rest: 4 }
+        Self { source: 40_000, destination: HTTP, offset: 6, flags: 2, rest: 4 }
     }
 }
 
@@ -181,4 +187,12 @@ pub(super) fn from_port(port: u16) -> Vec<u8> {
 /// An ICMP or ICMPv6 message of `kind` with `body` behind its eight fixed bytes.
 pub(super) fn icmp(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 0, 0, 0, 0, 0, 0, 0], body].concat()
+}
+
+/// The checksum of octets of an even number (RFC 1071); zero over what holds its own.
+fn checksum(octets: &[u8]) -> u16 {
+    let pairs = octets.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum: u32 = pairs.sum();
+    let sum = (sum >> 16) + (sum & 0xffff);
+    !(((sum >> 16) + sum) as u16)
 }

@@ -138,7 +138,7 @@ pub(super) fn own() -> Vec<Case> {
         Case::new("own: UDP", Verdict::RedirectOwn, own(17, to_port(53)).frame()),
         Case::new("own: echo", Verdict::RedirectOwn, own(1, icmp(8, &[0; 8])).frame()),
         Case::new("own: no payload", Verdict::RedirectOwn, own(59, Vec::new()).frame()),
-        Case::new("own: a first fragment", Verdict::RedirectOwn, fragment(0x2000).frame()),
+        Case::new("own: a first fragment", Verdict::DropFragment, fragment(0x2000).frame()),
         Case::new("own: a later fragment", Verdict::RedirectOwn, fragment(0x0003).frame()),
         Case::new(
             "own: a header of four words",

@@ -14,6 +14,7 @@ mod build;
 mod ipv4;
 mod ipv6;
 mod link;
+mod sanity;
 
 /// A frame and what has to become of it.
 pub(crate) struct Case {
@@ -40,6 +41,7 @@ pub(crate) fn untagged() -> Vec<Case> {
     cases.extend(ipv4::icmp_errors());
     cases.extend(ipv4::own());
     cases.extend(ipv6::cases());
+    cases.extend(sanity::cases());
     cases
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) addresses: Vec<(AddressKey, Address)>,
     pub(crate) listeners: Vec<ListenerKey>,
+    /// What is on the block list: address and how many of its 128 bits count.
+    pub(crate) blocked: Vec<(AddressKey, u8)>,
 }
 
 impl World {
@@ -74,6 +78,13 @@ impl World {
                 ListenerKey::new(SHARED6, HTTP),
                 ListenerKey::wildcard(ECHO),
             ]),
+            blocked: Vec::from([
+                (mapped([10, 9, 0, 0]), 112),
+                (mapped([10, 8, 7, 6]), 128),
+                ([0x20, 1, 0xd, 0xb8, 0xba, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 44),
+                // No IPv4 address falls under it.
+                ([0; 16], 3),
+            ]),
         }
     }
 }
@@ -91,6 +102,14 @@ impl Tables for World {
         [ListenerKey::new(*local, port), ListenerKey::wildcard(port)]
             .iter()
             .any(|key| self.listeners.contains(key))
+    }
+
+    fn is_blocked(&self, source: &AddressKey) -> bool {
+        let is_v4 = |addr: &AddressKey| addr[..12] == mapped([0; 4])[..12];
+        self.blocked.iter().any(|(addr, bits)| {
+            let differs = u128::from_be_bytes(*addr) ^ u128::from_be_bytes(*source);
+            is_v4(addr) == is_v4(source) && differs.leading_zeros() >= u32::from(*bits)
+        })
     }
 }
 

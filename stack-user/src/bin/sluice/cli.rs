@@ -7,10 +7,12 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use sluice::control::Refusal;
-use sluice::control::config::{ConnectSpec, CpuList, ListenSpec, OwnAddr, PortRange};
+use sluice::control::config::{ConnectSpec, CpuList, ListenSpec, OwnAddr, PortRange, SynLimit};
+use sluice::control::prefix::Prefix;
 use sluice::control::program::ModeWanted;
 use sluice::time::Duration;
 
+use crate::block::BlockOptions;
 use crate::client::{ClientOptions, Load};
 use crate::transport::TransportOptions;
 
@@ -29,6 +31,8 @@ pub(crate) enum Action {
     Run(Box<RunOptions>),
     /// Opens connections to a peer, and says how they went.
     Client(Box<ClientOptions>),
+    /// Says from whom a Sluice that runs hears nothing.
+    Block(BlockOptions),
     /// Holds a program that passes every frame on an interface: the peer end of a veth pair.
     #[command(hide = true)]
     Pass(PassOptions),
@@ -103,6 +107,18 @@ pub(crate) struct RunOptions {
     /// The most connections in TIME-WAIT at once, over all workers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     pub(crate) max_time_wait: Option<u32>,
+    /// A network or host of either family from which nothing is heard. Any number of them; `sluice
+    /// block` changes the list later.
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) block: Vec<Prefix>,
+    /// A file with more of them, one on each line; what follows # is left out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) block_list: Option<PathBuf>,
+    /// The most SYNs that each source may send in a second, and at once, which is the same where it is
+    /// not given; more are dropped. A source is an IPv4 address or an IPv6 /64. Holds while a
+    /// listener's gate is open: at a closed one cookies answer everybody. Without it there is no limit.
+    #[arg(long, value_name = "RATE[,BURST]")]
+    pub(crate) syn_limit: Option<SynLimit>,
     /// The XDP program's object file; without it `sluice-xdp.o` beside or above the executable.
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
@@ -203,11 +219,25 @@ mod tests {
                     10.0.0.2:9=discard --addr 10.0.0.9/24 --gateway 10.0.0.2 --mode native --copy \
                     --queues 2 --busy-poll --cpus 0,1 --vlan 5 --local-ports 1000-2000 --grace 0.5 \
                     --trust-checksums --for 30 --backlog 5 --max-connections 10 --max-half-open 20 --max-time-wait 30 \
-                    --program x.o --time-wait 1";
+                    --program x.o --time-wait 1 --block 10.9.0.0/16 --block ::/1 --block-list x \
+                    --syn-limit 50,10";
         let Ok(Action::Run(options)) = parse(line) else { panic!("refused") };
         assert_eq!(options.listen.len(), 2);
         assert_eq!(options.grace, Duration::from_millis(500));
         assert_eq!(options.limit, Some(Duration::from_secs(30)));
+        assert_eq!(options.syn_limit, Some(SynLimit { rate: 50, burst: 10 }));
+    }
+
+    #[test]
+    fn block_lists_are_changed_by_command() {
+        for line in ["add --iface v 10.0.0.0/8 ::1", "remove --iface v 10.1.1.1", "list --iface v"]
+        {
+            assert!(matches!(parse(&format!("sluice block {line}")), Ok(Action::Block(_))));
+        }
+        for line in ["", "add --iface v", "add 10.0.0.1", "add --iface v 10.0.0.1/8", "list"] {
+            let line = refusal(&parse(&format!("sluice block {line}")).unwrap_err()).to_string();
+            assert!(!line.contains('\n'), "{line}");
+        }
     }
 
     #[test]
@@ -250,6 +280,9 @@ mod tests {
             "--iface v --grace NaN",
             "--iface v --copy --zero-copy",
             "--iface v --gateway 10.0.0.1",
+            "--iface v --block 10.0.0.1/24",
+            "--iface v --syn-limit 0",
+            "--iface v --syn-limit 1,2,3",
             "--iface v stray",
             "",
         ] {

@@ -3,6 +3,7 @@
 //! Exit code 0 is an orderly end, 2 is something that the user has to change (nothing was changed on
 //! the machine), 1 is a failure later on.
 
+mod block;
 mod capabilities;
 mod cli;
 mod client;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let done = match action {
         Action::Run(options) => serve::run(&options),
         Action::Client(options) => client::run(*options),
+        Action::Block(options) => block::run(&options),
         Action::Pass(options) => serve::pass(&options),
     };
     done.map_or_else(|err| fail(&err), |()| ExitCode::SUCCESS)

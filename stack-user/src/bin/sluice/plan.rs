@@ -11,11 +11,13 @@ use sluice::control::config::{
 };
 use sluice::control::netlink::{Link, Netlink, receive_queues};
 use sluice::control::ports;
+use sluice::control::prefix::Prefix;
 use sluice::datapath::{MTU_MAX, allowed_cpus};
 use sluice::shard::Route;
 use sluice::tcp;
 use sluice::wire::{Addr, ipv6};
 
+use crate::block;
 use crate::capabilities;
 use crate::cli::RunOptions;
 
@@ -39,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<ListenSpec>,
     /// Local ports for active opens; none on a shared address where none are opened.
     pub(crate) local_ports: Option<PortRange>,
+    /// Who is not heard.
+    pub(crate) blocked: Vec<Prefix>,
     /// TCP's times and limits.
     pub(crate) tcp: tcp::Config,
     /// Reserved local ports of killed runs that were taken back.
@@ -55,6 +59,8 @@ impl Plan {
         };
         check_listeners(&listeners)?;
         let tcp = options.transport.config()?;
+        let listed = options.block_list.as_deref().map(block::read).transpose()?;
+        let blocked = [options.block.clone(), listed.unwrap_or_default()].concat();
         capabilities::check()?;
         let link = link(&options.iface, netlink)?;
         let mtu = mtu(&link)?;
@@ -76,6 +82,7 @@ impl Plan {
             is_owned: !options.addr.is_empty(),
             routes,
             listeners,
+            blocked,
             tcp,
             repaired: Vec::new(),
         };

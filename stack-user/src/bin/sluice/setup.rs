@@ -8,7 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 
 use sluice::control::Refusal;
-use sluice::control::config::ServiceKind;
+use sluice::control::blocks::Blocks;
+use sluice::control::config::{ServiceKind, SynLimit};
 use sluice::control::front::{FrontMaps, FrontSize};
 use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
@@ -62,6 +63,7 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     };
     let mut program = Program::load_for(&object, front_size(plan, options)).map_err(refuse)?;
     tell(&mut program.maps, plan, options)?;
+    limit(&mut program.blocks, plan, options)?;
     let place = place(plan, options);
     let groups = join(plan)?;
     make_sure(plan, place, clock)?;
@@ -115,6 +117,7 @@ fn front_size(plan: &Plan, options: &RunOptions) -> FrontSize {
         shards: plan.queues,
         doors: plan.listeners.len().max(1) as u32,
         buckets: flows::buckets_for(flows),
+        sources: if options.syn_limit.is_some() { SOURCES } else { 1 },
     }
 }
 
@@ -170,6 +173,15 @@ fn tell(maps: &mut Maps, plan: &Plan, options: &RunOptions) -> Result<()> {
     }
     for listener in &plan.listeners {
         maps.set_listener(listener.addr, listener.port).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Tells the program whom not to hear, and how often.
+fn limit(blocks: &mut Blocks, plan: &Plan, options: &RunOptions) -> Result<()> {
+    blocks.add(&plan.blocked).map_err(refuse)?;
+    if let Some(SynLimit { rate, burst }) = options.syn_limit {
+        blocks.limit_syns(rate, burst)?;
     }
     Ok(())
 }
@@ -428,3 +440,5 @@ fn ready_line(plan: &Plan, mode: &str) -> String {
 /// Acknowledgments of no known flow that go to shards in a second from each CPU, while not all flows are
 /// known.
 const STRAYS: u32 = 20_000;
+/// Sources whose SYNs are counted, where they are limited; of more than that, those that came last.
+const SOURCES: u32 = 1 << 16;

@@ -207,6 +207,17 @@ impl<'a> Buckets<'a> {
         None
     }
 
+    /// The first flow of this hash in its home bucket.
+    #[inline]
+    pub(super) fn first_at_home(self, hash: u64) -> Option<FlowRef> {
+        let (bucket, tag) = (self.home(hash), tag(hash, 0));
+        let found = self.tagged(bucket, tag);
+        // Without one this is the header, which is not looked at.
+        let word = found.trailing_zeros() as usize % WORDS;
+        let slot = Slot(self.0[bucket][word].load(Ordering::Relaxed));
+        (found != 0 && slot.has(tag)).then(|| slot.flow())
+    }
+
     /// A bit for each word of the bucket whose slot has this tag, or is empty where the tag is zero. All
     /// are compared without a branch: which of the seven it is nobody can predict, and a branch
     /// guessed wrong would throw away what the processor has begun of the next look-ups.

@@ -8,7 +8,7 @@ use crate::tcp::recovery::Report;
 use crate::tcp::tcb::{Fin, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
-use crate::wire::tcp::Flags;
+use crate::wire::tcp::{Flags, Timestamps};
 
 impl Tcb {
     pub(super) fn check_ack(
@@ -37,16 +37,18 @@ impl Tcb {
             self.owe_challenge(env, now);
             return Step::Drop;
         }
-        let old_window = self.note_acknowledgment(segment, env, now);
+        let fields = (segment.seq, segment.ack, segment.window);
+        let old_window = self.note_acknowledgment(fields, env, now);
         self.on_acknowledgment(segment, (old_window, env), now);
         self.after_ack(env, now)
     }
 
-    /// The peer lives, and offers a window; returns the one before.
-    #[inline]
+    /// The peer lives, and offers a window; returns the one before. Of the segment it takes SEG.SEQ,
+    /// SEG.ACK and SEG.WND.
+    #[inline(always)]
     pub(super) fn note_acknowledgment(
         &mut self,
-        segment: &Segment<'_>,
+        fields: (SeqNum, SeqNum, u16),
         env: &Env<'_>,
         now: Instant,
     ) -> u32 {
@@ -56,7 +58,7 @@ impl Tcb {
         if self.more() == More::Held {
             self.set_more(More::Announced);
         }
-        self.update_window(segment);
+        self.update_window(fields);
         old_window
     }
 
@@ -67,17 +69,37 @@ impl Tcb {
     /// SND.WND follows the newest segment only. An older acknowledgment must not change it. What
     /// acknowledges more is newer, whatever its number, as on Linux: text that came early has a larger
     /// one, and its window may not be taken from the SND.UNA of later segments.
-    fn update_window(&mut self, segment: &Segment<'_>) {
-        let is_newer = segment.ack.is_after(self.snd.una)
-            || self.snd.wl1.is_before(segment.seq)
-            || (self.snd.wl1 == segment.seq && !segment.ack.is_before(self.snd.wl2));
-        if segment.ack.is_before(self.snd.una) || !is_newer {
+    #[inline(always)]
+    fn update_window(&mut self, (seq, ack, window): (SeqNum, SeqNum, u16)) {
+        let is_newer = ack.is_after(self.snd.una)
+            || self.snd.wl1.is_before(seq)
+            || (self.snd.wl1 == seq && !ack.is_before(self.snd.wl2));
+        if ack.is_before(self.snd.una) || !is_newer {
             return;
         }
         // RFC 9293 3.8.6 (MUST-34, MUST-35): it may shrink, below what is out and to zero.
-        self.snd.wnd = self.scaled(segment.window);
+        self.snd.wnd = self.scaled(window);
         self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
-        (self.snd.wl1, self.snd.wl2) = (segment.seq, segment.ack);
+        (self.snd.wl1, self.snd.wl2) = (seq, ack);
+    }
+
+    /// As [`Tcb::on_acknowledgment`], for a predicted segment that acknowledges something new: there is
+    /// no SACK block, and nothing is known to be missing.
+    #[inline]
+    pub(super) fn on_progress_alone(
+        &mut self,
+        ack: SeqNum,
+        stamps: Option<Timestamps>,
+        env: &mut Env<'_>,
+        now: Instant,
+    ) {
+        self.advance_una(ack, env);
+        let mut report = Report { is_progress: true, ..Report::default() };
+        self.take_acknowledged(ack, &mut report, env, now);
+        self.on_una_moved(stamps, &report, env, now);
+        self.on_report(&mut report, env, now);
+        self.delivered = self.delivered.wrapping_add(report.delivered);
+        self.tell_of_room(env);
     }
 
     /// What the acknowledgment says of the flight. One that is older than another may still bring
@@ -98,7 +120,7 @@ impl Tcb {
         self.take_sack(segment, &mut report, env, now);
         if report.is_progress {
             self.take_acknowledged(self.snd.una, &mut report, env, now);
-            self.on_una_moved(segment, &report, env, now);
+            self.on_una_moved(segment.options.timestamps, &report, env, now);
         }
         self.on_report(&mut report, env, now);
         self.delivered = self.delivered.wrapping_add(report.delivered);
@@ -114,25 +136,26 @@ impl Tcb {
         if text < acked {
             self.snd.fin = Fin::Acknowledged;
         }
-        self.snd.wraps += u16::from(ack.0 < self.snd.una.0);
+        self.rare.wraps += u16::from(ack.0 < self.snd.una.0);
         self.snd.una = ack;
         // It stays near, or after two gibibytes it would seem to lie ahead.
-        self.snd.short = self.snd.short.max(ack);
+        self.rare.short = self.rare.short.max(ack);
         self.on_progress();
         self.note_proven(text);
         self.forget_urgent();
     }
 
     /// SND.UNA moved: the round trip, and the retransmission timer (RFC 6298, 5.2 and 5.3).
+    #[inline]
     fn on_una_moved(
         &mut self,
-        segment: &Segment<'_>,
+        stamps: Option<Timestamps>,
         report: &Report,
         env: &mut Env<'_>,
         now: Instant,
     ) {
         self.rtt.on_answer();
-        self.time_round_trip(segment, &report.timing, now);
+        self.time_round_trip(stamps, &report.timing, now);
         self.timers.retransmit = if self.flight.is_empty() {
             Deadline::NEVER
         } else if self.is_renege_suspected(env) {

@@ -1,6 +1,7 @@
 //! Eighth: the FIN bit (RFC 9293, 3.10.7.4).
 
 use crate::tcp::deadline::Deadline;
+use crate::tcp::events::Note;
 use crate::tcp::tcb::{Ack, Fin};
 use crate::tcp::{Cause, Env, Segment, State, Tcb};
 use crate::wire::tcp::Flags;
@@ -20,7 +21,7 @@ impl Tcb {
         self.rcv.advance(1);
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt);
         self.owed.ack = Ack::Now;
-        self.events.fin = true;
+        self.events.note(Note::Fin);
         // What was kept from beyond the end belongs to nothing.
         self.rcv.early.clear(env.pool);
         match self.state() {

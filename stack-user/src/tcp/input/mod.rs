@@ -14,7 +14,8 @@
 //! | other: seventh | 3.10.7.4 | `text` |
 //! | other: eighth | 3.10.7.4 | `fin` |
 //!
-//! `predicted` spares the checks to a segment in which they could find nothing. The third check, security and compartment, has nothing to do: those options are not used
+//! `predicted` spares the checks to a segment in which they could find nothing. The third check,
+//! security and compartment, has nothing to do: those options are not used
 //! (RFC 9293, 3.10.7.4 and A.1).
 
 mod ack;
@@ -33,6 +34,7 @@ use core::ops::Range;
 
 pub use closed::on_closed;
 pub use listen::{ListenVerdict, on_listen};
+pub use predicted::Gist;
 
 use super::pool::Chain;
 use super::{Cause, CloseReason, Env, Segment, State, Tcb};
@@ -72,8 +74,13 @@ impl Tcb {
         match self.state() {
             State::Closed | State::Listen => Accepted { is_refused: true, ..Accepted::default() },
             State::SynSent => self.on_syn_sent(segment, env, now),
-            _ if self.is_predicted(segment, env) => self.on_predicted(segment, env, now),
-            _ => self.on_other_states(segment, env, now),
+            _ => match segment.gist() {
+                Some(gist) if self.predicts(&gist, env) => {
+                    let is_unseen = self.on_predicted(&gist, env, now);
+                    Accepted { text: 0..gist.len, is_unseen, ..Accepted::default() }
+                }
+                _ => self.on_other_states(segment, env, now),
+            },
         }
     }
 

@@ -7,27 +7,66 @@
 
 use crate::counters::Counter;
 use crate::tcp::own::{Switch, Switches};
-use crate::tcp::{Accepted, Env, Segment, State, Tcb};
+use crate::tcp::{Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
-use crate::wire::tcp::{Flags, Options};
+use crate::wire::tcp::{Flags, Options, Timestamps};
+
+/// What prediction looks at of a segment that has ACK, perhaps PSH, and no options but timestamps.
+#[derive(Clone, Copy, Debug)]
+pub struct Gist {
+    /// SEG.SEQ.
+    pub seq: SeqNum,
+    /// SEG.ACK.
+    pub ack: SeqNum,
+    /// SEG.WND, not scaled.
+    pub window: u16,
+    /// The timestamps.
+    pub stamps: Option<Timestamps>,
+    /// Octets of text.
+    pub len: usize,
+}
+
+impl Segment<'_> {
+    /// What prediction looks at, if that is all that there is.
+    #[inline]
+    pub(in crate::tcp) fn gist(&self) -> Option<Gist> {
+        let Options { timestamps, sack, user_timeout, .. } = &self.options;
+        let is_all = Gist::may_have(self.flags) && sack.is_empty() && user_timeout.is_none();
+        let Self { seq, ack, window, .. } = *self;
+        is_all.then_some(Gist { seq, ack, window, stamps: *timestamps, len: self.text.len() })
+    }
+}
+
+impl Gist {
+    /// Whether a segment with these flags has one.
+    #[inline]
+    pub fn may_have(flags: Flags) -> bool {
+        flags.without(Flags::PSH) == Flags::ACK
+    }
+}
 
 impl Tcb {
     /// Whether the checks can find nothing in this segment.
-    #[inline]
+    #[cfg(test)]
     pub(in crate::tcp) fn is_predicted(&self, segment: &Segment<'_>, env: &Env<'_>) -> bool {
+        segment.gist().is_some_and(|gist| self.predicts(&gist, env))
+    }
+
+    /// Whether the checks can find nothing in a segment with this gist.
+    #[inline(always)]
+    pub fn predicts(&self, gist: &Gist, env: &Env<'_>) -> bool {
         self.state() == State::Established
-            && segment.flags.without(Flags::PSH) == Flags::ACK
             // First: it begins where the last ended, and ends in the window.
-            && segment.seq == self.rcv.nxt
-            && segment.text.len() as u32 <= self.rcv.edge.since(self.rcv.nxt)
-            && self.are_options_predicted(&segment.options)
+            && gist.seq == self.rcv.nxt
+            && gist.len as u32 <= self.rcv.edge.since(self.rcv.nxt)
+            && self.are_stamps_predicted(gist.stamps)
             // Fifth: it acknowledges something new, or nothing beside its text; the window is open
             // and stays it.
-            && !segment.ack.is_before(self.snd.una)
-            && !segment.ack.is_after(self.snd.nxt)
-            && (segment.ack != self.snd.una || !segment.text.is_empty())
+            && !gist.ack.is_before(self.snd.una)
+            && !gist.ack.is_after(self.snd.nxt)
+            && (gist.ack != self.snd.una || gist.len > 0)
             && self.snd.wnd > 0
-            && segment.window > 0
+            && gist.window > 0
             // Nothing is missing in either direction, and nothing was asked for that few ask for.
             && self.recovery.is_none()
             && self.rcv.early.is_empty()
@@ -36,43 +75,36 @@ impl Tcb {
             && env.pool.has_room_to_receive()
     }
 
-    /// Timestamps that are not old, where they are agreed, and nothing else.
+    /// Timestamps that are not old, where they are agreed.
     #[inline]
-    fn are_options_predicted(&self, options: &Options) -> bool {
-        let are_stamps_due = match options.timestamps {
+    fn are_stamps_predicted(&self, stamps: Option<Timestamps>) -> bool {
+        match stamps {
             Some(stamps) => {
                 self.switches.has(Switch::Stamps)
                     && stamps.value.wrapping_sub(self.stamps.recent) as i32 >= 0
             }
             None => !self.switches.has(Switch::Stamps),
-        };
-        are_stamps_due && options.sack.is_empty() && options.user_timeout.is_none()
+        }
     }
 
-    /// Handles a segment that is predicted.
-    #[inline]
-    pub(super) fn on_predicted(
-        &mut self,
-        segment: &Segment<'_>,
-        env: &mut Env<'_>,
-        now: Instant,
-    ) -> Accepted {
-        self.update_recent(segment, now);
-        let old_window = self.note_acknowledgment(segment, env, now);
+    /// Handles a segment that is predicted: all of its text is in order. Whether nothing changed that a
+    /// published record shows.
+    #[inline(always)]
+    pub fn on_predicted(&mut self, gist: &Gist, env: &mut Env<'_>, now: Instant) -> bool {
+        self.update_recent((gist.seq, gist.stamps), now);
+        let is_unseen = gist.ack == self.snd.una;
+        self.note_acknowledgment((gist.seq, gist.ack, gist.window), env, now);
         // What arrives and is consumed leaves all figures as they are.
-        let is_unseen = segment.ack == self.snd.una;
         if !is_unseen {
-            self.on_acknowledgment(segment, (old_window, env), now);
+            self.on_progress_alone(gist.ack, gist.stamps, env, now);
         }
-        if segment.text.is_empty() {
-            return Accepted::default();
+        if gist.len > 0 {
+            self.rcv.advance(gist.len as u32);
+            env.counters.add(Counter::DataBytesIn, gist.len as u64);
+            self.owe_ack_of_text(&(0..gist.len), false, (env, now));
+            self.grow_window(gist.len, env, now);
         }
-        let len = segment.text.len();
-        self.rcv.advance(len as u32);
-        env.counters.add(Counter::DataBytesIn, len as u64);
-        self.owe_ack_of_text(&(0..len), false, (env, now));
-        self.grow_window(len, env, now);
-        Accepted { text: 0..len, is_unseen, ..Accepted::default() }
+        is_unseen
     }
 }
 

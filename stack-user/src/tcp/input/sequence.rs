@@ -4,9 +4,9 @@ use super::Step;
 use crate::counters::Counter;
 use crate::tcp::own::Switch;
 use crate::tcp::tcb::stamp_clock;
-use crate::tcp::{Env, Segment, State, Tcb};
+use crate::tcp::{Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
-use crate::wire::tcp::Flags;
+use crate::wire::tcp::{Flags, Timestamps};
 
 impl Tcb {
     /// In SYN-RECEIVED the peer's SYN may come again, with ACK when both opened at once (figure 7):
@@ -14,7 +14,7 @@ impl Tcb {
     pub(super) fn strip_crossing_syn<'a>(&self, segment: &Segment<'a>) -> Option<Segment<'a>> {
         let is_crossing = self.state() == State::SynReceived
             && segment.has(Flags::SYN.union(Flags::ACK))
-            && segment.seq == self.rcv.irs;
+            && segment.seq == self.rare.irs;
         is_crossing.then(|| segment.after_syn())
     }
 
@@ -39,7 +39,7 @@ impl Tcb {
             }
             return Step::Drop;
         }
-        self.update_recent(segment, now);
+        self.update_recent((segment.seq, segment.options.timestamps), now);
         Step::Continue
     }
 
@@ -54,10 +54,15 @@ impl Tcb {
     }
 
     /// RFC 7323 4.3: TS.Recent follows the segment that spans the last acknowledgment sent.
-    pub(super) fn update_recent(&mut self, segment: &Segment<'_>, now: Instant) {
-        if let Some(stamps) = segment.options.timestamps
+    #[inline]
+    pub(super) fn update_recent(
+        &mut self,
+        (seq, stamps): (SeqNum, Option<Timestamps>),
+        now: Instant,
+    ) {
+        if let Some(stamps) = stamps
             && self.switches.has(Switch::Stamps)
-            && !segment.seq.is_after(self.rcv.acked)
+            && !seq.is_after(self.rcv.acked)
         {
             self.stamps.recent = stamps.value;
             self.stamps.recent_at = stamp_clock(now);

@@ -16,7 +16,7 @@ impl Tcb {
         if !segment.has(Flags::SYN) {
             return Step::Continue;
         }
-        if self.state() == State::SynReceived && segment.seq == self.rcv.irs {
+        if self.state() == State::SynReceived && segment.seq == self.rare.irs {
             // The peer of a simultaneous open repeats its SYN: our SYN-ACK was lost.
             self.owed.syn = true;
         } else {

@@ -2,6 +2,7 @@
 
 use super::Accepted;
 use crate::tcp::deadline::Deadline;
+use crate::tcp::events::Note;
 use crate::tcp::own::Switch;
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Cause, CloseReason, Env, Offer, Segment, State, Tcb};
@@ -70,12 +71,12 @@ impl Tcb {
         self.delivered = 1;
         self.time_handshake(segment, now);
         // An idle time before the first text is none.
-        self.snd.sent_at = stamp_clock(now);
+        self.rare.sent_at = stamp_clock(now);
         self.rcv.text_at = stamp_clock(now);
         self.on_progress();
         self.enter(State::Established, Cause::Ack, env);
         self.restart_keepalive(env.config, now);
-        self.events.opened = true;
+        self.events.note(Note::Opened);
         if self.switches.has(Switch::ClosesWhenOpen) {
             self.shutdown_write(env);
         }

@@ -111,6 +111,7 @@ impl Tcb {
     /// RFC 9293 3.8.6.3 (MUST-58, MUST-59, SHLD-18, SHLD-19): every second full-sized segment at
     /// the latest, at once while a gap is open or was just filled, and at once at the start, where
     /// the peer's window opens with each acknowledgment.
+    #[inline(always)]
     pub(super) fn owe_ack_of_text(
         &mut self,
         text: &Range<usize>,
@@ -134,6 +135,7 @@ impl Tcb {
 
     /// The window grows to twice what arrives in a round trip, so that it never is what limits a
     /// peer whose data is consumed.
+    #[inline(always)]
     pub(super) fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
         self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
         let round = self.rtt.smoothed_micros().unwrap_or(DEFAULT_ROUND);

@@ -1,5 +1,6 @@
 //! Sixth: the URG bit (RFC 9293, 3.10.7.4 and 3.8.5). Urgent data stays in line (RFC 6093).
 
+use crate::tcp::events::Note;
 use crate::tcp::{Segment, SeqNum, Tcb};
 use crate::wire::tcp::Flags;
 
@@ -16,7 +17,7 @@ impl Tcb {
         if up.is_after(self.read_mark()) && old.is_none_or(|old| up.is_after(old)) {
             self.own_mut().rcv_up = Some(up);
             // RFC 9293 3.8.5 (MUST-32): the user is told of each advance.
-            self.events.urgent = true;
+            self.events.note(Note::Urgent);
         }
     }
 

@@ -448,7 +448,7 @@ fn established_octets_are_counted_past_the_wrap() {
     let mut bench = Bench::open();
     let near = u32::MAX - 5;
     (bench.tcb.snd.una, bench.tcb.snd.nxt) = (SeqNum(near), SeqNum(near));
-    bench.tcb.snd.short = SeqNum(near);
+    bench.tcb.rare.short = SeqNum(near);
     (bench.tcb.rcv.nxt, bench.tcb.rcv.acked) = (SeqNum(near), SeqNum(near));
     bench.tcb.rcv.edge = SeqNum(near) + 1000;
     bench.send(&[1; 10]);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sluice::counters::Counter;
-use sluice::service::{Chargen, Connection, Discard, Service};
+use sluice::service::{Connection, Discard, Service};
 use sluice::shard::ShardConfig;
 use sluice::tables::listeners::{Accepts, Listener, ListenerId};
 use sluice::tcp::CloseReason;
@@ -22,7 +22,7 @@ pub(super) const DISCARD: u16 = 9;
 /// The port on the second node whose service reads nothing.
 pub(super) const HOARD: u16 = 12;
 /// The port on the second node whose service sends without end.
-pub(super) const CHARGEN: u16 = 19;
+pub(super) const SPOUT: u16 = 19;
 /// The port on the second node whose connections wait to be accepted.
 pub(super) const ON_CALL: u16 = 10;
 /// A port on the second node where nobody listens.
@@ -34,6 +34,23 @@ struct Hoard;
 impl Service for Hoard {
     fn on_data(&mut self, _conn: &mut dyn Connection, _data: &[u8]) -> usize {
         0
+    }
+}
+
+/// A service that sends without end what lies in its send buffer alone.
+struct Spout;
+
+impl Service for Spout {
+    fn on_accept(&mut self, conn: &mut dyn Connection) {
+        while conn.send(&[7; 4096]) == 4096 {}
+    }
+
+    fn on_data(&mut self, _conn: &mut dyn Connection, data: &[u8]) -> usize {
+        data.len()
+    }
+
+    fn on_writable(&mut self, conn: &mut dyn Connection) {
+        self.on_accept(conn);
     }
 }
 
@@ -53,11 +70,11 @@ impl Ground {
         let mut attacked = config(2, 1);
         attacked.listeners.push(Listener::new(None, DISCARD, 1));
         attacked.listeners.push(Listener::new(None, HOARD, 2));
-        attacked.listeners.push(Listener::new(None, CHARGEN, 3));
+        attacked.listeners.push(Listener::new(None, SPOUT, 3));
         attacked.limits.neighbours = 256;
         adjust(&mut attacked);
         let services: Vec<Box<dyn Service>> =
-            vec![Box::new(peer_1), Box::new(Discard), Box::new(Hoard), Box::new(Chargen)];
+            vec![Box::new(peer_1), Box::new(Discard), Box::new(Hoard), Box::new(Spout)];
         let mut node = Node::new(attacked, services);
         let listener = Listener { accepts: Accepts::OnCall, backlog: BACKLOG, ..on_call() };
         let on_call = node.shard.listen(listener, Instant::ZERO).expect("the port is free");

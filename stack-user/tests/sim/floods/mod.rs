@@ -12,7 +12,7 @@ use sluice::time::Duration;
 use sluice::wire::tcp::Flags;
 
 use self::ground::arp_request;
-use self::ground::{BACKLOG, CHARGEN, DISCARD, Ground, HOARD, NOBODY, ON_CALL, Spoken, Stranger};
+use self::ground::{BACKLOG, DISCARD, Ground, HOARD, NOBODY, ON_CALL, SPOUT, Spoken, Stranger};
 use crate::node::addr;
 
 fn secs(seconds: u64) -> Duration {
@@ -255,7 +255,7 @@ fn pool_of_senders_is_bounded_and_taken_back_from_closed_windows() {
         config.limits.buffers = POOL;
         config.tcp.retries = 100;
     });
-    let spoken = open_all(&mut ground, 32, CHARGEN);
+    let spoken = open_all(&mut ground, 32, SPOUT);
     for one in &spoken {
         let closed = Spoken { window: 0, ..*one };
         ground.attack(&[closed.segment(Flags::ACK, &[])]);
