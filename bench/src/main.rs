@@ -32,7 +32,7 @@ enum Command {
     /// Sends frames with forged sources out of a veth, written and paced by a BPF program; needs root.
     Generate(generator::Options),
     /// Writes docs/benchmarks.md, its plots and the README's figures, from files of rows or from a run of
-    /// micro and macro.
+    /// micro, macro and flood.
     Report(report::Options),
     /// The load client.
     #[command(hide = true)]

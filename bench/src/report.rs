@@ -22,10 +22,10 @@ use crate::row::Row;
 /// The options of the report.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Files of rows, as `--json` writes them; without one micro and macro run first.
+    /// Files of rows, as `--json` writes them; without one micro, macro and flood run first.
     #[arg(value_name = "JSON")]
     files: Vec<PathBuf>,
-    /// Short runs of micro and macro, whose report goes to a temporary folder that is removed: shows that
+    /// Short runs of micro, macro and flood, whose report goes to a temporary folder that is removed: shows that
     /// all of it works, and measures nothing.
     #[arg(long, conflicts_with = "files")]
     smoke: bool,

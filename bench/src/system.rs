@@ -179,9 +179,7 @@ pub(crate) fn names() -> Vec<[String; 3]> {
     let mut names: Vec<_> = cases.iter().flat_map(of_case).collect();
     names.extend(memory::State::ALL.map(|state| row(state.name(), "sluice", "kernel")));
     names.extend(check::all(None).iter().map(|check| row(check.name(), "load client", "other")));
-    names.extend(
-        flood::cases(false, None).iter().map(|flood| row(flood.name(), "sluice", "kernel")),
-    );
+    names.extend(flood::names());
     names.push(row(loss::CEILING, "relay", ""));
     names.push(row("churn", "sluice", ""));
     names

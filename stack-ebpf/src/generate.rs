@@ -5,9 +5,10 @@
 
 use core::mem::size_of;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::frame::{self, Ethernet, Frame, Ipv4, Tcp};
+use crate::contract::{AddressKey, mapped};
+use crate::frame::{self, Ethernet, Frame, Ipv4, Ipv6, Tcp};
 
 /// The program that writes frames and sends them.
 pub const PROGRAM: &str = "sluice_generate";
@@ -246,10 +247,10 @@ const fn fold(sum: u32) -> u16 {
 )]
 #[repr(C)]
 pub struct Sink {
-    /// The spoofed sources' prefix, an IPv4 address in host byte order.
-    pub prefix: u32,
+    /// The spoofed sources' first address as a key, those bits zero that do not belong to the prefix.
+    pub prefix: AddressKey,
     /// The bits that belong to the prefix.
-    pub mask: u32,
+    pub mask: AddressKey,
 }
 
 /// What came back for a spoofed source; the discriminant is its index.
@@ -268,27 +269,57 @@ pub enum Answer {
 pub const ANSWERS_LEN: u32 = 3;
 
 impl Sink {
+    /// Counts what answers the IPv4 address `prefix` with the bits of `mask`.
+    pub fn v4(prefix: [u8; 4], mask: [u8; 4]) -> Self {
+        let mut all = [u8::MAX; 16];
+        all[12..].copy_from_slice(&mask);
+        Self { prefix: mapped(prefix), mask: all }
+    }
+
     /// What `frame` answers; `None` where it is not for a spoofed source.
     #[inline(always)]
     pub fn answer<F: Frame + ?Sized>(&self, frame: &F) -> Option<Answer> {
         let ethernet: Ethernet = frame.read(0)?;
-        if self.mask == 0 || ethernet.ethertype.get() != frame::ETHERTYPE_IPV4 {
+        if ethernet.ethertype.get() == frame::ETHERTYPE_IPV4 {
+            let ip: Ipv4 = frame.read(size_of::<Ethernet>())?;
+            let is_plain = ip.protocol == frame::TCP && ip.header_length() == size_of::<Ipv4>();
+            return self.read::<_, V4_TRANSPORT>(frame, ip.destination.mapped(), is_plain);
+        }
+        if ethernet.ethertype.get() != frame::ETHERTYPE_IPV6 {
             return None;
         }
-        let ip: Ipv4 = frame.read(size_of::<Ethernet>())?;
-        if u32::from_be_bytes(ip.destination.octets()) & self.mask != self.prefix {
+        let ip: Ipv6 = frame.read(size_of::<Ethernet>())?;
+        self.read::<_, V6_TRANSPORT>(frame, ip.destination.key(), ip.next_header == frame::TCP)
+    }
+
+    #[inline(always)]
+    fn read<F: Frame + ?Sized, const AT: usize>(
+        &self,
+        frame: &F,
+        destination: AddressKey,
+        is_plain: bool,
+    ) -> Option<Answer> {
+        let [to, prefix, mask] = [destination, self.prefix, self.mask].map(words);
+        let outside = ((to[0] & mask[0]) ^ prefix[0]) | ((to[1] & mask[1]) ^ prefix[1]);
+        if outside != 0 || mask[1] == 0 {
             return None;
         }
-        if ip.protocol != frame::TCP || ip.header_length() != size_of::<Ipv4>() {
+        if !is_plain {
             return Some(Answer::Other);
         }
-        let tcp: Option<Tcp> = frame.read(V4_TRANSPORT);
+        let tcp: Option<Tcp> = frame.read(AT);
         Some(match tcp {
             Some(tcp) if tcp.is_reset() => Answer::Reset,
             Some(tcp) if tcp.is_syn_ack() => Answer::SynAck,
             _ => Answer::Other,
         })
     }
+}
+
+/// A key as two words, of whatever byte order.
+#[inline(always)]
+fn words(key: AddressKey) -> [u64; 2] {
+    transmute!(key)
 }
 
 /// Where things lie in an untagged frame without IP options.
@@ -300,7 +331,7 @@ const V6_SOURCE: usize = 34;
 const V6_TRANSPORT: usize = 54;
 
 const _: () = assert!(size_of::<Order>() == 40 && size_of::<State>() == 48);
-const _: () = assert!(size_of::<Template>() == ROOM + 16 && size_of::<Sink>() == 8);
+const _: () = assert!(size_of::<Template>() == ROOM + 16 && size_of::<Sink>() == 32);
 
 #[cfg(test)]
 mod tests;

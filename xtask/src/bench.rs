@@ -27,7 +27,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", bench.display()))
 }
 
-/// A short run of micro and macro and their report, which leaves nothing behind; without root micro
+/// A short run of micro, macro and flood and their report, which leaves nothing behind; without root micro
 /// alone.
 ///
 /// # Errors

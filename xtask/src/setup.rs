@@ -268,13 +268,14 @@ const USER: [Package; 10] = [
 ];
 
 /// What `run` and `test` call.
-const TRAFFIC: [Package; 6] = [
+const TRAFFIC: [Package; 7] = [
     package("iproute2", "ip"),
     package("ethtool", "ethtool"),
     package("curl", "curl"),
     package("iputils-ping", "ping"),
     package("netcat-openbsd", "nc"),
     package("tshark", "tshark"),
+    package("nmap", "nmap"),
 ];
 
 /// What development needs besides.

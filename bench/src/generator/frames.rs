@@ -234,11 +234,16 @@ impl Prefix {
         }
     }
 
-    /// What counts as an answer. Those of IPv6 are not counted yet.
+    /// What counts as an answer.
     pub(super) fn sink(self) -> Sink {
+        let mask = (!self.drawn()).to_be_bytes();
         match self.address {
-            IpAddr::V4(_) => Sink { prefix: self.last_word(), mask: !self.drawn() },
-            IpAddr::V6(_) => Sink::default(),
+            IpAddr::V4(address) => Sink::v4(address.octets(), mask),
+            IpAddr::V6(address) => {
+                let mut all = [u8::MAX; 16];
+                all[12..].copy_from_slice(&mask);
+                Sink { prefix: address.octets(), mask: all }
+            }
         }
     }
 }

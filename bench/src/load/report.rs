@@ -13,6 +13,10 @@ pub struct Report {
     pub completed: u64,
     /// Connections that did not go as they should, over the whole run.
     pub failed: u64,
+    /// Those among them that the server refused, reset, or closed before it had replied. Visits alone
+    /// count them.
+    #[serde(default)]
+    pub refused: u64,
     /// How the first of them failed.
     pub failure: Option<String>,
     /// Bytes of payload within the measured time.
@@ -88,6 +92,7 @@ impl Report {
         reports.into_iter().fold(Self::default(), |sum, one| Self {
             completed: sum.completed + one.completed,
             failed: sum.failed + one.failed,
+            refused: sum.refused + one.refused,
             failure: sum.failure.or(one.failure),
             bytes: sum.bytes + one.bytes,
             seconds: sum.seconds.max(one.seconds),

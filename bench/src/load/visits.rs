@@ -3,7 +3,7 @@
 //! spared.
 //!
 //! It is a hidden command of the bench, so that it can run inside of a namespace; its last line on
-//! standard output is a [`Report`] as JSON, whose latencies are those of connecting.
+//! standard output is a [`Report`] as JSON, whose latencies are those of whole visits.
 
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -172,19 +172,18 @@ impl Visitor<'_> {
 
     fn on_event(&mut self, index: usize, flags: EpollFlags) {
         let Some(Some(visit)) = self.visits.get_mut(index) else { return };
-        let was_connected = visit.got.is_some();
-        let outcome = visit.on_event(self.options.size, flags);
-        if !was_connected && visit.got.is_some() {
-            let time = (now() - visit.begin).min(LONGEST);
-            self.latencies.saturating_record(time.as_nanos() as u64);
-        }
-        match outcome {
+        match visit.on_event(self.options.size, flags) {
             Ok(false) => return,
             Ok(true) => {
+                let time = (now() - visit.begin).min(LONGEST);
+                self.latencies.saturating_record(time.as_nanos() as u64);
                 self.report.completed += 1;
                 self.report.bytes += self.options.size as u64;
             }
-            Err(why) => self.report.fail(why),
+            Err(why) => {
+                self.report.refused += u64::from(is_refusal(&why));
+                self.report.fail(why);
+            }
         }
         self.visits[index] = None;
         self.open -= 1;
@@ -211,7 +210,7 @@ impl Visit {
         loop {
             let got = self.got.unwrap_or(0);
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(0) => return Err("closed before the reply".into()),
+                Ok(0) => return Err(EARLY.into()),
                 Ok(more) if got + more >= size => return Ok(true),
                 Ok(more) => self.got = Some(got + more),
                 Err(Errno::EAGAIN) => return Ok(false),
@@ -221,6 +220,13 @@ impl Visit {
     }
 }
 
+/// Whether the server said no.
+fn is_refusal(why: &str) -> bool {
+    ["ECONNREFUSED", "ECONNRESET", "EPIPE", EARLY].iter().any(|word| why.contains(word))
+}
+
+/// How a visit fails whose connection the server ends too early.
+const EARLY: &str = "closed before the reply";
 /// How long a visit may take after the last has begun: a SYN that is lost twice comes after 3 s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 /// How often the clock is looked at when nothing happens.
@@ -269,6 +275,7 @@ mod tests {
         let report = visit(&options);
         server.join().unwrap();
         assert_eq!((report.opened, report.completed, report.failed), (count, count, 0));
+        assert_eq!(report.refused, 0);
         assert_eq!(report.latencies.iter().map(|(_, n)| n).sum::<u64>(), count);
     }
 
@@ -276,7 +283,7 @@ mod tests {
     fn visits_to_nobody_fail_and_say_so() {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let report = visit(&options(SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port())));
-        assert_eq!((report.completed, report.failed), (0, 50));
+        assert_eq!((report.completed, report.failed, report.refused), (0, 50, 50));
         assert!(report.failure.unwrap().contains("ECONNREFUSED"));
     }
 }

@@ -96,8 +96,11 @@ fn folder(bench: &Path) -> Result<PathBuf> {
 }
 
 /// All parts, in the order in which they run.
-const PARTS: [Part; 2] =
-    [Part { name: "micro", needs_root: false }, Part { name: "macro", needs_root: true }];
+const PARTS: [Part; 3] = [
+    Part { name: "micro", needs_root: false },
+    Part { name: "macro", needs_root: true },
+    Part { name: "flood", needs_root: true },
+];
 /// How often is looked whether a part has ended.
 const TURN: Duration = Duration::from_millis(100);
 

@@ -134,8 +134,12 @@ impl Required {
             Limit::AtMost(value) => ("at most", value),
         };
         // Without a row the unit is that of the list.
-        let unit =
-            row.map_or(if self.work.starts_with("memory") { "B" } else { "ns" }, |row| &row.unit);
+        let unit = match self.work {
+            work if work.starts_with("memory") => "B",
+            work if work.starts_with("syn flood") => "",
+            _ => "ns",
+        };
+        let unit = row.map_or(unit, |row| &row.unit);
         match self.measure {
             Measure::Ratio if self.peer.is_empty() => format!("{word} {value} times each peer"),
             Measure::Ratio => format!("{word} {value} times {}", self.peer),
@@ -175,7 +179,13 @@ const BOTH_ENDS: &str = "both ends";
 /// What the rows are called that say how much more a verdict costs than none.
 const OVER_PASS: &str = ", over bare XDP_PASS";
 
-/// Issue 4's figures.
+/// Sluice in the modes that answer whatever comes.
+const AUTO: &str = "sluice, cookies auto";
+const ALWAYS: &str = "sluice, cookies always";
+/// Bytes that a process may grow by during a flood and be said to be as before: some pages of stacks.
+const GROWTH: f64 = 65_536.0;
+
+/// The figures of issues 4 and 5.
 #[rustfmt::skip]
 const REQUIRED: &[Required] = &[
     Required { subject: "sluice", peer: "kernel", limit: AtLeast(2.5),
@@ -220,6 +230,18 @@ const REQUIRED: &[Required] = &[
     Required { peer: "smoltcp", measure: Measure::Own, limit: AtMost(150.0), ..required(
         "The same, 100 k connections uniform, batches of 64",
         "stack, data of 64 B in and ACK out, 100 k connections uniform, batch of 64") },
+    flood(AUTO, AtLeast(99.0), "syn flood, highest rate, clients within 1 s"),
+    flood(AUTO, AtLeast(99.9), "syn flood, highest rate, clients within 4 s"),
+    flood(AUTO, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
+    Required { measure: Measure::Ratio, peer: "kernel, better setting",
+        ..flood(AUTO, AtLeast(8.0), "syn flood, highest rate, answered by CPU time") },
+    flood(ALWAYS, AtLeast(99.0), "syn flood, highest rate, clients within 1 s"),
+    flood(ALWAYS, AtLeast(99.9), "syn flood, highest rate, clients within 4 s"),
+    flood(ALWAYS, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
+    Required { measure: Measure::Ratio, peer: "kernel, better setting",
+        ..flood(ALWAYS, AtLeast(8.0), "syn flood, highest rate, answered by CPU time") },
+    flood(AUTO, AtMost(GROWTH), "syn flood, 10 M SYNs, memory grown"),
+    flood(ALWAYS, AtMost(GROWTH), "syn flood, 10 M SYNs, memory grown"),
     lookup("flow lookup, hit, 1 M, uniform, single", "hashbrown"),
     lookup("flow lookup, hit, 1 M, uniform, batch of 64", "hashbrown"),
     lookup("flow lookup, hit, 1 M, Zipf, single", "hashbrown"),
@@ -236,6 +258,11 @@ const REQUIRED: &[Required] = &[
 
 const fn lookup(work: &'static str, peer: &'static str) -> Required {
     Required { holds: &[], peer, limit: AtMost(1.2), ..required(work, work) }
+}
+
+/// What one mode of Sluice does during a flood.
+const fn flood(subject: &'static str, limit: Limit, work: &'static str) -> Required {
+    Required { subject, measure: Measure::Own, limit, ..required(subject, work) }
 }
 
 /// A timer's own time. Each peer has a row, with a time of its own for ours.

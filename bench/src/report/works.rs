@@ -34,6 +34,7 @@ pub(super) fn command(group: &str, row: &Row) -> String {
     match group {
         "churn" => "cargo xtask bench macro --churn".into(),
         "pktgen" => "cargo xtask bench pktgen".into(),
+        "syn flood" => "cargo xtask bench flood".into(),
         _ if is_in_memory => format!("cargo xtask bench micro '{group}'"),
         _ => format!("cargo xtask bench macro '{group}'"),
     }
@@ -85,8 +86,9 @@ const KNOWN: [Known; 20] = [
     ),
     of(
         "syn flood",
-        "A paced flood of SYNs from addresses that do not exist, and what is left for connections that \
-         mean it.",
+        "SYNs from addresses that do not exist, and what is left for clients that mean it: connect, 1 KiB \
+         each way, close. Sluice's `--syn-cookies` beside the kernel's `tcp_syncookies`: `auto` and 1 send \
+         cookies under pressure, `always` and 2 to everybody.",
     ),
     of(
         "pktgen",

@@ -22,7 +22,7 @@ use crate::printer::figure;
 use crate::row::{Row, SMOKE};
 use crate::serve::{READY, Service};
 use crate::topology::{Between, CLIENTS, SERVER};
-use slab::Slabs;
+pub(super) use slab::Slabs;
 
 /// What connections are left in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Part {
         match self {
             Self::Case(case) => rounds * case.subjects.len() as f64 * sample,
             Self::Check(_) => rounds * 2.0 * sample,
-            Self::Flood(_) => rounds * 2.0 * Flood::sample_seconds(pace),
+            Self::Flood(flood) => flood.estimate(pace),
             Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
             Self::Memory(state) => rounds * state.estimate(),
             Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
@@ -72,7 +72,7 @@ pub(super) fn all(options: &Options) -> Vec<Part> {
     let cases = plan::cases(options.smoke, filter).into_iter().map(Box::new).map(Part::Case);
     let checks = check::all(filter).into_iter().map(Box::new).map(Part::Check);
     let others = memory::State::ALL.map(Part::Memory).into_iter().chain([Part::Relay]);
-    cases.chain(checks).chain(floods(options)).chain(others.filter(is_wanted)).collect()
+    cases.chain(checks).chain(others.filter(is_wanted)).collect()
 }
 
 /// The floods that these options ask for.

@@ -50,6 +50,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Asks it to end, which it may have done.
+    pub(super) fn ask_to_end(&self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // It is ours until it is waited for.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+
     /// The next line that begins with `prefix`.
     pub(super) fn line(&mut self, prefix: &str, patience: Duration, stop: &Stop) -> Result<String> {
         let last = now() + patience;

@@ -1,5 +1,7 @@
 //! The front line over the library: what meets it, what it answers, what it lets pass.
 
+mod day;
+
 use std::vec::Vec;
 
 use super::ground::*;

@@ -81,7 +81,7 @@ fn draw_stays_within_its_mask_and_meets_every_template() {
 
 #[test]
 fn sink_knows_answers_to_its_prefix_alone() {
-    let sink = Sink { prefix: 0xc612_0000, mask: 0xfffe_0000 };
+    let sink = Sink::v4([198, 18, 0, 0], [255, 254, 0, 0]);
     let frame = |destination: [u8; 4], protocol, flags| {
         let mut frame = vec![0_u8; 54];
         frame[12] = 8;
@@ -98,4 +98,29 @@ fn sink_knows_answers_to_its_prefix_alone() {
     assert_eq!(answer(&frame([198, 20, 0, 1], 6, 0x12)), None);
     assert_eq!(Sink::default().answer(&frame([0; 4], 6, 0x12)[..]), None);
     assert_eq!(answer(&frame(spoofed, 6, 0x12)[..20].into()), None);
+}
+
+#[test]
+fn sink_of_one_family_knows_no_answer_of_the_other() {
+    let prefix = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut mask = [u8::MAX; 16];
+    mask[12..].fill(0);
+    mask[8..12].fill(u8::MAX);
+    let sink = Sink { prefix, mask };
+    let frame = |last: [u8; 4], next_header, flags| {
+        let mut frame = vec![0_u8; 74];
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        (frame[14], frame[20], frame[67]) = (0x60, next_header, flags);
+        frame[38..54].copy_from_slice(&prefix);
+        frame[50..54].copy_from_slice(&last);
+        frame
+    };
+    let answer = |frame: &Vec<u8>| sink.answer(&frame[..]);
+    assert_eq!(answer(&frame([9; 4], 6, 0x12)), Some(Answer::SynAck));
+    assert_eq!(answer(&frame([9; 4], 6, 0x04)), Some(Answer::Reset));
+    assert_eq!(answer(&frame([9; 4], 58, 0x12)), Some(Answer::Other));
+    let mut other = frame([9; 4], 6, 0x12);
+    other[45] = 1;
+    assert_eq!(answer(&other), None);
+    assert_eq!(Sink::v4([9; 4], [255; 4]).answer(&frame([9; 4], 6, 0x12)[..]), None);
 }

@@ -39,6 +39,7 @@ mod process;
 mod refusal;
 mod routes;
 mod scale;
+mod scans;
 mod segment;
 mod server;
 mod steering;

@@ -49,6 +49,8 @@ mod ports;
 mod process;
 #[path = "../netns/scale.rs"]
 mod scale;
+#[path = "../netns/scans.rs"]
+mod scans;
 #[path = "../netns/segment.rs"]
 mod segment;
 #[path = "../netns/server.rs"]

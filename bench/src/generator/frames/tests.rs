@@ -105,11 +105,17 @@ fn syn_offers_what_linux_offers_and_bad_is_refused() {
 fn prefixes_are_read_and_nonsense_is_refused() {
     let prefix: Prefix = "198.18.0.0/15".parse().unwrap();
     assert_eq!((prefix.drawn(), prefix.to_string().as_str()), (0x1_ffff, "198.18.0.0/15"));
-    assert_eq!(prefix.sink(), Sink { prefix: 0xc612_0000, mask: 0xfffe_0000 });
+    assert_eq!(prefix.sink(), Sink::v4([198, 18, 0, 0], [255, 254, 0, 0]));
     let one: Prefix = "10.0.0.7/32".parse().unwrap();
-    assert_eq!((one.drawn(), one.sink().mask), (0, u32::MAX));
+    assert_eq!((one.drawn(), one.sink().mask), (0, [u8::MAX; 16]));
     let prefix: Prefix = "2001:db8::/64".parse().unwrap();
     assert_eq!(prefix.drawn(), u32::MAX);
+    let (sink, IpAddr::V6(address)) = (prefix.sink(), prefix.address) else { panic!() };
+    // Only the last four bytes are drawn.
+    assert_eq!(
+        (sink.prefix, sink.mask[8..].to_vec()),
+        (address.octets(), [[255; 4], [0; 4]].concat())
+    );
     for text in ["10.0.0.1", "10.0.0.1/24", "10.0.0.0/0", "10.0.0.0/33", "x/8", "::1/64"] {
         assert!(text.parse::<Prefix>().is_err(), "{text}");
     }

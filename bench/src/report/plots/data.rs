@@ -99,12 +99,18 @@ pub(super) fn colour(who: &str, all: &[&str]) -> RGBColor {
 /// The last part of a work's name, where it has several figures.
 const METRICS: [&str; 4] = ["rate", "p50", "p99", "p99.9"];
 /// Colours that most people tell apart, after Okabe and Ito.
-const NAMED: [(&str, RGBColor); 5] = [
+const NAMED: [(&str, RGBColor); 11] = [
     ("sluice", RGBColor(0, 114, 178)),
     ("kernel", RGBColor(213, 94, 0)),
     ("smoltcp", RGBColor(0, 158, 115)),
     ("sluice busy-polling", RGBColor(130, 60, 160)),
     ("nginx", RGBColor(110, 110, 110)),
+    ("sluice, cookies never", RGBColor(86, 160, 210)),
+    ("sluice, cookies auto", RGBColor(0, 114, 178)),
+    ("sluice, cookies always", RGBColor(0, 70, 120)),
+    ("kernel, syncookies 1", RGBColor(213, 94, 0)),
+    ("kernel, syncookies 2", RGBColor(170, 70, 0)),
+    ("kernel, better setting", RGBColor(213, 94, 0)),
 ];
 const OTHERS: [RGBColor; 4] =
     [RGBColor(0, 0, 0), RGBColor(204, 121, 167), RGBColor(180, 140, 0), RGBColor(86, 160, 210)];

@@ -1,111 +1,246 @@
-//! Samples of a flood as rows: the first subject beside the other.
+//! Samples of a flood as rows: each way of Sluice's beside the setting of the kernel that is like it, and
+//! what an answer costs beside the kernel's better setting.
 
 use super::super::bed::Room;
-use super::{Flood, Ground, SOURCES, Sample, Series, VISITS};
+use super::cost::Costs;
+use super::ground::{Ground, Side};
+use super::sample::{Memory, Rate, Sample};
+use super::{Course, Flood, SOURCES, Series, VISITS};
 use crate::machine;
 use crate::printer::figure;
-use crate::row::{Config, Row, SMOKE};
+use crate::row::{Config, DISTURBED, Row, SMOKE};
 use crate::spread::Spread;
 use crate::topology::{CONGESTION, QUEUE};
 
-/// A figure of a sample; `None` where nothing gave it.
-type Figure = fn(&Sample) -> Option<f64>;
+/// A figure, with what follows the work's name, and the unit.
+struct Metric {
+    suffix: &'static str,
+    unit: &'static str,
+    of: Figure,
+}
 
-/// What follows the work's name, the unit, and the figure.
-const METRICS: [(&str, &str, Figure); 4] = [
-    (", clients completed", "% completed", |sample| Some(sample.completed() * 100.0)),
-    (", connect p50", "ms", |sample| quantile(sample, |found| found.p50)),
-    (", connect p99", "ms", |sample| quantile(sample, |found| found.p99)),
-    (", answered", "SYN/s", |sample| Some(sample.answered())),
+/// Where a figure comes from; `None` where nothing gave it.
+#[derive(Clone, Copy)]
+enum Figure {
+    /// Each sample.
+    Each(fn(&Sample) -> Option<f64>),
+    /// The clients of all samples together: few of them fail.
+    All(fn(&[&Sample]) -> f64),
+}
+
+const fn metric(suffix: &'static str, unit: &'static str, of: Figure) -> Metric {
+    Metric { suffix, unit, of }
+}
+
+const METRICS: [Metric; 7] = [
+    metric(", clients completed", "% completed", Figure::All(|all| share(all, None))),
+    metric(", clients within 1 s", "% completed", Figure::All(|all| share(all, Some(1.0)))),
+    metric(", clients within 4 s", "% completed", Figure::All(|all| share(all, Some(4.0)))),
+    metric(
+        ", clients refused or reset",
+        "clients",
+        Figure::All(|all| all.iter().map(|sample| sample.clients.refused).sum::<u64>() as f64),
+    ),
+    metric(", visit p50", "ms", Figure::Each(|sample| quantile(sample, |found| found.p50))),
+    metric(", visit p99", "ms", Figure::Each(|sample| quantile(sample, |found| found.p99))),
+    metric(", answered", "SYN/s", Figure::Each(|sample| Some(sample.answered()))),
 ];
+/// What follows the name where answers are counted by the CPU time that they took.
+const EFFICIENCY: &str = ", answered by CPU time";
+/// SYNs in a second of one CPU.
+const PER_CORE: &str = "SYN/core/s";
+/// The peer of such rows.
+const BETTER: &str = "kernel, better setting";
+
+/// Which is set beside which.
+const PAIRS: [[Side; 2]; 3] = [
+    [Side::Sluice("never"), Side::Kernel("1")],
+    [Side::Sluice("auto"), Side::Kernel("1")],
+    [Side::Sluice("always"), Side::Kernel("2")],
+];
+
+/// The share of all clients that were served, within so many seconds, in percent.
+fn share(samples: &[&Sample], seconds: Option<f64>) -> f64 {
+    let opened: u64 = samples.iter().map(|sample| sample.clients.opened).sum();
+    let most = seconds.map_or(u64::MAX, |seconds| (seconds * 1e9) as u64);
+    let latencies = samples.iter().flat_map(|sample| &sample.clients.latencies);
+    let served: u64 = latencies.filter(|(latency, _)| *latency <= most).map(|(_, n)| n).sum();
+    served as f64 * 100.0 / opened.max(1) as f64
+}
 
 fn quantile(sample: &Sample, of: fn(crate::load::Quantiles) -> u64) -> Option<f64> {
     Some(of(sample.clients.quantiles().ok()??) as f64 / 1e6)
 }
 
-/// The rows of a flood.
-pub(super) fn of(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Vec<Row> {
-    let [subject, peer] = grounds else { return Vec::new() };
-    let shared = config(room, grounds, flood, series);
-    let row = |(suffix, unit, of): (&str, &str, Figure)| {
-        let pairs: Vec<_> = series
-            .rounds
-            .iter()
-            .filter_map(|round| Some((of(round.first()?)?, of(round.get(1)?)?)))
-            .collect();
-        let work = format!("{}{suffix}", flood.name);
-        let [ours, theirs] = [subject, peer].map(|ground| ground.bed.subject.name());
-        Row::measured(&work, ours, theirs, unit, &pairs).with(shared.clone())
-    };
-    METRICS.into_iter().map(row).collect()
+/// SYNs answered in a second of one CPU.
+fn efficiency(sample: &Sample, costs: &Costs) -> Option<f64> {
+    let cost = costs.of(sample);
+    (cost > 0.0).then(|| sample.flood.syn_acks as f64 / cost)
 }
 
-fn config(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Config {
+/// The rows of a flood.
+pub(super) fn of(
+    room: &Room,
+    grounds: &[Ground],
+    flood: &Flood,
+    (series, costs): (&Series, &Costs),
+) -> Vec<Row> {
+    let mut shared = shared(room, grounds, flood, series);
+    shared.insert("CPU time".into(), told(costs));
+    let place = |side| grounds.iter().position(|ground| ground.side == side);
+    let samples = |at: usize| series.rounds.iter().filter_map(move |round| round.get(at));
+    let mut rows = Vec::new();
+    for pair in PAIRS {
+        let [Some(ours), Some(theirs)] = pair.map(place) else { continue };
+        let config = own(pair, [samples(ours).collect(), samples(theirs).collect()], costs);
+        let config: Config = shared.clone().into_iter().chain(config).collect();
+        for Metric { suffix, unit, of } in METRICS {
+            let pairs: Vec<(f64, f64)> = match of {
+                Figure::Each(of) => samples(ours)
+                    .zip(samples(theirs))
+                    .filter_map(|(ours, theirs)| Some((of(ours)?, of(theirs)?)))
+                    .collect(),
+                Figure::All(of) => {
+                    let [ours, theirs] = [ours, theirs].map(|at| samples(at).collect::<Vec<_>>());
+                    vec![(of(&ours), of(&theirs))]
+                }
+            };
+            let work = format!("{}{suffix}", flood.name);
+            let row = Row::measured(&work, pair[0].name(), pair[1].name(), unit, &pairs);
+            rows.push(row.with(config.clone()));
+        }
+        let work = format!("{}{EFFICIENCY}", flood.name);
+        let pairs: Vec<_> = samples(ours).zip(better(grounds, series, costs)).collect();
+        let pairs: Vec<(f64, f64)> = pairs
+            .into_iter()
+            .filter_map(|(sample, theirs)| Some((efficiency(sample, costs)?, theirs?)))
+            .collect();
+        rows.push(Row::measured(&work, pair[0].name(), BETTER, PER_CORE, &pairs).with(config));
+    }
+    rows
+}
+
+/// What the better setting of the kernel did in each alternation.
+fn better(grounds: &[Ground], series: &Series, costs: &Costs) -> Vec<Option<f64>> {
+    let is_kernel = |ground: &Ground| matches!(ground.side, Side::Kernel(_));
+    let best = |round: &Vec<Sample>| {
+        let kernels = grounds.iter().zip(round).filter(|(ground, _)| is_kernel(ground));
+        kernels.filter_map(|(_, sample)| efficiency(sample, costs)).reduce(f64::max)
+    };
+    series.rounds.iter().map(best).collect()
+}
+
+/// Work, subject and peer of every row.
+#[cfg(test)]
+pub(super) fn names(flood: &str) -> Vec<[String; 3]> {
+    let of = |[ours, theirs]: [Side; 2]| {
+        let metrics = METRICS.map(|metric| (metric.suffix, theirs.name()));
+        let all = metrics.into_iter().chain([(EFFICIENCY, BETTER)]);
+        all.map(move |(suffix, peer)| [format!("{flood}{suffix}"), ours.name().into(), peer.into()])
+    };
+    PAIRS.into_iter().flat_map(of).collect()
+}
+
+/// What all rows say.
+fn shared(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Config {
+    let mut config = common(room, grounds.iter().find_map(|ground| ground.bed.mode.clone()));
+    let mut say = |key: &str, value: String| config.insert(key.into(), value);
+    let pace = series.pace;
+    say("samples", format!("{} alternations of {} s", series.alternations, pace.seconds));
+    say("clients", format!("{VISITS} a second, 1 KiB each way, 4 s for the last to end"));
+    let rate = match flood.course {
+        Course::Fixed(rate) => format!("{} k/s asked", rate / 1_000),
+        Course::Highest => "the highest rate at which the interface drops under 0.1 %".into(),
+        Course::FlatOut | Course::Soak => "as many as go".into(),
+    };
+    say("flood", format!("live frames, SYNs from {SOURCES}, {rate}"));
+    if pace.is_smoke() {
+        say(SMOKE, "short samples that measure nothing".into());
+    }
+    if let Some(how) = disturbed(series) {
+        say(DISTURBED, how);
+    }
+    config
+}
+
+/// What all works of floods say.
+pub(super) fn common(room: &Room, mode: Option<String>) -> Config {
     let mut config = machine::config();
     let mut say = |key: &str, value: String| config.insert(key.into(), value);
-    let mode = grounds.iter().find_map(|ground| ground.bed.mode.clone());
     say("driver mode", format!("veth, {}", mode.unwrap_or_else(|| "unknown".into())));
     say("mtu", "1500".into());
     say("offloads", "both: tx checksum off, tso off on both ends".into());
     say("congestion control", format!("{CONGESTION} on both ends"));
     say("queueing", format!("pfifo, {QUEUE} frames, on both ends"));
     let places = room.places;
-    let placement = format!(
-        "server on CPU {}, clients and generator (nice 19) on CPU {}",
-        places.server, places.client
-    );
+    let placement =
+        format!("server and clients on CPU {}, generator on CPU {}", places.server, places.client);
     say("placement", placement);
-    say("servers", "sluice: --cpus, SYN cookies when full; kernel: tcp_syncookies=1, backlog 4096, XDP_PASS on its interface".into());
-    let pace = series.pace;
-    say("samples", format!("{} alternations of {} s", pace.alternations, pace.seconds));
-    say("clients", format!("{VISITS} a second, 1 KiB each way, 4 s for the last to end"));
-    if pace.is_smoke() {
-        say(SMOKE, "short samples that measure nothing".into());
-    }
-    let rate = flood.rate / 1_000;
-    say("flood", format!("live frames, SYNs from {SOURCES}, {rate} k/s asked"));
-    for (key, of) in SAID {
-        let shown = grounds.iter().enumerate().filter_map(|(n, ground)| {
-            let samples = series.rounds.iter().filter_map(|round| Some(of(round.get(n)?)));
-            let median = Spread::of(samples)?.median;
-            Some(format!("{} {}", ground.bed.subject.name(), figure(median)))
+    say(
+        "servers",
+        "sluice: --cpus, --syn-cookies; kernel: tcp_syncookies, backlog 4096, XDP_PASS on its interface"
+            .into(),
+    );
+    config
+}
+
+/// What the rows of one pair say of both.
+fn own(pair: [Side; 2], samples: [Vec<&Sample>; 2], costs: &Costs) -> Config {
+    let both = |of: &dyn Fn(&Sample) -> f64| {
+        let shown = pair.iter().zip(&samples).filter_map(|(side, samples)| {
+            let median = Spread::of(samples.iter().map(|sample| of(sample)))?.median;
+            Some(format!("{} {}", side.name(), figure(median)))
         });
-        say(key, shown.collect::<Vec<_>>().join(", "));
-    }
-    if let Some(failure) = failure(series) {
-        say("clients that failed", failure);
-    }
-    let disturbed = series.rounds.iter().map(|round| disturbance(round)).filter(|by| *by > QUIET);
-    let disturbed: Vec<f64> = disturbed.collect();
-    if let Some(most) = disturbed.iter().copied().reduce(f64::max) {
-        let (count, all, again) = (disturbed.len(), series.rounds.len(), series.repeated);
-        say(
-            "disturbed",
-            format!(
-                "{count} of {all} alternations, others used up to {:.0} % of a core, {again} repeated",
-                most * 100.0
-            ),
-        );
+        shown.collect::<Vec<_>>().join("; ")
+    };
+    let mut config = Config::new();
+    let mut say = |key: &str, value: String| config.insert(key.into(), value);
+    say("flood sent, SYN/s", both(&|sample| sample.flood.rate()));
+    say("dropped by the interface, %", both(&|sample| sample.lost() * 100.0));
+    say("CPU time, cores", both(&|sample| costs.of(sample) / sample.flood.seconds.max(1e-3)));
+    let memory = pair.iter().zip(&samples).filter_map(|(side, samples)| {
+        let (first, last) = (samples.first()?, samples.last()?);
+        let [before, after] = [first.memory[0], last.memory[1]].map(kept);
+        Some(format!("{} {before} before, {after} after", side.name()))
+    });
+    say("memory, MB", memory.collect::<Vec<_>>().join("; "));
+    for (side, samples) in pair.iter().zip(&samples) {
+        if let Some(failure) = failure(samples) {
+            say(&format!("clients that failed with {}", side.name()), failure);
+        }
     }
     config
 }
 
-/// What a sample says of its flood.
-type Setting = fn(&Sample) -> f64;
+/// Memory for people.
+pub(super) fn kept(memory: Memory) -> String {
+    let [process, maps, slabs] =
+        [memory.process, memory.maps, memory.slabs].map(|bytes| bytes as f64 / 1e6);
+    match memory.slabs {
+        0 => format!("{process:.2} and maps {maps:.2}"),
+        _ => format!("slabs {slabs:.2}"),
+    }
+}
 
-/// What the rows say of each subject's flood, as the median of its samples.
-const SAID: [(&str, Setting); 2] = [
-    ("flood sent, SYN/s", |sample| sample.flood.rate()),
-    ("flood that reached the server, %", |sample| sample.delivered * 100.0),
-];
-
-/// How many clients failed with whom, and how the first of them did. During a flood that is a figure,
-/// not a fault of the run.
-fn failure(series: &Series) -> Option<String> {
-    let samples = || series.rounds.iter().flatten();
-    let failed: u64 = samples().map(|sample| sample.clients.failed).sum();
-    let why = samples().find_map(|sample| sample.clients.failure.clone())?;
+/// How many clients failed, and how the first of them did. During a flood that is a figure, not a fault
+/// of the run.
+fn failure(samples: &[&Sample]) -> Option<String> {
+    let failed: u64 = samples.iter().map(|sample| sample.clients.failed).sum();
+    let why = samples.iter().find_map(|sample| sample.clients.failure.clone())?;
     Some(format!("{failed} of all ({why})"))
+}
+
+fn disturbed(series: &Series) -> Option<String> {
+    let disturbed = series.rounds.iter().map(|round| disturbance(round)).filter(|by| *by > QUIET);
+    let disturbed: Vec<f64> = disturbed.collect();
+    let most = disturbed.iter().copied().reduce(f64::max)?;
+    Some(format!(
+        "{} of {} alternations, others used up to {:.0} % of a core, {} repeated",
+        disturbed.len(),
+        series.rounds.len(),
+        most * 100.0,
+        series.repeated
+    ))
 }
 
 /// The most that others used in a round.
@@ -115,12 +250,60 @@ pub(super) fn disturbance(round: &[Sample]) -> f64 {
 
 /// A sample for whoever waits for the rows.
 pub(super) fn line(name: &str, sample: &Sample) -> String {
-    let figures = METRICS
-        .into_iter()
-        .filter_map(|(_, unit, of)| Some(format!("{} {unit}", figure(of(sample)?))));
+    let figures = METRICS.into_iter().filter_map(|Metric { suffix, unit, of }| {
+        let found = match of {
+            Figure::Each(of) => of(sample)?,
+            Figure::All(of) => of(&[sample]),
+        };
+        let what = suffix.trim_start_matches(", ");
+        Some(format!("{what} {} {unit}", figure(found)))
+    });
     let figures: Vec<_> = figures.collect();
-    format!("{name}: {} of {} SYN/s", figures.join(", "), figure(sample.flood.rate()))
+    format!(
+        "{name}: {}; of {} SYN/s {:.3} % dropped; memory {} B more",
+        figures.join(", "),
+        figure(sample.flood.rate()),
+        sample.lost() * 100.0,
+        sample.memory[1].total().cast_signed() - sample.memory[0].total().cast_signed(),
+    )
+}
+
+/// What was taken off the CPU time.
+fn told(costs: &Costs) -> String {
+    let frames = costs.frames.iter().map(|(rate, seconds)| {
+        let rate = match rate {
+            Rate::Paced(rate) => format!("at {} k/s", rate / 1_000),
+            Rate::FlatOut => "flat out".into(),
+        };
+        format!("{} ns {rate}", figure(seconds * 1e9))
+    });
+    format!(
+        "all CPUs, clients' too, without what the generator takes into XDP_DROP: for a frame {}, for a \
+         round in which none was due {} ns",
+        frames.collect::<Vec<_>>().join(", "),
+        figure(costs.round * 1e9)
+    )
 }
 
 /// Cores that others may use without disturbing a sample.
 pub(super) const QUIET: f64 = 0.2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Report;
+
+    #[test]
+    fn share_is_of_all_clients_and_by_time() {
+        let clients = |latencies: &[(u64, u64)], opened| Sample {
+            clients: Report { latencies: latencies.to_vec(), opened, ..Report::default() },
+            ..Sample::default()
+        };
+        let samples =
+            [clients(&[(1_000_000, 6), (2_000_000_000, 1)], 8), clients(&[(5_000_000_000, 1)], 2)];
+        let all: Vec<&Sample> = samples.iter().collect();
+        let found = [None, Some(4.0), Some(1.0)].map(|most| share(&all, most));
+        assert_eq!(found, [80.0, 70.0, 60.0]);
+        assert_eq!(share(&[], None), 0.0);
+    }
+}

@@ -8,10 +8,10 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::printer::figure;
 
 /// Bytes of the pages of each cache.
-pub(super) struct Slabs(BTreeMap<String, u64>);
+pub(in crate::system) struct Slabs(BTreeMap<String, u64>);
 
 impl Slabs {
-    pub(super) fn read() -> Result<Self> {
+    pub(in crate::system) fn read() -> Result<Self> {
         let text = std::fs::read_to_string("/proc/slabinfo").context("/proc/slabinfo")?;
         let page = sysconf(SysconfVar::PAGE_SIZE)?.context("pages have a size")?;
         Self::parse(&text, u64::try_from(page)?).context("/proc/slabinfo is not as expected")
@@ -31,7 +31,7 @@ impl Slabs {
         lines.map(cache).collect::<Option<BTreeMap<_, _>>>().map(Self)
     }
 
-    pub(super) fn total(&self) -> u64 {
+    pub(in crate::system) fn total(&self) -> u64 {
         self.0.values().sum()
     }
 

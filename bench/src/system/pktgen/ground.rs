@@ -159,7 +159,7 @@ fn programs(server: &Namespace, queues: u32) -> Result<Receiver> {
     }
     let (sink, redirect) = server.inside(|| {
         let mut sink = object::load("generate.o")?;
-        let whole = Sink { prefix: u32::from(ADDRESS), mask: u32::MAX };
+        let whole = Sink::v4(ADDRESS.octets(), [u8::MAX; 4]);
         let whole: [u8; size_of::<Sink>()] = transmute!(whole);
         set(&mut sink, generate::SINK, 0, whole)?;
         object::program(&mut sink, generate::SINK_PROGRAM)?.attach("f1", XdpMode::Driver)?;
