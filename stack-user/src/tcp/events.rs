@@ -2,7 +2,7 @@
 
 use super::{CloseReason, Trouble};
 
-/// What happened, for the user of the connection; taken by [`Tcb::poll_event`].
+/// What happened, for the user of the connection; taken by [`super::Tcb::poll_event`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
     /// ESTABLISHED was reached.
