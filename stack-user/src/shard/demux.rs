@@ -10,7 +10,7 @@ use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::Segment;
+use crate::tcp::{HalfOpenVerdict, Segment};
 use crate::time::Instant;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
 use crate::wire::icmpv6::Carried;
@@ -152,10 +152,14 @@ impl Shard {
                 let told = told.and_then(|told| self.core.told(told, arrival));
                 arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
                 let named = told.map(|record| record.owner);
-                if flow.is_none()
+                if flow.is_none_or(|flow| self.core.may_be_double(flow, arrival))
                     && let Some(elsewhere) = elsewhere
                     && let Some(owner) = self.core.owner(arrival.hash, named)
                 {
+                    if let Some(flow) = flow {
+                        self.core.counters.count(Counter::HalfOpenDoubles);
+                        self.core.remove_half_open(flow.index());
+                    }
                     return elsewhere(index, Elsewhere::Owner(owner));
                 }
                 self.on_arrival(flow, arrival, now);
@@ -302,6 +306,18 @@ impl Core {
             return likely;
         }
         self.find(arrival.hash, &arrival.tuple)
+    }
+
+    /// Whether this is a half-open entry that the segment does not belong to. Workers that stood still
+    /// while a SYN came again on another queue each make an entry, each with its ISN: the peer has
+    /// taken one of them, and what follows may come to the other.
+    fn may_be_double(&self, flow: FlowRef, arrival: &Arrival<'_>) -> bool {
+        let entry = match flow.kind() {
+            FlowKind::HalfOpen if !self.peers.is_empty() => self.half_open.get(flow.index()),
+            _ => None,
+        };
+        let verdict = entry.map(|entry| entry.record.on_segment(&arrival.segment));
+        !matches!(verdict, None | Some(HalfOpenVerdict::Open | HalfOpenVerdict::Repeat))
     }
 
     /// The other shard that has this flow; the one that is told of is looked at first.
