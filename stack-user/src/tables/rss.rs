@@ -180,7 +180,8 @@ mod tests {
         for remote in [("10.0.0.2", 80), ("2001:db8::2", 443)] {
             let local = if remote.1 == 80 { "10.0.0.1" } else { "2001:db8::1" };
             // The port in the name asked for does not count.
-            let by_port = rss.queue_by_port(&name(remote, (local, 9))).unwrap();
+            let asked = name(remote, (local, 9));
+            let by_port = rss.queue_by_port(&asked).unwrap();
             for port in (0..=u16::MAX).step_by(97) {
                 let hash = rss.hash(&name(remote, (local, port)));
                 assert_eq!(by_port(port), table[(hash & 127) as usize]);
