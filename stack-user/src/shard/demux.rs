@@ -152,17 +152,13 @@ impl Shard {
                 let told = told.and_then(|told| self.core.told(told, arrival));
                 arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
                 let named = told.map(|record| record.owner);
-                if flow.is_none_or(|flow| self.core.may_be_double(flow, arrival))
-                    && let Some(elsewhere) = elsewhere
-                    && let Some(owner) = self.core.owner(arrival.hash, named)
-                {
-                    if let Some(flow) = flow {
-                        self.core.counters.count(Counter::HalfOpenDoubles);
-                        self.core.remove_half_open(flow.index());
-                    }
-                    return elsewhere(index, Elsewhere::Owner(owner));
+                let is_others = match flow {
+                    None => self.core.pass_on((index, arrival), named, elsewhere),
+                    Some(flow) => self.core.give_way(flow, (index, arrival), elsewhere),
+                };
+                if !is_others {
+                    self.on_arrival(flow, arrival, now);
                 }
-                self.on_arrival(flow, arrival, now);
             }
             Some(Parsed::Arp(mac, payload)) => {
                 self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
@@ -308,16 +304,52 @@ impl Core {
         self.find(arrival.hash, &arrival.tuple)
     }
 
-    /// Whether this is a half-open entry that the segment does not belong to. Workers that stood still
-    /// while a SYN came again on another queue each make an entry, each with its ISN: the peer has
-    /// taken one of them, and what follows may come to the other.
-    fn may_be_double(&self, flow: FlowRef, arrival: &Arrival<'_>) -> bool {
-        let entry = match flow.kind() {
-            FlowKind::HalfOpen if !self.peers.is_empty() => self.half_open.get(flow.index()),
-            _ => None,
-        };
-        let verdict = entry.map(|entry| entry.record.on_segment(&arrival.segment));
-        !matches!(verdict, None | Some(HalfOpenVerdict::Open | HalfOpenVerdict::Repeat))
+    /// Hands a segment without a flow here to the shard that has it, if one has.
+    fn pass_on(
+        &self,
+        (index, arrival): (usize, &Arrival<'_>),
+        named: Option<u16>,
+        elsewhere: &mut Passing<'_>,
+    ) -> bool {
+        if let Some(elsewhere) = elsewhere
+            && let Some(owner) = self.owner(arrival.hash, named)
+        {
+            elsewhere(index, Elsewhere::Owner(owner));
+            return true;
+        }
+        false
+    }
+
+    /// Gives a half-open entry up that the segment does not fit, where other shards have the flow, and
+    /// the segment to all of them: workers that stood still while a SYN came again on other queues made
+    /// an entry each, with different ISNs, of which the peer has taken one.
+    fn give_way(
+        &mut self,
+        flow: FlowRef,
+        (index, arrival): (usize, &Arrival<'_>),
+        elsewhere: &mut Passing<'_>,
+    ) -> bool {
+        if flow.kind() != FlowKind::HalfOpen || self.peers.is_empty() {
+            return false;
+        }
+        let Some(entry) = self.half_open.get(flow.index()) else { return false };
+        let verdict = entry.record.on_segment(&arrival.segment);
+        if matches!(verdict, HalfOpenVerdict::Open | HalfOpenVerdict::Repeat) {
+            return false;
+        }
+        let mut is_others = false;
+        for (shard, _) in self.peers.iter().filter(|(_, flows)| flows.contains(arrival.hash)) {
+            is_others = true;
+            // One that was handed over has been given to all already.
+            if let Some(elsewhere) = elsewhere {
+                elsewhere(index, Elsewhere::Owner(*shard));
+            }
+        }
+        if is_others {
+            self.counters.count(Counter::HalfOpenDoubles);
+            self.remove_half_open(flow.index());
+        }
+        is_others
     }
 
     /// The other shard that has this flow; the one that is told of is looked at first.

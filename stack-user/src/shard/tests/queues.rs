@@ -12,35 +12,36 @@ use crate::tcp::State;
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple};
 
-/// Shards 0 and 1, which know of each other's flows.
-fn pair(addr: fn(u8) -> Addr) -> [Raw; 2] {
-    let mut pair =
-        [0, 1].map(|index| Raw::listening(|_| {}, |config| config.index = index).0.between(addr));
-    let readers = pair.each_ref().map(|raw| raw.shard.flow_reader());
-    for (own, raw) in pair.iter_mut().enumerate() {
+/// Shards from 0 on, which know of each other's flows.
+fn shards<const COUNT: usize>(addr: fn(u8) -> Addr) -> [Raw; COUNT] {
+    let mut all = core::array::from_fn(|index| {
+        Raw::listening(|_| {}, |config| config.index = index as u16).0.between(addr)
+    });
+    let readers = all.each_ref().map(|raw: &Raw| raw.shard.flow_reader());
+    for (own, raw) in all.iter_mut().enumerate() {
         let others = (0..).zip(&readers).filter(|(index, _)| usize::from(*index) != own);
         raw.shard.set_peers(others.map(|(index, reader)| (index, reader.clone())).collect());
     }
-    pair
+    all
 }
 
-/// A segment comes to the queue of `at`; the shard that it is handed to.
-fn come(at: &mut Raw, says: Says) -> Option<u16> {
-    let (frame, mut owner) = (at.frame_of(says), None);
+/// A segment comes to the queue of `at`; the shards that it is handed to.
+fn come(at: &mut Raw, says: Says) -> Vec<u16> {
+    let (frame, mut owners) = (at.frame_of(says), Vec::new());
     at.shard.on_frames(
         &[&frame],
         &mut |_, to| match to {
-            Elsewhere::Owner(shard) => owner = Some(shard),
+            Elsewhere::Owner(shard) => owners.push(shard),
             Elsewhere::Every => panic!("a segment is nobody's but its owner's"),
         },
         at.now,
     );
-    owner
+    owners
 }
 
 /// A segment that came to the queue of shard 1 is handed to shard 0, which has it then.
 fn hand_over(queue: &mut Raw, owner: &mut Raw, says: Says) {
-    assert_eq!(come(queue, says), Some(0), "{says:?}");
+    assert_eq!(come(queue, says), [0], "{says:?}");
     assert!(queue.sent().is_empty(), "the owner alone answers");
     let frame = owner.frame_of(says);
     owner.shard.on_handed_over(&[&frame], owner.now);
@@ -50,7 +51,7 @@ fn hand_over(queue: &mut Raw, owner: &mut Raw, says: Says) {
 #[test]
 fn listen_syn_repeated_on_another_queue_meets_its_own_entry() {
     for addr in FAMILIES {
-        let [mut owner, mut other] = pair(addr);
+        let [mut owner, mut other] = shards(addr);
         let first = owner.answer(syn(9));
         let later = Duration::from_millis(1_100);
         (owner.now, other.now) = (owner.now + later, other.now + later);
@@ -73,7 +74,7 @@ fn listen_syn_repeated_on_another_queue_meets_its_own_entry() {
 fn syn_received_at_two_shards_at_once_becomes_one_connection() {
     for addr in FAMILIES {
         for text in [&b""[..], b"hello"] {
-            let [mut owner, mut other] = pair(addr);
+            let [mut owner, mut other] = shards(addr);
             // Neither has an entry when it looks for the other's.
             let frame = owner.frame_of(syn(9));
             other.now = other.now + Duration::from_millis(1);
@@ -90,9 +91,33 @@ fn syn_received_at_two_shards_at_once_becomes_one_connection() {
     }
 }
 
+// Each of the others may be the one that the peer knows: all see the segment, and one alone answers.
+#[test]
+fn syn_received_at_three_shards_at_once_becomes_one_connection() {
+    let [mut owner, mut second, mut third] = shards(addr);
+    let frame = owner.frame_of(syn(9));
+    second.now = second.now + Duration::from_millis(1);
+    third.now = third.now + Duration::from_millis(2);
+    let answers = [&mut owner, &mut second, &mut third].map(|raw| {
+        raw.shard.on_handed_over(&[&frame], raw.now);
+        raw.sent().remove(0)
+    });
+    let ack = syn(9).answer(&answers[0]);
+    assert_eq!(come(&mut third, ack), [0, 1]);
+    let frame = owner.frame_of(ack);
+    for raw in [&mut second, &mut owner] {
+        raw.shard.on_handed_over(&[&frame], raw.now);
+    }
+    for raw in [&mut owner, &mut second, &mut third] {
+        assert!(raw.sent().is_empty());
+    }
+    assert_eq!((second.shard.flows(), third.shard.flows()), (0, 0));
+    assert_eq!(owner.shard.census()[State::Established as usize], 1);
+}
+
 #[test]
 fn syn_received_double_gives_way_to_a_segment_beyond_its_window() {
-    let [mut owner, mut other] = pair(addr);
+    let [mut owner, mut other] = shards(addr);
     let frame = owner.frame_of(syn(9));
     owner.open(9);
     other.shard.on_handed_over(&[&frame], other.now);
@@ -104,11 +129,11 @@ fn syn_received_double_gives_way_to_a_segment_beyond_its_window() {
 
 #[test]
 fn syn_received_wrong_acknowledgment_of_the_only_entry_is_refused() {
-    let [mut owner, _other] = pair(addr);
+    let [mut owner, _other] = shards(addr);
     let syn_ack = owner.answer(syn(9));
     let ack = syn(9).answer(&syn_ack);
     let wrong = Says { ack: ack.ack + 1, ..ack };
-    assert_eq!(come(&mut owner, wrong), None);
+    assert!(come(&mut owner, wrong).is_empty());
     assert!(owner.sent().iter().all(|sent| sent.is(RST)));
     assert_eq!(owner.count(Counter::HalfOpenDoubles), 0);
     owner.hear(ack);
