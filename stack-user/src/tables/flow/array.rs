@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn bit_of_several_buckets_goes_with_the_last_entry_of_all() {
         let mut bed = bed(4 * SUMMARY_BITS);
-        let of = |nth: u64| 9 << 40 | nth * u64::from(SUMMARY_BITS) | 77;
+        let of = |nth: u64| (9 << 40) + nth * u64::from(SUMMARY_BITS) + 77;
         (0..4).for_each(|nth| bed.array.enter(of(nth), FlowKind::Tcb));
         for nth in [2, 0, 3, 1] {
             assert!(bed.is_marked(77) && bed.found(of(nth)).is_some());
