@@ -52,6 +52,10 @@ counters! {
     PassiveOpens => "passive_opens",
     /// Connections opened by us (SYN sent).
     ActiveOpens => "active_opens",
+    /// Local ports chosen so that the answers come to the queue of their shard.
+    PortsAtHome => "ports_at_home",
+    /// Local ports chosen though the answers come to another queue: none near was free whose come home.
+    PortsAway => "ports_away",
     /// Connections that reached ESTABLISHED.
     Established => "established",
     /// Opens that failed before ESTABLISHED.
@@ -64,6 +68,8 @@ counters! {
     SynQueueFull => "syn_queue_full",
     /// SYNs that found the table of half-open entries full.
     HalfOpenFull => "half_open_full",
+    /// Half-open entries dropped because another shard has the connection.
+    HalfOpenDoubles => "half_open_doubles",
     /// SYNs and final ACKs dropped because the accept queue was full.
     AcceptQueueFull => "accept_queue_full",
     /// Final ACKs that opened nothing because their listener waits for data first.

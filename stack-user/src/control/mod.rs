@@ -12,6 +12,7 @@ pub mod ports;
 pub mod prefix;
 pub mod probe;
 pub mod program;
+pub mod receive_hash;
 mod refusal;
 mod sys;
 pub mod sysctl;

@@ -211,20 +211,36 @@ impl Core {
         let named = |local_port| FourTuple { local_port, ..tuple };
         let local_port = match open.local_port {
             Some(port) => port,
-            None => {
-                // CM-2.a: RFC 6056, algorithm 3.
-                let start = keyed_hash(&self.config.secrets.port, &tuple);
-                let mut ports = core::mem::take(&mut self.ports);
-                let port = ports.choose(start, |port| self.fit(&named(port), now));
-                self.ports = ports;
-                port.ok_or(OpenError::NoPort)?
-            }
+            None => self.choose_port(&tuple, now).ok_or(OpenError::NoPort)?,
         };
         match self.user_of(&named(local_port), now) {
             NameUser::None => Ok((named(local_port), None)),
             NameUser::OldEnough(index) => Ok((named(local_port), Some(index))),
             NameUser::Other => Err(OpenError::InUse),
         }
+    }
+
+    /// A port for a connection of this name but for our port.
+    fn choose_port(&mut self, tuple: &FourTuple, now: Instant) -> Option<u16> {
+        // CM-2.a: RFC 6056, algorithm 3.
+        let start = keyed_hash(&self.config.secrets.port, tuple);
+        let mut ports = core::mem::take(&mut self.ports);
+        let fit = |local_port| self.fit(&FourTuple { local_port, ..*tuple }, now);
+        // CM-2.b: the answers come to this shard's queue, where that can be known.
+        let rss = self.rss.clone();
+        let by_port = rss.as_ref().and_then(|rss| Some((rss.queues(), rss.queue_by_port(tuple)?)));
+        let home = by_port.as_ref().and_then(|(queues, queue_of)| {
+            let is_home = |port| queue_of(port) == self.config.index;
+            ports.choose_home(start, (*queues, is_home), fit)
+        });
+        let port = home.or_else(|| ports.choose(start, fit));
+        self.ports = ports;
+        match (home, port) {
+            (Some(_), _) => self.counters.count(Counter::PortsAtHome),
+            (None, Some(_)) if by_port.is_some() => self.counters.count(Counter::PortsAway),
+            _ => {}
+        }
+        port
     }
 
     /// Whether the port of this name may be chosen. As on Linux one that is listened on is not, though

@@ -10,7 +10,7 @@ use super::refusals::Refused;
 use super::{BATCH, Elsewhere, Shard};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
-use crate::tcp::Segment;
+use crate::tcp::{HalfOpenVerdict, Segment};
 use crate::time::Instant;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
 use crate::wire::icmpv6::Carried;
@@ -152,13 +152,13 @@ impl Shard {
                 let told = told.and_then(|told| self.core.told(told, arrival));
                 arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
                 let named = told.map(|record| record.owner);
-                if flow.is_none()
-                    && let Some(elsewhere) = elsewhere
-                    && let Some(owner) = self.core.owner(arrival.hash, named)
-                {
-                    return elsewhere(index, Elsewhere::Owner(owner));
+                let is_others = match flow {
+                    None => self.core.pass_on((index, arrival), named, elsewhere),
+                    Some(flow) => self.core.give_way(flow, (index, arrival), elsewhere),
+                };
+                if !is_others {
+                    self.on_arrival(flow, arrival, now);
                 }
-                self.on_arrival(flow, arrival, now);
             }
             Some(Parsed::Arp(mac, payload)) => {
                 self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
@@ -302,6 +302,54 @@ impl Core {
             return likely;
         }
         self.find(arrival.hash, &arrival.tuple)
+    }
+
+    /// Hands a segment without a flow here to the shard that has it, if one has.
+    fn pass_on(
+        &self,
+        (index, arrival): (usize, &Arrival<'_>),
+        named: Option<u16>,
+        elsewhere: &mut Passing<'_>,
+    ) -> bool {
+        if let Some(elsewhere) = elsewhere
+            && let Some(owner) = self.owner(arrival.hash, named)
+        {
+            elsewhere(index, Elsewhere::Owner(owner));
+            return true;
+        }
+        false
+    }
+
+    /// Gives a half-open entry up that the segment does not fit, where other shards have the flow, and
+    /// the segment to all of them: workers that stood still while a SYN came again on other queues made
+    /// an entry each, with different ISNs, of which the peer has taken one.
+    fn give_way(
+        &mut self,
+        flow: FlowRef,
+        (index, arrival): (usize, &Arrival<'_>),
+        elsewhere: &mut Passing<'_>,
+    ) -> bool {
+        if flow.kind() != FlowKind::HalfOpen || self.peers.is_empty() {
+            return false;
+        }
+        let Some(entry) = self.half_open.get(flow.index()) else { return false };
+        let verdict = entry.record.on_segment(&arrival.segment);
+        if matches!(verdict, HalfOpenVerdict::Open | HalfOpenVerdict::Repeat) {
+            return false;
+        }
+        let mut is_others = false;
+        for (shard, _) in self.peers.iter().filter(|(_, flows)| flows.contains(arrival.hash)) {
+            is_others = true;
+            // One that was handed over has been given to all already.
+            if let Some(elsewhere) = elsewhere {
+                elsewhere(index, Elsewhere::Owner(*shard));
+            }
+        }
+        if is_others {
+            self.counters.count(Counter::HalfOpenDoubles);
+            self.remove_half_open(flow.index());
+        }
+        is_others
     }
 
     /// The other shard that has this flow; the one that is told of is looked at first.

@@ -19,6 +19,7 @@ use crate::tables::listeners::Listeners;
 use crate::tables::neighbours::Neighbours;
 use crate::tables::ports::Ports;
 use crate::tables::region::Region;
+use crate::tables::rss::Rss;
 use crate::tables::slab::Slab;
 use crate::tables::time_waits::TimeWaits;
 use crate::tcp::pool::Pool;
@@ -39,6 +40,8 @@ pub(super) struct Core {
     pub listeners: Listeners,
     pub neighbours: Neighbours,
     pub ports: Ports,
+    /// How the interface spreads segments over its queues, where that is known.
+    pub rss: Option<Arc<Rss>>,
     pub wheel: Wheel,
     /// The wheel's entries for each place of a connection, of a half-open entry, and of a next hop.
     pub alarms: Alarms,
@@ -288,6 +291,7 @@ impl Core {
             listeners: Listeners::default(),
             neighbours: Neighbours::new(limits.neighbours, random(&config.secrets)),
             ports: Ports::new(config.local_ports.clone()),
+            rss: None,
             wheel: Wheel::new(Duration::from_millis(1), Instant::ZERO),
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),

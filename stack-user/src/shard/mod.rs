@@ -41,11 +41,14 @@ pub use front::{AHEAD, Ahead, FrontWords};
 #[cfg(doc)]
 use stack_ebpf::front::Record;
 
+use std::sync::Arc;
+
 use self::inner::Core;
 use crate::counters::Counters;
 use crate::service::Service;
 use crate::tables::flow::FlowReader;
 use crate::tables::region::Region;
+use crate::tables::rss::Rss;
 use crate::tcp::{HEADROOM, MAX_HEADER, State};
 use crate::time::Instant;
 use crate::wire::run::Run;
@@ -125,6 +128,12 @@ impl Shard {
     /// The other shards' numbers and flows: a frame of a flow of theirs is handed over.
     pub fn set_peers(&mut self, peers: Vec<(u16, FlowReader)>) {
         self.core.peers = peers;
+    }
+
+    /// Tells how the interface spreads segments over its queues, that of this shard's number among
+    /// them: ports of connections that it opens are chosen so that the answers come there.
+    pub fn set_rss(&mut self, rss: Arc<Rss>) {
+        self.core.rss = Some(rss);
     }
 
     /// Takes at most [`BATCH`] received frames, in their order. Those that other shards have to see

@@ -88,7 +88,8 @@ impl Core {
     /// The wheel looks at a connection no later than it wants.
     fn assert_armed(&self, index: u32, conn: &Conn, now: Instant) {
         let deadline = conn.tcb.next_deadline(now);
-        let next = self.alarms.due(index, &self.wheel);
+        let alarm = self.alarms.get(index);
+        let next = self.wheel.due_of(alarm);
         let is_armed = next.is_some_and(|next| next <= self.wheel.round(deadline));
         let is_armed = conn.marks.has(Mark::Dirty) || deadline == Instant::NEVER || is_armed;
         assert!(is_armed, "nobody will look at it: {:?}", conn.tcb);

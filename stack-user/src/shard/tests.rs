@@ -11,6 +11,7 @@ mod internet;
 mod ipv6;
 mod listen;
 mod pool;
+mod queues;
 mod raw;
 mod refusals;
 mod rules;

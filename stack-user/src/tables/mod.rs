@@ -1,4 +1,5 @@
-//! Tables of the shard: flows, listeners, ports, neighbours, TIME-WAIT records.
+//! Tables of the shard: flows, listeners, ports, neighbours, TIME-WAIT records, and the interface's
+//! table of queues.
 #![forbid(unsafe_code)]
 
 mod blocks;
@@ -9,6 +10,7 @@ pub mod neighbours;
 pub mod ports;
 pub mod published;
 pub mod region;
+pub mod rss;
 pub mod slab;
 mod sync;
 pub mod time_waits;

@@ -38,12 +38,37 @@ impl Ports {
 
     /// A free port, or a spare one where a free one is not near; the search begins at `hash`, a keyed
     /// hash of the destination, plus a counter. `None` when all are taken.
-    pub fn choose(&mut self, hash: u64, mut judge: impl FnMut(u16) -> Fit) -> Option<u16> {
+    pub fn choose(&mut self, hash: u64, judge: impl FnMut(u16) -> Fit) -> Option<u16> {
+        self.search(hash, (u32::MAX, NEAR), judge)
+    }
+
+    /// As [`Ports::choose`], among those ports of the next ones of which `is_home` holds, as about one
+    /// of `share` does. `None` when all of these are taken: [`Ports::choose`] may have another one.
+    pub fn choose_home(
+        &mut self,
+        hash: u64,
+        (share, is_home): (u16, impl Fn(u16) -> bool),
+        mut judge: impl FnMut(u16) -> Fit,
+    ) -> Option<u16> {
+        let looks = (NEAR * u32::from(share)).min(FAR);
+        self.search(hash, (looks, looks), |port| match is_home(port) {
+            true => judge(port),
+            false => Fit::Taken,
+        })
+    }
+
+    /// Looks at `looks` ports at most, and at more than `near` only while there is no spare one.
+    fn search(
+        &mut self,
+        hash: u64,
+        (looks, near): (u32, u32),
+        mut judge: impl FnMut(u16) -> Fit,
+    ) -> Option<u16> {
         let (first, last) = (*self.range.start(), *self.range.end());
         let count = u32::from(last.checked_sub(first)?) + 1;
         let start = (hash % u64::from(count)) as u32;
         let mut spare = None;
-        for look in 0..count {
+        for look in 0..count.min(looks) {
             let port = first + ((start + self.counter) % count) as u16;
             self.counter = (self.counter + 1) % count;
             match judge(port) {
@@ -51,7 +76,7 @@ impl Ports {
                 Fit::Spare => spare = spare.or(Some(port)),
                 Fit::Taken => {}
             }
-            if look >= NEAR && spare.is_some() {
+            if look >= near && spare.is_some() {
                 break;
             }
         }
@@ -61,6 +86,8 @@ impl Ports {
 
 /// Ports that are looked at for a free one when there is a spare one.
 const NEAR: u32 = 128;
+/// The most ports that are looked at for one of which something holds: some ten microseconds.
+const FAR: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -109,6 +136,39 @@ mod tests {
         assert_eq!(choose(1_001), Some(1_001));
         assert_eq!(choose(1_100), Some(1_100));
         assert_eq!(choose(1_900), Some(1_003));
+    }
+
+    // CM-2.b.
+    #[test]
+    fn home_port_is_found_while_one_is_free_and_no_other() {
+        let mut ports = Ports::new(1_000..=1_999);
+        let is_home = |port: u16| port.is_multiple_of(4);
+        let mut taken = Vec::new();
+        let judge = |port, taken: &[u16]| match taken.contains(&port) {
+            true => Fit::Taken,
+            false => Fit::Free,
+        };
+        while let Some(port) = ports.choose_home(77, (4, is_home), |port| judge(port, &taken)) {
+            taken.push(port);
+        }
+        let other = ports.choose(77, |port| judge(port, &taken)).unwrap();
+        assert!(!is_home(other));
+        taken.sort_unstable();
+        assert_eq!(taken, (1_000..=1_999).step_by(4).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn home_port_that_is_spare_is_taken_where_no_free_one_is_home() {
+        let mut ports = Ports::new(1_000..=1_999);
+        let is_home = |port: u16| port.is_multiple_of(2);
+        let judge = |port| match port {
+            1_008 => Fit::Spare,
+            port if is_home(port) => Fit::Taken,
+            _ => Fit::Free,
+        };
+        assert_eq!(ports.choose_home(0, (2, is_home), judge), Some(1_008));
+        assert_eq!(ports.choose_home(0, (2, |_| false), judge), None);
+        assert_eq!(Ports::default().choose_home(0, (2, |_| true), judge), None);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod opening;
 mod packets;
 mod ports;
 mod process;
+mod queues;
 mod refusal;
 mod routes;
 mod scale;

@@ -91,6 +91,9 @@ fn opened_connections_on_two_queues_are_echoed_on_whichever_queue_they_come() {
         stream.read_to_end(&mut back).unwrap();
         assert_eq!(back, [7; 20_000]);
     }
+    // CM-2.b: a veth tells of no hash.
+    let log = sluice.errors();
+    assert!(log.contains("local ports are chosen without regard to queues"), "{log}");
     // The kernel chooses a queue by the flow's hash, Sluice the shard before there is one: with
     // so many connections some of the frames are always handed over.
     let stats = page(&topology.client, "/stats");

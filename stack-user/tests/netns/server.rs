@@ -76,6 +76,16 @@ impl Sluice {
         self.process.wait(PATIENCE);
     }
 
+    /// Lets it stand still, with all its workers.
+    pub(crate) fn hold(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
     /// Panics when it is no longer running.
     pub(crate) fn assert_alive(&mut self) {
         self.process.assert_alive();

@@ -232,11 +232,15 @@ impl Topology {
         self.impairment.as_mut().expect("the test asked for an impaired link")
     }
 
+    /// The namespace between the two, whose ends are `m0` towards the server and `m1`.
+    pub(crate) fn middle(&self) -> &Namespace {
+        self._middle.as_ref().expect("the test asked for a middle")
+    }
+
     /// Lets frames that XDP sends at the server's end into the middle.
     #[allow(dead_code, reason = "the front line is tested over veth in one family")]
     pub(crate) fn pass_in_the_middle(&mut self) {
-        let middle = self._middle.as_ref().expect("the test asked for a middle");
-        self.middle_peer = Some(pass(middle, "m0"));
+        self.middle_peer = Some(pass(self.middle(), "m0"));
     }
 
     /// Without a program on the peer, frames sent back by XDP are never delivered to a veth.

@@ -47,6 +47,8 @@ mod packets;
 mod ports;
 #[path = "../netns/process.rs"]
 mod process;
+#[path = "../netns/queues.rs"]
+mod queues;
 #[path = "../netns/scale.rs"]
 mod scale;
 #[path = "../netns/scans.rs"]

@@ -118,7 +118,7 @@ impl Timers for Ours {
     }
 
     fn deadline(&self, key: u32) -> u64 {
-        self.alarms.due(key, &self.wheel).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
+        self.wheel.due_of(self.alarms.get(key)).map_or(NEVER, |due| due.as_nanos() / 1_000_000)
     }
 
     #[inline]

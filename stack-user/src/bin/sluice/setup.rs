@@ -15,6 +15,7 @@ use sluice::control::maps::Maps;
 use sluice::control::ports::{self, HeldPorts, ReservedPorts};
 use sluice::control::probe::{self, Membership, Place};
 use sluice::control::program::{Attached, Program, object_path};
+use sluice::control::receive_hash;
 use sluice::datapath::{
     Clock, CopyMode, Datapath, DatapathConfig, Error, Running, Waiting, shared,
 };
@@ -24,6 +25,7 @@ use sluice::service::{Chargen, Client, Discard, Echo, Http, Service};
 use sluice::shard::{Command, Limits, LocalAddr, Secrets, Shard, ShardConfig};
 use sluice::tables::listeners::Listener;
 use sluice::tables::region::{Identity, Region};
+use sluice::tables::rss::Rss;
 use sluice::tcp::SynCookies;
 use sluice::time::Duration;
 use sluice::wire::Addr;
@@ -84,8 +86,12 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
     let secrets = secrets()?;
     let (status, mut stacks) = stacks(plan, options, (mode, program.maps, words, secrets), clock)?;
     let front = front(program.front, options, (&secrets, clock))?;
+    let rss = rss(plan);
     for (index, (shard, _)) in (0..).zip(&mut stacks) {
         shard.set_front(front.words(index));
+        if let Some(rss) = &rss {
+            shard.set_rss(Arc::clone(rss));
+        }
     }
     let running = datapath.start(stacks).context("the workers cannot be started")?;
     if let Some(err) = &attached.native_refused {
@@ -104,6 +110,24 @@ pub(crate) fn start(plan: &Plan, options: &RunOptions, clock: Clock) -> Result<S
         _held: held,
         _groups: groups,
     })
+}
+
+/// How the interface spreads segments over its queues, where there are several and connections are
+/// opened.
+fn rss(plan: &Plan) -> Option<Arc<Rss>> {
+    if plan.queues < 2 || plan.local_ports.is_none() {
+        return None;
+    }
+    match receive_hash::read(&plan.link.name, plan.queues) {
+        Ok(rss) => {
+            tracing::info!(?rss, "local ports are chosen by the queue of their answers");
+            Some(Arc::new(rss))
+        }
+        Err(why) => {
+            tracing::info!(%why, "local ports are chosen without regard to queues");
+            None
+        }
+    }
 }
 
 /// How large the arrays of the front line are.
