@@ -217,9 +217,9 @@ fn guarded_connection_without_timestamps_or_any_option_works() {
             end.write_sysctl("net/ipv4/tcp_timestamps", stamps);
             end.write_sysctl("net/ipv4/tcp_window_scaling", scaling);
             end.write_sysctl("net/ipv4/tcp_sack", sack);
-            // The guard looks at its own host's settings once in a second; a late one has two rounds.
+            // The guard looks at its own host's settings once in a second.
             if end.name == topology.server.name {
-                crate::process::pause(std::time::Duration::from_millis(2_500));
+                crate::process::pause(std::time::Duration::from_millis(1_500));
             }
             assert_echoes(&topology.client, (SERVER, 80), &pattern(1 << 20));
         }
