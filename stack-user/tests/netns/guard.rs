@@ -24,7 +24,9 @@ struct Guard(Process);
 
 impl Guard {
     fn start(topology: &Topology, options: &str) -> Self {
-        let process = Process::start(&mut command(topology, "veth0", options));
+        // One line of counts, that of the end, however long the test takes.
+        let mut command = command(topology, "veth0", options);
+        let process = Process::start(command.args(["--report", "0"]));
         let ready = process.line("ready: ", PATIENCE);
         assert_eq!(ready, "ready: veth0 ports=80 mode=native");
         Self(process)

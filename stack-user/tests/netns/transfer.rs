@@ -77,13 +77,18 @@ pub(crate) fn echo(stream: &TcpStream, size: usize) {
     });
 }
 
-/// Sends `text` over a new connection and reads it back.
+/// Sends `text` over a new connection and reads it back meanwhile: a server that echoes stops reading
+/// once the buffers of the way back are full.
 pub(crate) fn assert_echoes(client: &Namespace, to: (Ip, u16), text: &[u8]) {
-    let mut stream = client.connect(to);
-    stream.write_all(text).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    let stream = client.connect(to);
     let mut back = Vec::new();
-    stream.read_to_end(&mut back).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (&stream).write_all(text).expect("the server keeps reading");
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        (&stream).read_to_end(&mut back).unwrap();
+    });
     assert!(back == text, "sent {} bytes, other {} bytes came back", text.len(), back.len());
 }
 
