@@ -43,7 +43,7 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
     if !geteuid().is_root() {
         return Ok(absent("BPF_PROG_TEST_RUN needs root"));
     }
-    let ebpf = match object::load(OBJECT) {
+    let ebpf = match object::load_sized(OBJECT, &front::SIZES) {
         Ok(ebpf) => ebpf,
         Err(error) => return Ok(absent(&format!("{error:#}"))),
     };

@@ -75,6 +75,9 @@ pub const DOORS: &str = "SLUICE_DOORS";
 /// Array of [`crate::flows::Bucket`], [`crate::front::Front::buckets`] for each shard, which user space
 /// maps.
 pub const FLOWS: &str = "SLUICE_FLOWS";
+/// Array of the words of summaries of [`FLOWS`], [`crate::flows::SUMMARY_WORDS`] for each shard, which
+/// user space maps.
+pub const SUMMARY: &str = "SLUICE_SUMMARY";
 
 /// The most addresses that [`ADDRESSES`] holds.
 pub const MAX_ADDRESSES: u32 = 256;

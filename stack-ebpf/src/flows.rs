@@ -4,6 +4,11 @@
 //! writes its own, by atomic stores into mapped memory, and the program reads. What stands there only
 //! ever makes a frame pass to its shard: a flow that is not found may still live (see
 //! [`crate::front::Gate`] for whether all of them are there), and one that is found may be gone.
+//!
+//! A region has a summary: bits that say which of its buckets hold nothing. A forged SYN names a bucket
+//! by chance, which costs a cache line and a page's translation that nobody has at hand; the summary is
+//! small enough to stay at hand. A bit that is set for nothing costs that look. One is set before the
+//! entry stands there, and taken back after the last one is gone.
 
 /// Eight entries on a cache line; the value of [`crate::contract::FLOWS`].
 pub type Bucket = [u64; WAYS];
@@ -67,6 +72,19 @@ pub const fn home(hash: u64, buckets: u32) -> u32 {
     hash as u32 & buckets.wrapping_sub(1)
 }
 
+/// Where the summary of a region says whether something lies in a bucket: the word, and its bit there.
+/// Large regions have several buckets to a bit.
+#[inline(always)]
+pub const fn mark(home: u32) -> (u32, u64) {
+    let place = home & (SUMMARY_BITS - 1);
+    (place >> 6, 1 << (place & 63))
+}
+
+/// The buckets of a region of so many that have the same bit as this one, itself among them.
+pub fn alike(home: u32, buckets: u32) -> impl Iterator<Item = u32> {
+    (home & (SUMMARY_BITS - 1)..buckets).step_by(SUMMARY_BITS as usize)
+}
+
 /// The buckets of a region that takes `flows`: at least as many places, and half as many again, so that
 /// few buckets are full when all flows are there.
 pub const fn buckets_for(flows: usize) -> u32 {
@@ -92,6 +110,10 @@ pub fn find(bucket: &Bucket, hash: u64) -> u64 {
 pub const WAYS: usize = 8;
 /// The least buckets of a region: they tell as many bits of a hash as an entry leaves out.
 pub const FEWEST_BUCKETS: u32 = 1 << PRINT_FROM;
+/// The bits of a summary: 16 KiB, which a processor's first cache holds beside other things.
+pub const SUMMARY_BITS: u32 = 1 << 17;
+/// The words of a summary.
+pub const SUMMARY_WORDS: u32 = SUMMARY_BITS / 64;
 /// The bits of a hash that an entry holds begin here.
 const PRINT_FROM: u32 = 10;
 const PRINT: u64 = !((1 << PRINT_FROM) - 1);
@@ -129,6 +151,19 @@ mod tests {
             assert_eq!(find(&bucket, HASH), 0);
         }
         assert_eq!(find(&[0; WAYS], 0), 0);
+    }
+
+    #[test]
+    fn buckets_of_a_bit_are_those_alike() {
+        for buckets in [FEWEST_BUCKETS, SUMMARY_BITS, 4 * SUMMARY_BITS] {
+            for home in [0, 1, 63, 64, 1_023, buckets - 1] {
+                let (word, bit) = mark(home);
+                assert!(word < SUMMARY_WORDS && bit.is_power_of_two());
+                let of_it = (0..buckets).filter(|other| mark(*other) == (word, bit));
+                assert!(alike(home, buckets).eq(of_it));
+                assert!(alike(home, buckets).any(|other| other == home));
+            }
+        }
     }
 
     #[test]

@@ -182,6 +182,8 @@ const OVER_PASS: &str = ", over bare XDP_PASS";
 /// Sluice in the modes that answer whatever comes.
 const AUTO: &str = "sluice, cookies auto";
 const ALWAYS: &str = "sluice, cookies always";
+/// A listener of the kernel behind `sluice guard`.
+const GUARD: &str = "kernel, sluice guard";
 /// Bytes that a process may grow by during a flood and be said to be as before: some pages of stacks.
 const GROWTH: f64 = 65_536.0;
 
@@ -240,6 +242,9 @@ const REQUIRED: &[Required] = &[
     flood(ALWAYS, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
     Required { measure: Measure::Ratio, peer: "kernel, better setting",
         ..flood(ALWAYS, AtLeast(8.0), "syn flood, highest rate, answered by CPU time") },
+    flood(GUARD, AtLeast(99.0), "syn flood, highest rate, clients within 1 s"),
+    flood(GUARD, AtLeast(99.9), "syn flood, highest rate, clients within 4 s"),
+    flood(GUARD, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
     flood(AUTO, AtMost(GROWTH), "syn flood, 10 M SYNs, memory grown"),
     flood(ALWAYS, AtMost(GROWTH), "syn flood, 10 M SYNs, memory grown"),
     lookup("flow lookup, hit, 1 M, uniform, single", "hashbrown"),

@@ -88,7 +88,8 @@ const KNOWN: [Known; 20] = [
         "syn flood",
         "SYNs from addresses that do not exist, and what is left for clients that mean it: connect, 1 KiB \
          each way, close. Sluice's `--syn-cookies` beside the kernel's `tcp_syncookies`: `auto` and 1 send \
-         cookies under pressure, `always` and 2 to everybody.",
+         cookies under pressure, `always` and 2 to everybody. `sluice guard` stands before the kernel's listener, \
+         beside the same listener alone.",
     ),
     of(
         "pktgen",

@@ -244,6 +244,6 @@ const SERVICES: [(Service, &str); 4] = [
     (Service::Http, "http"),
 ];
 /// Seconds after which a server ends though nobody ended it.
-const LIFETIME: &str = "5400";
+pub(super) const LIFETIME: &str = "5400";
 /// Time for a server to begin.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -79,13 +79,25 @@ pub(super) fn rows(room: &Room, flood: &Flood, pace: Pace) -> Result<Vec<Row>> {
     if flood.course == Course::Soak {
         return soak::rows(room, &Soak::of(&flood.name, pace));
     }
-    let grounds: Result<Vec<_>> =
-        Side::ALL.into_iter().map(|side| Ground::make(room, side)).collect();
-    let mut run = Run { room, flood, grounds: grounds?, pace };
+    let mut missing = Vec::new();
+    let mut run = Run { room, flood, grounds: Vec::new(), pace };
+    for side in Side::ALL {
+        match Ground::make(room, side) {
+            Ok(ground) => run.grounds.push(ground),
+            // Not every kernel has what it needs.
+            Err(error) if side == Side::Guard => {
+                room.stop.check()?;
+                eprintln!("  {} is left out: {error:#}", side.name());
+                missing = rows::absent(flood, side, &format!("{error:#}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
     let series = run.take()?;
     let all = series.rounds.iter().flatten();
     let costs = Costs::measure(room, &all.map(|sample| sample.rate).collect::<Vec<_>>())?;
-    Ok(rows::of(room, &run.grounds, flood, (&series, &costs)))
+    let rows = rows::of(room, &run.grounds, flood, (&series, &costs));
+    Ok(rows.into_iter().chain(missing).collect())
 }
 
 /// All samples of a flood: by alternation, then by side.
@@ -106,7 +118,7 @@ impl Flood {
         let round = Side::ALL.len() as f64 * sample + waits;
         match self.course {
             Course::Soak => soak::estimate(pace),
-            Course::Highest => self.alternations(pace) as f64 * round + 40.0,
+            Course::Highest => self.alternations(pace) as f64 * round + 48.0,
             _ => self.alternations(pace) as f64 * round,
         }
     }

@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use stack_ebpf::contract::{self, ListenerKey, PRESENT, mapped};
 use stack_ebpf::cookie::{Keys, Period, encode};
 use stack_ebpf::flow::FlowName;
-use stack_ebpf::flows::{Bucket, Entry, Kind};
+use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, home, mark};
 use stack_ebpf::front::{Door, Front, Gate};
 use stack_ebpf::hints::Hints;
 use stack_ebpf::siphash::Key;
@@ -97,7 +97,7 @@ pub(super) fn close(ebpf: &mut Ebpf) -> Result<()> {
         nonce: 1,
         stray_cost: 1,
         reset_cost: 1,
-        buckets: 1,
+        buckets: BUCKETS,
         shards: 1,
         doors: 1,
         flags: 0,
@@ -116,10 +116,14 @@ pub(super) fn close(ebpf: &mut Ebpf) -> Result<()> {
         transmute!(Door::closed([64_240; 4], [1460, 1440], SCALE, options));
     let mut array: Array<_, [u8; size_of::<Door>()]> = map(ebpf, contract::DOORS)?;
     array.set(0, door, 0)?;
+    let hash = name(KNOWN_PORT).fingerprint(&FLOW_KEY);
     let mut bucket: Bucket = [0; 8];
-    bucket[3] = Entry::new(name(KNOWN_PORT).fingerprint(&FLOW_KEY), Kind::Established, 0).0;
+    bucket[3] = Entry::new(hash, Kind::Established, 0).0;
     let mut array: Array<_, Bucket> = map(ebpf, contract::FLOWS)?;
-    array.set(0, bucket, 0)?;
+    array.set(home(hash, BUCKETS), bucket, 0)?;
+    let (word, bit) = mark(home(hash, BUCKETS));
+    let mut array: Array<_, u64> = map(ebpf, contract::SUMMARY)?;
+    array.set(word, bit, 0)?;
     let key: [u8; size_of::<ListenerKey>()] = transmute!(ListenerKey::wildcard(EVERYWHERE));
     let mut hash: HashMap<_, [u8; size_of::<ListenerKey>()], u32> = map(ebpf, contract::LISTENERS)?;
     hash.insert(key, PRESENT, 0)?;
@@ -170,5 +174,9 @@ const PEER: [u8; 4] = [10, 0, 0, 2];
 const PEER_PORT: u16 = 40_000;
 const KNOWN_PORT: u16 = 40_001;
 const IRS: u32 = 77_000;
+/// How large the array of flows is, and its summary as far as it is used.
+pub(super) const SIZES: [(&str, u32); 2] =
+    [(contract::FLOWS, BUCKETS), (contract::SUMMARY, BUCKETS / 64)];
+const BUCKETS: u32 = FEWEST_BUCKETS;
 /// Of the peer and of ours.
 const SCALE: u8 = 7;

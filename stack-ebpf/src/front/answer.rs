@@ -70,6 +70,13 @@ pub trait Defence {
     /// The bucket of flows at an index.
     fn bucket(&self, index: u32) -> Option<&Bucket>;
 
+    /// The word of the summaries of flows at an index.
+    fn summary(&self, index: u32) -> Option<&u64>;
+
+    /// Whether [`crate::steer::classify`] has refused what comes from nobody, and IPv4 headers with a
+    /// wrong checksum.
+    fn is_classified(&self) -> bool;
+
     /// The kernel's coarse monotonic clock, in ns.
     fn now(&self) -> u64;
 
@@ -228,10 +235,10 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         (door, clock): (&Door, u64),
     ) -> Verdict {
         let (segment, front) = (&self.segment, self.front);
-        if segment.is_martian() {
+        if self.is_martian() {
             return Verdict::DropMartian;
         }
-        if !segment.is_sound(wire) {
+        if !self.defence.is_classified() && !segment.is_sound(wire) {
             return Verdict::DropIpChecksum;
         }
         let header = &mut scratch.header;
@@ -341,14 +348,18 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if !segment.has(ACK) || segment.has(RST) {
             return Verdict::DropStray;
         }
-        if !is_complete || segment.is_martian() || !self.defence.spend_reset(front.reset_cost, now)
-        {
+        if !is_complete || self.is_martian() || !self.defence.spend_reset(front.reset_cost, now) {
             return Verdict::DropStray;
         }
         match self.reply().reset(wire, sheet, segment.acknowledgment) {
             Some(()) => Verdict::TransmitReset,
             None => Verdict::DropUnsent,
         }
+    }
+
+    #[inline(always)]
+    fn is_martian(&self) -> bool {
+        !self.defence.is_classified() && self.segment.is_martian()
     }
 
     #[inline(always)]
@@ -370,6 +381,7 @@ fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
     let unknown = |value: u32| defence.unknown(value as u64) as u32;
     let queue = defence.queue();
     let home = flows::home(fingerprint, front.buckets);
+    let (word, bit) = flows::mark(home);
     let mut incomplete = (front.shards > MAX_SHARDS) as u32;
     for nth in 0..MAX_SHARDS {
         // All that the verifier could follow from shard to shard.
@@ -381,6 +393,13 @@ fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
             0 => queue,
             nth => nth - (unknown(nth) <= queue) as u32,
         };
+        // Before the region: else the last entries could come, and the mark, between the two looks.
+        let complete = defence.gate(shard).map_or(0, |gate| gate.is_complete);
+        incomplete = unknown(incomplete | (complete == 0) as u32);
+        let index = shard.wrapping_mul(flows::SUMMARY_WORDS).wrapping_add(word);
+        if defence.summary(index).is_some_and(|marks| marks & bit == 0) {
+            continue;
+        }
         let index = shard.wrapping_mul(front.buckets).wrapping_add(home);
         if let Some(bucket) = defence.bucket(index) {
             let found = defence.unknown(flows::find(bucket, fingerprint));
@@ -388,8 +407,6 @@ fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
                 return found;
             }
         }
-        let complete = defence.gate(shard).map_or(0, |gate| gate.is_complete);
-        incomplete = unknown(incomplete | (complete == 0) as u32);
     }
     defence.unknown(if incomplete == 0 { NOBODYS } else { UNKNOWN })
 }

@@ -216,6 +216,22 @@ fn syn_of_nobody_is_dropped() {
     }
 }
 
+// A guard has nobody before it who looks at sources and headers.
+#[test]
+fn without_a_sieve_the_front_line_looks_at_sources_and_headers() {
+    let ground = Ground { is_classified: false, ..Ground::new(0) };
+    for remote in [SHARED, [0, 0, 0, 1], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {
+        let says = Says { remote, ..Says::default() };
+        assert_eq!(verdict(&ground, &says), Verdict::DropMartian);
+        let stray = Says { flags: ACK, acknowledgment: 4_711, ..says };
+        assert_eq!(verdict(&ground, &stray), Verdict::DropStray);
+    }
+    let mut frame = Says::default().frame();
+    frame[14 + 8] ^= 1;
+    assert_eq!(ground.meet(&frame).0, Verdict::DropIpChecksum);
+    cookie(&ground, &Says::default());
+}
+
 #[test]
 fn open_gates_and_doors_change_nothing() {
     let mut ground = Ground::new(0);
@@ -262,6 +278,27 @@ fn syn_of_a_flow_that_a_shard_has_is_that_shards() {
             let other = Says { ports: (40_001, HTTP), ..says };
             cookie(&ground, &other);
         }
+    }
+}
+
+// The summary may say too much, which costs a look, or be missing; where it says that nothing is there,
+// nobody looks.
+#[test]
+fn flow_is_looked_for_where_the_summary_does_not_rule_it_out() {
+    for (mut ground, says) in everywhere() {
+        ground.enter(&says.name(), Kind::Established, 1);
+        let other = Says { ports: (40_001, HTTP), ..says.clone() };
+        let room = ground.summary.len();
+        for summary in [std::vec![u64::MAX; room], Vec::new()] {
+            ground.summary = summary;
+            assert_eq!(verdict(&ground, &says), Verdict::RedirectFlow);
+            cookie(&ground, &other);
+        }
+        ground.summary = std::vec![0; room];
+        cookie(&ground, &says);
+        ground.gates[1].is_complete = 0;
+        let stray = Says { flags: ACK, ..says };
+        assert_eq!(verdict(&ground, &stray), Verdict::RedirectStray);
     }
 }
 

@@ -220,6 +220,8 @@ impl Wire for Skb {
     }
 }
 
+/// The front line is the first to look at a segment.
+const IS_CLASSIFIED: bool = false;
 /// TCP_LISTEN.
 const LISTEN: u32 = 10;
 /// BPF_F_CURRENT_NETNS.

@@ -32,6 +32,8 @@ static GATES: Array<Gate> = Array::with_max_entries(MAX_QUEUES, MMAPABLE);
 pub(super) static DOORS: Array<Door> = Array::with_max_entries(1, MMAPABLE);
 #[map(name = "SLUICE_FLOWS")]
 static FLOWS: Array<Bucket> = Array::with_max_entries(1, MMAPABLE);
+#[map(name = "SLUICE_SUMMARY")]
+static SUMMARY: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 /// Budgets of this CPU: of strays, of RSTs.
 #[map(name = "SLUICE_BUDGETS")]
 static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(2, 0);
@@ -76,8 +78,30 @@ pub(super) fn enter(ctx: &XdpContext, verdict: Verdict) {
     // SAFETY: this CPU's element, which no other CPU has, and XDP programs on one CPU do not interrupt
     // each other.
     unsafe { (*scratch).steered = verdict as u32 };
-    // SAFETY: the programs there take the same context.
-    unsafe { PROGRAMS.tail_call(ctx, is_ipv6 as u32) };
+    match is_ipv6 {
+        true => go_on::<1>(ctx),
+        false => go_on::<0>(ctx),
+    }
+}
+
+/// Calls the program at a place of [`PROGRAMS`]. The number stands right ahead of the call, where neither
+/// the compiler nor the verifier loses sight of it: so the kernel jumps there at once. Else it would look
+/// the program up and jump to what it has found, which costs more than the look where such jumps are kept
+/// from being guessed.
+#[inline(always)]
+fn go_on<const PLACE: u32>(ctx: &XdpContext) {
+    // SAFETY: the programs there take the same context; the call changes no other registers.
+    unsafe {
+        asm!(
+            "r3 = {place}",
+            "call {tail_call}",
+            place = const PLACE,
+            tail_call = const BPF_FUNC_TAIL_CALL,
+            inout("r1") ctx.ctx => _,
+            inout("r2") &raw const PROGRAMS => _,
+            out("r0") _, out("r3") _, out("r4") _, out("r5") _,
+        );
+    }
 }
 
 /// Decides anew for an IPv4 frame that goes to a socket, and does what is decided.
@@ -255,6 +279,16 @@ impl Defence for Maps {
     }
 
     #[inline(always)]
+    fn summary(&self, index: u32) -> Option<&u64> {
+        SUMMARY.get(index)
+    }
+
+    #[inline(always)]
+    fn is_classified(&self) -> bool {
+        super::IS_CLASSIFIED
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: a helper that touches no memory.
         unsafe { bpf_ktime_get_coarse_ns() }
@@ -313,5 +347,7 @@ const fn proven_at(fingerprint: u64) -> u32 {
 }
 
 const PROVEN_FLOWS: u32 = 4096;
+/// The number of bpf_tail_call.
+const BPF_FUNC_TAIL_CALL: u32 = 12;
 /// BPF_F_MMAPABLE.
 const MMAPABLE: u32 = 1 << 10;

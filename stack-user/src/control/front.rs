@@ -11,7 +11,7 @@ use aya::Ebpf;
 use aya::maps::{self, Map, MapData};
 use stack_ebpf::contract;
 use stack_ebpf::cookie::{Keys, Period};
-use stack_ebpf::flows::{FEWEST_BUCKETS, WAYS};
+use stack_ebpf::flows::{FEWEST_BUCKETS, SUMMARY_WORDS, WAYS};
 use stack_ebpf::front::{Door, Front, Gate};
 use stack_ebpf::siphash::Key;
 use zerocopy::transmute;
@@ -43,12 +43,13 @@ impl Default for FrontSize {
 
 impl FrontSize {
     /// The entries of each array, by its name.
-    pub(super) fn entries(&self) -> [(&'static str, u32); 4] {
+    pub(super) fn entries(&self) -> [(&'static str, u32); 5] {
         let shards = u32::from(self.shards);
         [
             (contract::GATES, shards),
             (contract::DOORS, shards * self.doors),
             (contract::FLOWS, shards.saturating_mul(self.buckets)),
+            (contract::SUMMARY, shards * SUMMARY_WORDS),
             (contract::SOURCES, self.sources),
         ]
     }
@@ -61,12 +62,13 @@ pub struct FrontMaps {
     gates: Words,
     doors: Words,
     flows: Words,
+    summary: Words,
     /// The period that the keys are for, and their secret.
     keys: (Option<Period>, Key),
     /// [`Front::nonce`].
     nonce: u64,
     /// The mappings hold the maps too; these are for whoever looks at the descriptors.
-    _maps: [MapData; 4],
+    _maps: [MapData; 5],
 }
 
 impl FrontMaps {
@@ -78,13 +80,16 @@ impl FrontMaps {
         let (doors, doors_map) = map(ebpf, contract::DOORS, doors)?;
         let flows = shards * size.buckets as usize * WAYS;
         let (flows, flows_map) = map(ebpf, contract::FLOWS, flows)?;
-        let _maps = [front_map, gates_map, doors_map, flows_map];
+        let summary = shards * SUMMARY_WORDS as usize;
+        let (summary, summary_map) = map(ebpf, contract::SUMMARY, summary)?;
+        let _maps = [front_map, gates_map, doors_map, flows_map, summary_map];
         Ok(Self {
             size,
             front,
             gates,
             doors,
             flows,
+            summary,
             keys: (None, Key::new([0; 16])),
             nonce: 0,
             _maps,
@@ -98,6 +103,7 @@ impl FrontMaps {
             gate: part(&self.gates, Gate::WORDS),
             doors: part(&self.doors, self.size.doors as usize * Door::WORDS),
             flows: part(&self.flows, self.size.buckets as usize * WAYS),
+            summary: part(&self.summary, SUMMARY_WORDS as usize),
             nonce: self.nonce,
         }
     }

@@ -30,6 +30,8 @@ pub struct FrontWords {
     pub doors: Words,
     /// Buckets of [`stack_ebpf::flows`]: this shard's region.
     pub flows: Words,
+    /// The summary of that region.
+    pub summary: Words,
     /// [`stack_ebpf::front::Front::nonce`]: zero takes no record.
     pub nonce: u64,
 }
@@ -157,8 +159,9 @@ impl Core {
         self.counters.count(Counter::GatesClosed);
         front.has_begun = true;
         if self.flows.array().is_none() {
-            let FrontWords { gate, flows, .. } = front.words.clone();
-            self.flows.write_down(FlowArray::new(gate, flows, self.config.index as u8));
+            let FrontWords { gate, flows, summary, .. } = front.words.clone();
+            let array = FlowArray::new(gate, (flows, summary), self.config.index as u8);
+            self.flows.write_down(array);
             front.filled = Some(0);
         }
         // At once: there may be no frame for a while.

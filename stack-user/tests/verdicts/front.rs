@@ -15,7 +15,7 @@ use sluice::tables::words::Words;
 use sluice::wire::Addr;
 use stack_ebpf::contract::{Address, mapped};
 use stack_ebpf::cookie::{Keys, MSS, Period, decode};
-use stack_ebpf::flows::Kind;
+use stack_ebpf::flows::{Kind, SUMMARY_WORDS};
 use stack_ebpf::front::Record;
 use stack_ebpf::verdict::{Action, Verdict};
 use zerocopy::transmute;
@@ -68,8 +68,11 @@ impl Both {
     /// Puts what the host has into the kernel's maps.
     pub(crate) fn tell(&self) {
         self.tell_all_but_flows();
-        let Ground { front, flows, .. } = &self.ground;
+        let Ground { front, flows, summary, .. } = &self.ground;
         for shard in 0..2 {
+            let each = SUMMARY_WORDS as usize;
+            let part = &summary[usize::from(shard) * each..][..each];
+            put(&self.program.front.words(shard).summary, part);
             let each = front.buckets as usize;
             let part = &flows[usize::from(shard) * each..][..each];
             put(&self.program.front.words(shard).flows, part.as_flattened());
@@ -242,14 +245,24 @@ fn flows_and_strays_are_what_the_library_says() {
                 both.ground.enter(&name, kind, (port % 2) as u8);
             }
         }
-        both.tell();
-        for port in 1..6 {
-            for flags in [SYN, ACK, ACK | PSH, RST, FIN, FIN | ACK, SYN | ACK, SYN | FIN, 0] {
-                for says in everywhere() {
-                    let says = Says { ports: (port, HTTP), flags, acknowledgment: 4_711, ..says };
-                    both.agree(&says.frame());
-                    both.agree(&Says { ports: (port, ECHO), ..says }.frame());
-                }
+        // As the shards write it, with every bit set, with none.
+        let summary = both.ground.summary.clone();
+        let others = [u64::MAX, 0].map(|word| vec![word; summary.len()]);
+        for summary in [summary].into_iter().chain(others) {
+            both.ground.summary = summary;
+            both.tell();
+            agree_on_flows(&both);
+        }
+    }
+}
+
+fn agree_on_flows(both: &Both) {
+    for port in 1..6 {
+        for flags in [SYN, ACK, ACK | PSH, RST, FIN, FIN | ACK, SYN | ACK, SYN | FIN, 0] {
+            for says in everywhere() {
+                let says = Says { ports: (port, HTTP), flags, acknowledgment: 4_711, ..says };
+                both.agree(&says.frame());
+                both.agree(&Says { ports: (port, ECHO), ..says }.frame());
             }
         }
     }

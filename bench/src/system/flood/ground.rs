@@ -10,7 +10,7 @@ use aya::programs::XdpMode;
 use stack_ebpf::generate::{self, Sink};
 use zerocopy::transmute;
 
-use super::super::bed::{Bed, Room, Subject};
+use super::super::bed::{Bed, LIFETIME, Room, Subject};
 use super::super::memory::{Slabs, resident};
 use super::super::process::Process;
 use super::sample::Memory;
@@ -28,16 +28,19 @@ pub(super) enum Side {
     Sluice(&'static str),
     /// The kernel with `tcp_syncookies`.
     Kernel(&'static str),
+    /// The kernel with `tcp_syncookies` 1 behind `sluice guard`.
+    Guard,
     /// XDP_DROP: what the generator alone costs.
     Drop,
 }
 
 impl Side {
     /// Those that are set beside each other.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Sluice("never"),
         Self::Sluice("auto"),
         Self::Sluice("always"),
+        Self::Guard,
         Self::Kernel("1"),
         Self::Kernel("2"),
     ];
@@ -50,6 +53,7 @@ impl Side {
             Self::Sluice(_) => "sluice, cookies always",
             Self::Kernel("1") => "kernel, syncookies 1",
             Self::Kernel(_) => "kernel, syncookies 2",
+            Self::Guard => "kernel, sluice guard",
             Self::Drop => "XDP_DROP",
         }
     }
@@ -58,23 +62,26 @@ impl Side {
 /// A server that is going to be flooded. Programs stand before the namespaces that they are in.
 pub(super) struct Ground {
     pub(super) side: Side,
-    /// Passes frames on to the kernel, or drops them: what XDP sends to an interface without a program is
-    /// lost.
-    _program: Option<Attached>,
+    /// Passes frames on to the kernel, guards it, or drops them: what XDP sends to an interface without a
+    /// program is lost.
+    program: Option<Attached>,
     pub(super) bed: Bed,
 }
 
 /// A program on the server's interface that is not Sluice's own.
 enum Attached {
-    Pass { _process: Process },
-    Drop { _program: Box<Ebpf> },
+    /// That of a process, which holds it.
+    By(Process),
+    Drop {
+        _program: Box<Ebpf>,
+    },
 }
 
 impl Ground {
     pub(super) fn make(room: &Room, side: Side) -> Result<Self> {
         let subject = match side {
             Side::Sluice(_) => Subject::Sluice,
-            Side::Kernel(_) | Side::Drop => Subject::Kernel,
+            Side::Kernel(_) | Side::Guard | Side::Drop => Subject::Kernel,
         };
         let mut bed = Bed::make(subject, 1_500, Between::Nothing)?;
         let server = &bed.topology.server;
@@ -86,18 +93,25 @@ impl Ground {
                 None
             }
             Side::Kernel(setting) => {
-                server.write_sysctl("net/ipv4/tcp_syncookies", setting)?;
-                Some(Attached::Pass { _process: pass(room, server)? })
+                server.write_sysctl(SYNCOOKIES, setting)?;
+                Some(Attached::By(pass(room, server)?))
+            }
+            Side::Guard => {
+                server.write_sysctl(SYNCOOKIES, "1")?;
+                Some(Attached::By(guard(room, server)?))
             }
             Side::Drop => Some(Attached::Drop { _program: Box::new(drop_all(server)?) }),
         };
-        let mut ground = Self { side, _program: program, bed };
+        let mut ground = Self { side, program, bed };
         ground.start(room)?;
         Ok(ground)
     }
 
-    /// Starts the server where it does not run, and fails where it has ended.
+    /// Starts the server where it does not run, and fails where it, or what stands before it, has ended.
     pub(super) fn start(&mut self, room: &Room) -> Result<()> {
+        if let Some(Attached::By(process)) = &mut self.program {
+            process.check()?;
+        }
         if self.side == Side::Drop { Ok(()) } else { self.bed.start(room) }
     }
 
@@ -115,11 +129,12 @@ impl Ground {
 
     /// What the server keeps in memory.
     pub(super) fn memory(&self) -> Result<Memory> {
-        match (self.side, self.bed.server_pid()) {
-            (Side::Sluice(_), Some(pid)) => {
-                Ok(Memory { process: resident(pid)?, maps: maps(pid)?, slabs: 0 })
-            }
-            _ => Ok(Memory { slabs: Slabs::read()?.total(), ..Memory::default() }),
+        let slabs = || Ok::<_, anyhow::Error>(Slabs::read()?.total());
+        let of = |pid, slabs| Ok(Memory { process: resident(pid)?, maps: maps(pid)?, slabs });
+        match (self.side, self.bed.server_pid(), &self.program) {
+            (Side::Sluice(_), Some(pid), _) => of(pid, 0),
+            (Side::Guard, _, Some(Attached::By(guard))) => of(guard.pid(), slabs()?),
+            _ => Ok(Memory { slabs: slabs()?, ..Memory::default() }),
         }
     }
 }
@@ -136,6 +151,17 @@ fn pass(room: &Room, server: &Namespace) -> Result<Process> {
         ensure!(now() < last, "sluice pass did not attach within {PATIENCE:?}");
         pause(Duration::from_millis(20));
     }
+    Ok(process)
+}
+
+/// Guards the server's port.
+fn guard(room: &Room, server: &Namespace) -> Result<Process> {
+    let mut command = server.command(&room.tools.sluice);
+    let port = Ground::address().port().to_string();
+    command.args(["guard", "--iface", SERVER_END, "--port", &port, "--report", "0"]);
+    command.args(["--mode", "native", "--for", LIFETIME]);
+    let mut process = Process::start("sluice guard", &mut command)?;
+    process.line("ready: ", PATIENCE, &room.stop)?;
     Ok(process)
 }
 
@@ -174,6 +200,8 @@ fn map(fdinfo: &str) -> Option<(u64, u64)> {
     Some((value("map_id:")?, value("memlock:")?))
 }
 
+const SYNCOOKIES: &str = "net/ipv4/tcp_syncookies";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +221,6 @@ mod tests {
         names.push(Side::Drop.name());
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 7);
     }
 }

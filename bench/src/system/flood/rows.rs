@@ -53,10 +53,11 @@ const PER_CORE: &str = "SYN/core/s";
 const BETTER: &str = "kernel, better setting";
 
 /// Which is set beside which.
-const PAIRS: [[Side; 2]; 3] = [
+const PAIRS: [[Side; 2]; 4] = [
     [Side::Sluice("never"), Side::Kernel("1")],
     [Side::Sluice("auto"), Side::Kernel("1")],
     [Side::Sluice("always"), Side::Kernel("2")],
+    [Side::Guard, Side::Kernel("1")],
 ];
 
 /// The share of all clients that were served, within so many seconds, in percent.
@@ -120,6 +121,18 @@ pub(super) fn of(
     rows
 }
 
+/// The rows of a side that could not be made.
+pub(super) fn absent(flood: &Flood, side: Side, why: &str) -> Vec<Row> {
+    let of = |[ours, theirs]: [Side; 2]| {
+        let metrics = METRICS.map(|metric| (metric.suffix, theirs.name(), metric.unit));
+        let all = metrics.into_iter().chain([(EFFICIENCY, BETTER, PER_CORE)]);
+        all.map(move |(suffix, peer, unit)| {
+            Row::absent(&format!("{}{suffix}", flood.name), ours.name(), peer, unit, why)
+        })
+    };
+    PAIRS.into_iter().filter(|[ours, _]| *ours == side).flat_map(of).collect()
+}
+
 /// What the better setting of the kernel did in each alternation.
 fn better(grounds: &[Ground], series: &Series, costs: &Costs) -> Vec<Option<f64>> {
     let is_kernel = |ground: &Ground| matches!(ground.side, Side::Kernel(_));
@@ -178,7 +191,8 @@ pub(super) fn common(room: &Room, mode: Option<String>) -> Config {
     say("placement", placement);
     say(
         "servers",
-        "sluice: --cpus, --syn-cookies; kernel: tcp_syncookies, backlog 4096, XDP_PASS on its interface"
+        "sluice: --cpus, --syn-cookies; kernel: tcp_syncookies, backlog 4096, XDP_PASS on its interface, \
+         or `sluice guard` and tcp_syncookies 1"
             .into(),
     );
     config
@@ -216,9 +230,10 @@ fn own(pair: [Side; 2], samples: [Vec<&Sample>; 2], costs: &Costs) -> Config {
 pub(super) fn kept(memory: Memory) -> String {
     let [process, maps, slabs] =
         [memory.process, memory.maps, memory.slabs].map(|bytes| bytes as f64 / 1e6);
-    match memory.slabs {
-        0 => format!("{process:.2} and maps {maps:.2}"),
-        _ => format!("slabs {slabs:.2}"),
+    match (memory.process, memory.slabs) {
+        (_, 0) => format!("{process:.2} and maps {maps:.2}"),
+        (0, _) => format!("slabs {slabs:.2}"),
+        _ => format!("guard {process:.2}, its maps {maps:.2} and slabs {slabs:.2}"),
     }
 }
 
@@ -292,6 +307,19 @@ pub(super) const QUIET: f64 = 0.2;
 mod tests {
     use super::*;
     use crate::load::Report;
+
+    #[test]
+    fn side_that_is_not_there_has_a_row_for_each_of_its_own() {
+        let flood = Flood { name: "syn flood, x".into(), course: Course::FlatOut };
+        let rows = absent(&flood, Side::Guard, "an old kernel");
+        let found = rows.iter().map(|row| {
+            assert_eq!((row.median, row.absent.as_deref()), (None, Some("an old kernel")));
+            [row.work.clone(), row.subject.clone(), row.peer.clone().unwrap_or_default()]
+        });
+        let wanted = names(&flood.name).into_iter();
+        let wanted = wanted.filter(|[_, subject, _]| subject == Side::Guard.name());
+        assert!(found.eq(wanted));
+    }
 
     #[test]
     fn share_is_of_all_clients_and_by_time() {

@@ -11,7 +11,7 @@ use stack_ebpf::Verdict;
 use stack_ebpf::contract::{Address, AddressKey, Config, mapped};
 use stack_ebpf::cookie::{Keys, Period};
 use stack_ebpf::flow::FlowName;
-use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, home};
+use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, SUMMARY_WORDS, home, mark};
 use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{
     Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Sheet, Wire, defend,
@@ -27,7 +27,10 @@ pub(crate) struct Ground {
     pub(crate) gates: Vec<Gate>,
     pub(crate) doors: Vec<Door>,
     pub(crate) flows: Vec<Bucket>,
+    pub(crate) summary: Vec<u64>,
     pub(crate) queue: u32,
+    /// Whether the sieve of all frames comes first, as with Sluice; a guard has none.
+    pub(crate) is_classified: bool,
     pub(crate) now: u64,
     pub(crate) budgets: [Cell<Budget>; 2],
     pub(crate) proven: RefCell<BTreeSet<u64>>,
@@ -65,7 +68,9 @@ impl Ground {
             gates: std::vec![gate; 2],
             doors: std::vec![closed, Door::default(), closed, Door::default()],
             flows: std::vec![[0; 8]; 2 * buckets as usize],
+            summary: std::vec![0; 2 * SUMMARY_WORDS as usize],
             queue: 0,
+            is_classified: true,
             now,
             budgets: Default::default(),
             proven: RefCell::default(),
@@ -75,7 +80,10 @@ impl Ground {
     /// Writes a flow down for a shard.
     pub(crate) fn enter(&mut self, name: &FlowName, kind: Kind, shard: u8) {
         let hash = name.fingerprint(&FLOW_KEY);
-        let index = u32::from(shard) * self.front.buckets + home(hash, self.front.buckets);
+        let home = home(hash, self.front.buckets);
+        let (word, bit) = mark(home);
+        self.summary[(u32::from(shard) * SUMMARY_WORDS + word) as usize] |= bit;
+        let index = u32::from(shard) * self.front.buckets + home;
         let bucket = &mut self.flows[index as usize];
         let free = bucket.iter_mut().find(|word| **word == 0).expect("room in the bucket");
         *free = Entry::new(hash, kind, shard).0;
@@ -83,7 +91,10 @@ impl Ground {
 
     /// What becomes of a frame: the verdict, what it is then, and what is said ahead of it.
     pub(crate) fn meet(&self, frame: &[u8]) -> (Verdict, Vec<u8>, Record) {
-        let verdict = classify(frame, self);
+        let verdict = match self.is_classified {
+            true => classify(frame, self),
+            false => Verdict::RedirectListener,
+        };
         let mut scratch = Scratch::EMPTY;
         let mut live = Live(frame.to_vec());
         let is_asked = matches!(verdict, Verdict::RedirectListener | Verdict::RedirectOwn)
@@ -135,6 +146,14 @@ impl Defence for Ground {
 
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         self.flows.get(index as usize)
+    }
+
+    fn summary(&self, index: u32) -> Option<&u64> {
+        self.summary.get(index as usize)
+    }
+
+    fn is_classified(&self) -> bool {
+        self.is_classified
     }
 
     fn now(&self) -> u64 {

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use stack_ebpf::cookie::{self, Keys, Period};
-use stack_ebpf::flows::{self, Entry, FEWEST_BUCKETS, Kind, WAYS};
+use stack_ebpf::flows::{self, Entry, FEWEST_BUCKETS, Kind, SUMMARY_WORDS, WAYS};
 use stack_ebpf::front::{Door, Gate, Record};
 use stack_ebpf::siphash::Key;
 use zerocopy::transmute;
@@ -23,6 +23,7 @@ fn words() -> FrontWords {
         gate: Words::zeroed(Gate::WORDS),
         doors: Words::zeroed(Door::WORDS),
         flows: Words::zeroed(FEWEST_BUCKETS as usize * WAYS),
+        summary: Words::zeroed(SUMMARY_WORDS as usize),
         nonce: NONCE,
     }
 }
@@ -56,7 +57,12 @@ fn tuple(port: u16) -> FourTuple {
 /// What the program finds of a flow.
 fn known(raw: &Raw, words: &FrontWords, port: u16) -> Option<Kind> {
     let hash = raw.shard.core.hasher.hash(&tuple(port));
-    let first = flows::home(hash, FEWEST_BUCKETS) as usize * WAYS;
+    let home = flows::home(hash, FEWEST_BUCKETS);
+    let (word, bit) = flows::mark(home);
+    if load(&words.summary, word as usize) & bit == 0 {
+        return None;
+    }
+    let first = home as usize * WAYS;
     let bucket = core::array::from_fn(|n| load(&words.flows, first + n));
     let entry = flows::find(&bucket, hash);
     (entry != 0).then(|| Entry(entry).kind())

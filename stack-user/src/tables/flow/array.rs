@@ -3,14 +3,16 @@
 //! The layout is stack-ebpf's. What stands there only makes frames pass to the shard, so that a flow
 //! which finds no room in its bucket costs no more than the mark that says so; the program has to be
 //! generous while it is set.
+//!
+//! The summary of the region is written with it, so that it never rules out a flow which stands there.
 
 use core::num::NonZeroU32;
 
-use stack_ebpf::flows::{Entry, Kind, WAYS, home};
+use stack_ebpf::flows::{Entry, Kind, SUMMARY_WORDS, WAYS, alike, home, mark};
 use stack_ebpf::front::Gate;
 
 use super::FlowKind;
-use crate::tables::sync::Ordering;
+use crate::tables::sync::{AtomicU64, Ordering};
 use crate::tables::words::Words;
 
 /// The region, for its owner.
@@ -18,6 +20,7 @@ pub struct FlowArray {
     /// The shard's gate, which has the mark.
     gate: Words,
     region: Words,
+    summary: Words,
     buckets: u32,
     shard: u8,
     /// Flows that found no room, and may still live.
@@ -29,16 +32,19 @@ pub struct FlowArray {
 }
 
 impl FlowArray {
-    /// A region over `region`, whose mark is in `gate`: incomplete until [`FlowArray::complete`].
+    /// A region over `region` with its summary, whose mark is in `gate`: incomplete until
+    /// [`FlowArray::complete`].
     ///
     /// # Panics
-    /// When the region is not of a power of two of buckets, or the gate is none.
-    pub fn new(gate: Words, region: Words, shard: u8) -> Self {
+    /// When the region is not of a power of two of buckets, or the gate or the summary is none.
+    pub fn new(gate: Words, (region, summary): (Words, Words), shard: u8) -> Self {
         let buckets = (region.as_ref().len() / WAYS) as u32;
         assert!(buckets.is_power_of_two(), "a region has a power of two of buckets");
         assert!(gate.as_ref().len() >= Gate::WORDS, "a gate has its words");
-        let array =
-            Self { gate, region, buckets, shard, missing: 0, has_all: false, next_swept: 0 };
+        let marks = summary.as_ref().len();
+        assert!(marks >= SUMMARY_WORDS as usize, "a summary has its words");
+        let (missing, has_all, next_swept) = (0, false, 0);
+        let array = Self { gate, region, summary, buckets, shard, missing, has_all, next_swept };
         array.tell();
         array
     }
@@ -94,12 +100,16 @@ impl FlowArray {
         for _ in 0..buckets.get().min(self.buckets) {
             let at = self.next_swept;
             self.next_swept = (at + 1) & (self.buckets - 1);
-            for word in &self.region.as_ref()[at as usize * WAYS..][..WAYS] {
+            let before = stale;
+            for word in self.places(at) {
                 let entry = Entry(word.load(Ordering::Relaxed));
                 if entry.0 != 0 && !is_flow(entry.hash(at)) {
                     word.store(0, Ordering::Relaxed);
                     stale += 1;
                 }
+            }
+            if stale != before {
+                self.unmark(at);
             }
         }
         stale
@@ -116,18 +126,50 @@ impl FlowArray {
 
     /// Puts `new` in the place of `old` in the flow's bucket; whether that was there.
     fn put(&self, hash: u64, old: u64, new: u64) -> bool {
-        let first = home(hash, self.buckets) as usize * WAYS;
-        let places = &self.region.as_ref()[first..][..WAYS];
-        let place = places.iter().find(|word| word.load(Ordering::Relaxed) == old);
+        let home = home(hash, self.buckets);
+        let place = self.places(home).iter().find(|word| word.load(Ordering::Relaxed) == old);
         if let Some(place) = place {
-            place.store(new, Ordering::Relaxed);
+            if new != 0 {
+                self.mark(home);
+            }
+            // Whoever sees the entry sees its bit.
+            place.store(new, Ordering::Release);
+            if new == 0 {
+                self.unmark(home);
+            }
         }
         place.is_some()
     }
 
     fn bucket(&self, hash: u64) -> impl Iterator<Item = u64> {
-        let first = home(hash, self.buckets) as usize * WAYS;
-        self.region.as_ref()[first..][..WAYS].iter().map(|word| word.load(Ordering::Relaxed))
+        let places = self.places(home(hash, self.buckets));
+        places.iter().map(|word| word.load(Ordering::Relaxed))
+    }
+
+    fn places(&self, home: u32) -> &[AtomicU64] {
+        &self.region.as_ref()[home as usize * WAYS..][..WAYS]
+    }
+
+    /// Says in the summary that something lies in a bucket.
+    fn mark(&self, home: u32) {
+        let (word, bit) = mark(home);
+        let word = &self.summary.as_ref()[word as usize];
+        let before = word.load(Ordering::Relaxed);
+        if before & bit == 0 {
+            // Nobody else writes it.
+            word.store(before | bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Says no longer that something lies in a bucket, unless it does, or in another with the same bit.
+    fn unmark(&self, home: u32) {
+        let is_empty =
+            |bucket: u32| self.places(bucket).iter().all(|word| word.load(Ordering::Relaxed) == 0);
+        if is_empty(home) && alike(home, self.buckets).all(is_empty) {
+            let (word, bit) = mark(home);
+            let word = &self.summary.as_ref()[word as usize];
+            word.store(word.load(Ordering::Relaxed) & !bit, Ordering::Relaxed);
+        }
     }
 
     /// Sets the mark. After the entries: whoever reads that all are there sees them.
@@ -140,29 +182,46 @@ impl FlowArray {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use stack_ebpf::flows::{FEWEST_BUCKETS, buckets_for, find};
+    use stack_ebpf::flows::{FEWEST_BUCKETS, SUMMARY_BITS, buckets_for, find};
     use std::collections::BTreeMap;
 
     struct Bed {
         gate: Words,
         region: Words,
+        summary: Words,
         array: FlowArray,
     }
 
     fn bed(buckets: u32) -> Bed {
         let (gate, region) = (Words::zeroed(Gate::WORDS), Words::zeroed(buckets as usize * WAYS));
-        let array = FlowArray::new(gate.clone(), region.clone(), 7);
-        Bed { gate, region, array }
+        let summary = Words::zeroed(SUMMARY_WORDS as usize);
+        let array = FlowArray::new(gate.clone(), (region.clone(), summary.clone()), 7);
+        Bed { gate, region, summary, array }
     }
 
     impl Bed {
         /// What the program finds.
         fn found(&self, hash: u64) -> Option<(Kind, u8)> {
             let words = self.region.as_ref();
-            let first = home(hash, (words.len() / WAYS) as u32) as usize * WAYS;
+            let home = home(hash, (words.len() / WAYS) as u32);
+            if !self.is_marked(home) {
+                return None;
+            }
+            let first = home as usize * WAYS;
             let bucket = core::array::from_fn(|n| words[first + n].load(Ordering::Relaxed));
             let entry = Entry(find(&bucket, hash));
             (entry.0 != 0).then(|| (entry.kind(), entry.shard()))
+        }
+
+        fn is_marked(&self, home: u32) -> bool {
+            let (word, bit) = mark(home);
+            self.summary.as_ref()[word as usize].load(Ordering::Relaxed) & bit != 0
+        }
+
+        /// Whether nothing stands anywhere, and the summary says so.
+        fn is_empty(&self) -> bool {
+            let mut words = self.region.as_ref().iter().chain(self.summary.as_ref());
+            words.all(|word| word.load(Ordering::Relaxed) == 0)
         }
 
         fn mark(&self) -> u64 {
@@ -195,7 +254,31 @@ mod tests {
         bed.array.ensure(hash, FlowKind::TimeWait);
         bed.array.leave(hash, FlowKind::TimeWait);
         assert_eq!(bed.found(hash), None);
-        assert!(bed.region.as_ref().iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(bed.is_empty());
+    }
+
+    #[test]
+    fn summary_says_of_each_bucket_whether_something_lies_there() {
+        let mut bed = bed(FEWEST_BUCKETS);
+        (0..700).for_each(|n| bed.array.enter(mix(n), FlowKind::Tcb));
+        (0..700).step_by(2).for_each(|n| bed.array.leave(mix(n), FlowKind::Tcb));
+        for home in 0..FEWEST_BUCKETS {
+            let places = &bed.region.as_ref()[home as usize * WAYS..][..WAYS];
+            let is_empty = places.iter().all(|word| word.load(Ordering::Relaxed) == 0);
+            assert_eq!(bed.is_marked(home), !is_empty, "{home}");
+        }
+    }
+
+    #[test]
+    fn bit_of_several_buckets_goes_with_the_last_entry_of_all() {
+        let mut bed = bed(4 * SUMMARY_BITS);
+        let of = |nth: u64| (9 << 40) + nth * u64::from(SUMMARY_BITS) + 77;
+        (0..4).for_each(|nth| bed.array.enter(of(nth), FlowKind::Tcb));
+        for nth in [2, 0, 3, 1] {
+            assert!(bed.is_marked(77) && bed.found(of(nth)).is_some());
+            bed.array.leave(of(nth), FlowKind::Tcb);
+        }
+        assert!(bed.is_empty());
     }
 
     #[test]
@@ -242,7 +325,7 @@ mod tests {
         assert!(found <= FEWEST_BUCKETS as usize * WAYS && found as u64 > all / 3, "{found}");
         (0..all).for_each(|n| bed.array.leave(mix(n), FlowKind::Tcb));
         assert_eq!(bed.mark(), 1);
-        assert!(bed.region.as_ref().iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(bed.is_empty());
     }
 
     #[test]
@@ -266,5 +349,6 @@ mod tests {
         assert!((0..1_000).all(|n| bed.found(mix(n)).is_some() == (n % 2 == 0)));
         // It goes round.
         assert_eq!(bed.array.sweep(NonZeroU32::MAX, |_| false), 500);
+        assert!(bed.is_empty());
     }
 }
