@@ -110,6 +110,20 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Drops the value at `index` where it lies; its place gets the next generation. Whether there was
+    /// one.
+    #[inline]
+    pub fn discard(&mut self, index: u32) -> bool {
+        let Some(place @ Place::Value(_)) = self.places.get_mut(index) else { return false };
+        *place = Place::Free(self.free);
+        if let Some(generation) = self.generations.get_mut(index) {
+            *generation = generation.wrapping_add(1);
+        }
+        self.free = index;
+        self.len -= 1;
+        true
+    }
+
     /// The value at `index`, whatever its generation.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
