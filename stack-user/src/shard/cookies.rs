@@ -92,7 +92,7 @@ impl Core {
         }
         self.cookies.spend(arrival.hash, record.iss);
         self.counters.count(Counter::PassiveOpens);
-        self.learn_way_back(&record.tuple, arrival.mac, now);
+        self.learn_way_back(index, (&record.tuple, arrival.mac), now);
         Completion::Open(index)
     }
 

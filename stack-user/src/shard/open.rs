@@ -183,7 +183,7 @@ impl Core {
         let Some(at) = self.establish(&record, now) else { return Completion::Drop };
         let old = FlowRef::new(FlowKind::HalfOpen, index);
         self.flows.replace(hash, old, FlowRef::new(FlowKind::Tcb, at));
-        self.learn_way_back(&record.tuple, mac, now);
+        self.learn_way_back(at, (&record.tuple, mac), now);
         Completion::Open(at)
     }
 
@@ -226,11 +226,16 @@ impl Core {
     }
 
     /// What brought the peer's segments takes ours: no ARP is needed before the first.
-    pub(super) fn learn_way_back(&mut self, tuple: &FourTuple, mac: MacAddr, now: Instant) {
+    pub(super) fn learn_way_back(
+        &mut self,
+        index: u32,
+        (tuple, mac): (&FourTuple, MacAddr),
+        now: Instant,
+    ) {
         if self.local(tuple.local).is_some_and(|local| local.is_owned)
             && let Some(next_hop) = self.next_hop(tuple.remote)
         {
-            self.learn_from_segment(next_hop, mac, now);
+            self.learn_from_segment(index, (next_hop, mac), now);
         }
     }
 }

@@ -324,6 +324,10 @@ impl FlowTable {
 
     /// The home's header once the flow at `place` has left it.
     fn header_without(&self, home: usize, header: Header, place: Place) -> Header {
+        if place.distance == 0 {
+            // There is no bit for it.
+            return header;
+        }
         let mut flows = self.buckets().guests_of(home, place.distance);
         let others = flows.any(|(other, _)| other.word != place.word);
         if others { header } else { header.without(place.distance) }
