@@ -209,7 +209,11 @@ impl FlowTable {
     #[inline]
     pub fn likely(&self, hash: u64) -> Option<FlowRef> {
         let buckets = self.buckets();
-        buckets.first_at_home(hash).or_else(|| self.find(hash, |_| true))
+        match buckets.first_at_home(hash) {
+            None if buckets.has_all_at_home(hash) => None,
+            None => self.find(hash, |_| true),
+            first => first,
+        }
     }
 
     /// The reference of that hash for which `is_match` says yes.
