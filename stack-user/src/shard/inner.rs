@@ -150,7 +150,7 @@ impl Conn {
 
     /// Whether it is open, its service has everything, and there is nothing else to tell: what a segment
     /// of the usual kind finds, and leaves.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.tcb.state() == State::Established
             && self.is_admitted()

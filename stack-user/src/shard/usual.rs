@@ -58,10 +58,11 @@ impl Shard {
         }
         env.counters.count(Counter::SegmentsIn);
         let is_unseen = conn.tcb.on_predicted(&gist, &mut env, now);
+        let service = conn.service;
         if conn.tcb.has_events() {
             self.deliver(index, (usual.text, Chain::default()), now);
             self.settle(index, now);
-        } else if !self.deliver_plain(index, (usual.text, is_unseen), now) {
+        } else if !self.deliver_plain((index, service), (usual.text, is_unseen), now) {
             self.settle(index, now);
         }
         true

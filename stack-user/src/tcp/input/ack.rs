@@ -70,7 +70,7 @@ impl Tcb {
     /// acknowledges more is newer, whatever its number, as on Linux: text that came early has a larger
     /// one, and its window may not be taken from the SND.UNA of later segments.
     #[inline(always)]
-    fn update_window(&mut self, (seq, ack, window): (SeqNum, SeqNum, u16)) {
+    pub(super) fn update_window(&mut self, (seq, ack, window): (SeqNum, SeqNum, u16)) {
         let is_newer = ack.is_after(self.snd.una)
             || self.snd.wl1.is_before(seq)
             || (self.snd.wl1 == seq && !ack.is_before(self.snd.wl2));
@@ -161,7 +161,7 @@ impl Tcb {
         } else if self.is_renege_suspected(env) {
             Deadline::after(self.renege_grace(), now)
         } else {
-            Deadline::after(self.rtt.timeout(), now)
+            Deadline::after_micros(self.rtt.timeout_micros(), now)
         };
     }
 
@@ -194,7 +194,7 @@ impl Tcb {
         }
         self.rtt.on_answer();
         if !self.timers.retransmit.is_armed() && self.has_unsent() {
-            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
+            self.timers.retransmit = Deadline::after_micros(self.rtt.timeout_micros(), now);
         }
     }
 
