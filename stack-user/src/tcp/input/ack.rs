@@ -129,6 +129,7 @@ impl Tcb {
         }
     }
 
+    #[inline(always)]
     fn advance_una(&mut self, ack: SeqNum, env: &mut Env<'_>) {
         let acked = ack.since(self.snd.una);
         let text = acked.min(self.snd.buffer.len() as u32);
@@ -146,7 +147,7 @@ impl Tcb {
     }
 
     /// SND.UNA moved: the round trip, and the retransmission timer (RFC 6298, 5.2 and 5.3).
-    #[inline]
+    #[inline(always)]
     fn on_una_moved(
         &mut self,
         stamps: Option<Timestamps>,
