@@ -33,6 +33,8 @@ pub(super) struct Core {
     pub config: ShardConfig,
     pub hasher: FlowHasher,
     pub flows: FlowTable,
+    /// The connection that a lone segment was last the next of; it may be gone.
+    pub last: u32,
     pub peers: Vec<(u16, FlowReader)>,
     pub conns: Slab<Conn>,
     pub half_open: Slab<HalfOpenEntry>,
@@ -281,6 +283,7 @@ impl Core {
         Self {
             hasher: FlowHasher::new(config.secrets.flow),
             flows: region.flow_table(),
+            last: 0,
             peers: Vec::new(),
             alarms: Alarms::new(conns.capacity()),
             half_open_alarms: Alarms::new(half_open.capacity()),
