@@ -97,14 +97,26 @@ impl Wheel {
         let since = now.as_nanos().saturating_sub(self.origin);
         // Most turns begin in the tick of the one before: a division takes longer than that to see.
         if self.len == 0 && since >= (self.elapsed + 1).saturating_mul(self.tick) {
-            self.elapsed = self.elapsed.max(since / self.tick);
+            self.elapsed = self.elapsed.max(self.ticks(since));
         }
     }
 
     /// The first tick that is not before `deadline`.
     #[inline]
     fn tick_of(&self, deadline: Instant) -> u64 {
-        deadline.as_nanos().saturating_sub(self.origin).div_ceil(self.tick)
+        let since = deadline.as_nanos().saturating_sub(self.origin);
+        let ticks = self.ticks(since);
+        if ticks * self.tick < since { ticks + 1 } else { ticks }
+    }
+
+    /// How many whole ticks so many nanoseconds have. By a number that the compiler knows it divides by
+    /// multiplication, in a sixth of the time: a tick is a millisecond wherever somebody waits for it.
+    #[inline]
+    fn ticks(&self, nanos: u64) -> u64 {
+        match self.tick {
+            NANOS_PER_MILLI => nanos / NANOS_PER_MILLI,
+            tick => nanos / tick,
+        }
     }
 
     #[inline]
@@ -136,7 +148,7 @@ impl Wheel {
         budget: usize,
         fired: &mut impl FnMut(u32, u32),
     ) -> usize {
-        let due = now.as_nanos().saturating_sub(self.origin) / self.tick;
+        let due = self.ticks(now.as_nanos().saturating_sub(self.origin));
         let mut left = budget;
         let mut count = 0;
         while left > 0 {
@@ -265,6 +277,7 @@ impl Wheel {
     }
 }
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
 /// Bits of the tick that choose a slot.
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;

@@ -4,6 +4,7 @@
 //! frame they answer with is parsed and its checksums verified outside of the measured parts.
 
 pub mod count;
+mod floor;
 mod ours;
 mod outbox;
 mod peer;

@@ -49,16 +49,17 @@ impl Shard {
         self.finish_reading(index, now);
     }
 
-    /// As [`Shard::deliver`], for text alone that a connection gets to which [`Conn::is_plain`] applies.
+    /// As [`Shard::deliver`], for text alone that a connection of `service` gets to which
+    /// [`Conn::is_plain`] applies.
     /// Whether that was all, and the connection is settled.
     #[inline(always)]
     pub(super) fn deliver_plain(
         &mut self,
-        index: u32,
+        (index, service): (u32, u16),
         (text, is_unseen): (&[u8], bool),
         now: Instant,
     ) -> bool {
-        let takes_all = text.is_empty() || self.offer_plain(index, text, now);
+        let takes_all = text.is_empty() || self.offer_plain((index, service), text, now);
         if takes_all && self.settle_plain(index, is_unseen, now) {
             return true;
         }
@@ -70,9 +71,8 @@ impl Shard {
 
     /// Offers such text; whether the service took all of it. What it left is kept.
     #[inline(always)]
-    fn offer_plain(&mut self, index: u32, text: &[u8], now: Instant) -> bool {
-        let Some(conn) = self.core.conns.get(index) else { return false };
-        let service = &mut *self.services[usize::from(conn.service)];
+    fn offer_plain(&mut self, (index, service): (u32, u16), text: &[u8], now: Instant) -> bool {
+        let service = &mut *self.services[usize::from(service)];
         let mut handle = Handle::new(&mut self.core, index, now).holding(text.len());
         let consumed = service.on_data(&mut handle, text);
         if consumed < text.len()
@@ -290,6 +290,7 @@ impl Shard {
 
     /// The pool has room again: services that waited for it may send. An acknowledgment tells a
     /// service only of room that its own connection made.
+    #[inline(never)]
     pub(super) fn feed_starved(&mut self, now: Instant) {
         for _ in 0..self.core.starved.len() {
             if self.core.pool.room_to_send() == 0 {

@@ -83,11 +83,17 @@ impl Shard {
         self.core.count_in(frame);
         let mut slot = None;
         let mut likely = None;
-        if let Some((usual, hash)) = self.core.read_usual(frame) {
-            likely = self.core.flows.likely(hash);
+        if let Some(usual) = self.core.read_usual(frame) {
+            let mut hash = None;
+            likely = self
+                .core
+                .last_for(&usual)
+                .or_else(|| self.core.flows.likely(*hash.insert(self.core.hash_usual(&usual))));
             if self.take_usual(likely, &usual, now) {
+                self.core.last = likely.map_or(0, FlowRef::index);
                 return;
             }
+            let hash = hash.unwrap_or_else(|| self.core.hash_usual(&usual));
             slot = Some(Parsed::Usual(usual, hash));
         } else if let Err(reason) = self.core.parse(frame, &mut slot) {
             self.core.counters.count(reason);
@@ -99,7 +105,8 @@ impl Shard {
         self.take_parsed((0, ahead), (&mut slot, look), elsewhere, now);
     }
 
-    /// Takes at most `SLOTS` frames.
+    /// Takes at most `SLOTS` frames. Apart, for a frame that comes alone needs none of its memory.
+    #[inline(never)]
     fn take_batch<const SLOTS: usize>(
         &mut self,
         (frames, ahead): (&[&[u8]], &[Ahead<'_>]),
@@ -110,8 +117,8 @@ impl Shard {
         let mut parsed: [Option<Parsed<'_>>; SLOTS] = core::array::from_fn(|_| None);
         for (slot, frame) in parsed.iter_mut().zip(frames) {
             self.core.count_in(frame);
-            if let Some((usual, hash)) = self.core.read_usual(frame) {
-                *slot = Some(Parsed::Usual(usual, hash));
+            if let Some(usual) = self.core.read_usual(frame) {
+                *slot = Some(Parsed::Usual(usual, self.core.hash_usual(&usual)));
             } else if let Err(reason) = self.core.parse(frame, slot) {
                 self.core.counters.count(reason);
             }

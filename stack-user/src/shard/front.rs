@@ -101,6 +101,8 @@ impl Core {
         }
     }
 
+    // Apart, or its registers would be kept in each turn that has nothing to tend.
+    #[inline(never)]
     fn tend(&mut self, now: Instant) {
         let Some(front) = &self.front else { return };
         let is_over = matches!(self.shutdown, Some(Shutdown::Until(_) | Shutdown::Over));

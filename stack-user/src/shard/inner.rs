@@ -33,6 +33,8 @@ pub(super) struct Core {
     pub config: ShardConfig,
     pub hasher: FlowHasher,
     pub flows: FlowTable,
+    /// The connection that a lone segment was last the next of; it may be gone.
+    pub last: u32,
     pub peers: Vec<(u16, FlowReader)>,
     pub conns: Slab<Conn>,
     pub half_open: Slab<HalfOpenEntry>,
@@ -150,7 +152,7 @@ impl Conn {
 
     /// Whether it is open, its service has everything, and there is nothing else to tell: what a segment
     /// of the usual kind finds, and leaves.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.tcb.state() == State::Established
             && self.is_admitted()
@@ -281,6 +283,7 @@ impl Core {
         Self {
             hasher: FlowHasher::new(config.secrets.flow),
             flows: region.flow_table(),
+            last: 0,
             peers: Vec::new(),
             alarms: Alarms::new(conns.capacity()),
             half_open_alarms: Alarms::new(half_open.capacity()),

@@ -107,7 +107,15 @@ impl Shard {
 
     /// The third mark of the pool: new data is dropped, and whoever holds memory for nobody is reset
     /// until there is room again.
+    #[inline]
     pub(super) fn relieve(&mut self, now: Instant) {
+        if self.core.pool.is_exhausted() {
+            self.reset_victims(now);
+        }
+    }
+
+    #[cold]
+    fn reset_victims(&mut self, now: Instant) {
         for _ in 0..LOOK_AT {
             if !self.core.pool.is_exhausted() {
                 return;

@@ -35,14 +35,14 @@ impl Shard {
         let Some((conn, mut env)) = self.core.conn_env(index) else { return };
         let accepted = conn.tcb.on_segment(&arrival.segment, &mut env, now);
         // Nearly always there is nothing but text, and a service that takes it all.
-        let is_plain = accepted.follows.is_empty() && conn.is_plain();
+        let (is_plain, service) = (accepted.follows.is_empty() && conn.is_plain(), conn.service);
         if accepted.is_refused {
             self.core.refuse(arrival.mac, arrival.tuple, &arrival.segment, now);
         }
         let text = &arrival.segment.text[accepted.text];
         if !is_plain {
             self.deliver(index, (text, accepted.follows), now);
-        } else if self.deliver_plain(index, (text, accepted.is_unseen), now) {
+        } else if self.deliver_plain((index, service), (text, accepted.is_unseen), now) {
             return;
         }
         self.core.enter_time_wait(index, arrival, now);

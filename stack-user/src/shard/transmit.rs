@@ -16,7 +16,9 @@ impl Shard {
     /// Sends what is owed until all is sent or `tx` has no more frames.
     pub fn drain(&mut self, tx: &mut dyn Transmit, now: Instant) {
         self.relieve(now);
-        self.feed_starved(now);
+        if !self.core.starved.is_empty() {
+            self.feed_starved(now);
+        }
         if !self.core.replies.is_empty() && !self.core.send_replies(tx) {
             return self.core.arm_rest(now);
         }
@@ -28,7 +30,14 @@ impl Shard {
             }
         }
         self.core.unarmed = self.core.dirty.len();
-        // Resolution asks on the link: the question goes in this turn.
+        if !self.core.replies.is_empty() {
+            self.ask_now(tx, now);
+        }
+    }
+
+    /// Resolution asks on the link: the question goes in this turn.
+    #[inline(never)]
+    fn ask_now(&mut self, tx: &mut dyn Transmit, now: Instant) {
         let is_question =
             |reply: &Reply| matches!(reply.body, Body::Arp(_) | Body::Discovery { .. });
         if self.core.replies.front().is_some_and(is_question) {
@@ -54,21 +63,24 @@ impl Shard {
         }
         let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
         let hop = core.neighbours.at(hop);
-        let (Some(mac), false) = (hop.mac, hop.ask_at <= now) else { return false };
-        let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
-        // Both are of one family.
-        let is_v4 = local.is_v4();
-        if !is_v4 || core.config.vlan.is_some() {
-            return false;
-        }
-        let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
-        if !conn.tcb.owes_stamped_ack() || conn.tcb.owes_several() {
+        // Both addresses are of one family.
+        let is_usual = hop.mac.is_some()
+            && hop.ask_at > now
+            && conn.tcb.tuple().local.is_v4()
+            && core.config.vlan.is_none()
+            && conn.tcb.owes_stamped_ack()
+            && !conn.tcb.owes_several();
+        if !is_usual {
             return false;
         }
         let Some(frame) = tx.reserve() else { return false };
         let Some(out) = frame.get_mut(START..).and_then(|out| out.first_chunk_mut()) else {
             return false;
         };
+        // Read after the call, over which it would have to be kept.
+        let Some(mac) = hop.mac else { return false };
+        let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
+        let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
         let mut env = Env {
             pool: &mut core.pool,
             counters: &mut core.counters,

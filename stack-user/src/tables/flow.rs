@@ -206,14 +206,15 @@ impl FlowTable {
     /// The first reference with the fingerprint of that hash: but once in ten million it is the flow's
     /// if the table has it. It names the record that a caller with many look-ups loads ahead; which
     /// flow that is only [`FlowTable::find`] can say.
-    #[inline]
+    #[inline(always)]
     pub fn likely(&self, hash: u64) -> Option<FlowRef> {
-        let buckets = self.buckets();
-        match buckets.first_at_home(hash) {
-            None if buckets.has_all_at_home(hash) => None,
-            None => self.find(hash, |_| true),
-            first => first,
-        }
+        self.buckets().first_at_home(hash).or_else(|| self.likely_away(hash))
+    }
+
+    /// The same for a flow that is not at home, which few are.
+    #[inline(never)]
+    fn likely_away(&self, hash: u64) -> Option<FlowRef> {
+        if self.buckets().has_all_at_home(hash) { None } else { self.find(hash, |_| true) }
     }
 
     /// The reference of that hash for which `is_match` says yes.

@@ -16,8 +16,20 @@ impl Deadline {
 
     /// `wait` after `now`, and at most [`FURTHEST`].
     pub fn after(wait: Duration, now: Instant) -> Self {
-        let deadline = now + wait.min(FURTHEST);
-        match deadline.as_nanos().div_ceil(NANOS_PER_MILLI) as u32 {
+        Self::after_nanos(wait.min(FURTHEST).as_nanos() as u64, now)
+    }
+
+    /// The same for microseconds: this is asked for with every acknowledgment, and a `Duration` of seconds
+    /// and nanoseconds has to be taken apart again.
+    #[inline]
+    pub fn after_micros(wait: u64, now: Instant) -> Self {
+        Self::after_nanos(wait.min(FURTHEST.as_micros() as u64) * 1_000, now)
+    }
+
+    #[inline]
+    fn after_nanos(wait: u64, now: Instant) -> Self {
+        let deadline = now.as_nanos().saturating_add(wait);
+        match deadline.div_ceil(NANOS_PER_MILLI) as u32 {
             // The number that means never: a millisecond later.
             u32::MAX => Self(0),
             millis => Self(millis),

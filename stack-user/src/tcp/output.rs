@@ -195,7 +195,7 @@ impl Tcb {
             // Nothing is out whose acknowledgment could open the window: probe for it (RFC 9293
             // 3.8.6.1).
             if self.flight.is_empty() && !self.timers.retransmit.is_armed() {
-                self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
+                self.timers.retransmit = Deadline::after_micros(self.rtt.timeout_micros(), now);
             }
         } else {
             self.switches.set(Switch::Pushed, false);
@@ -426,7 +426,7 @@ impl Tcb {
         self.rare.sent_at = stamp_clock(now);
         // RFC 6298 5.1.
         if !self.timers.retransmit.is_armed() {
-            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
+            self.timers.retransmit = Deadline::after_micros(self.rtt.timeout_micros(), now);
         }
     }
 

@@ -82,8 +82,11 @@ impl Pool {
     }
 
     /// Whether senders or receivers have no room left: the third of the marks.
+    #[inline]
     pub fn is_exhausted(&self) -> bool {
-        !self.has_room_to_receive() || self.room_to_send() == 0
+        // While less than half is in use both have room: asked for in each turn.
+        let is_half_free = self.used + RESERVE <= self.limit / 2;
+        !is_half_free && (!self.has_room_to_receive() || self.room_to_send() == 0)
     }
 
     /// Whether more than half of the pool is in use: windows stop growing.
@@ -176,6 +179,16 @@ impl Pool {
     fn chunk_mut(&mut self, index: u32) -> &mut [u8] {
         let at = index as usize % BLOCK * CHUNK;
         &mut self.blocks[index as usize / BLOCK][at..at + CHUNK]
+    }
+
+    /// How many bytes are held at an index.
+    #[inline]
+    fn held_len(&self, index: u32) -> usize {
+        if index & LENT_BIT != 0 {
+            return self.lent[(index & !LENT_BIT) as usize].bytes.len();
+        }
+        let Link { start, end, .. } = self.links[index as usize];
+        usize::from(end - start)
     }
 
     fn held(&self, index: u32) -> &[u8] {
@@ -304,7 +317,7 @@ impl Chain {
         let mut rest = n;
         self.len -= n as u32;
         while self.head != NONE {
-            let held = pool.held(self.head).len();
+            let held = pool.held_len(self.head);
             if rest < held {
                 pool.skip(self.head, rest);
                 return;

@@ -155,7 +155,7 @@ impl Tcb {
 
     /// After an acknowledgment was applied to the flight: decides what is lost, and what becomes of
     /// the window.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_report(&mut self, report: &mut Report, env: &mut Env<'_>, now: Instant) {
         let is_dubious = report.is_duplicate || report.sacked > 0;
         if self.recovery.is_some() || is_dubious {
@@ -172,6 +172,7 @@ impl Tcb {
     }
 
     /// The phases, and the ways between them.
+    #[inline(never)]
     fn judge(&mut self, report: &mut Report, env: &mut Env<'_>) {
         let before = self.recovery.as_ref().map_or(0, |recovery| recovery.lost);
         self.count_duplicates(report);
@@ -333,6 +334,7 @@ impl Tcb {
 
     /// While a recovery lasts, the window is what is in flight and what this acknowledgment lets out
     /// (RFC 6937, section 3.1); else it grows by what was delivered.
+    #[inline(always)]
     fn follow_window(&mut self, report: &Report, now: Instant) {
         let pipe = self.pipe();
         let at = self.moment(now);

@@ -103,7 +103,7 @@ impl Tcb {
     }
 
     /// Takes what is acknowledged out of the flight.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_acknowledged(
         &mut self,
         una: SeqNum,

@@ -42,6 +42,10 @@ impl Tcb {
             return Instant::NEVER;
         }
         let Timers { retransmit, delayed_ack, idle, user, .. } = self.timers;
+        // Nearly always it is the only one.
+        if !Deadline::is_any_armed([delayed_ack, idle, user, Deadline::NEVER]) {
+            return retransmit.instant(now);
+        }
         Deadline::earliest([retransmit, delayed_ack, idle, user], now).instant(now)
     }
 
@@ -171,6 +175,7 @@ impl Tcb {
     }
 
     /// The peer said something acceptable: it lives.
+    #[inline(always)]
     pub(super) fn on_heard(&mut self, config: &Config, now: Instant) {
         if self.switches.has(Switch::KeepAlive) {
             self.restart_keepalive(config, now);
@@ -184,6 +189,7 @@ impl Tcb {
     }
 
     /// The time until the first keepalive probe begins anew (RFC 9293, 3.8.4).
+    #[inline(never)]
     pub(super) fn restart_keepalive(&mut self, config: &Config, now: Instant) {
         if self.is_orphan() {
             return;

@@ -18,7 +18,7 @@ use super::congestion::Moment;
 impl Tcb {
     /// SND.UNA moved by this acknowledgment (RFC 7323, 4.3: only then is there a sample).
     // RFC 9293 3.8.1 (MUST-18): Karn's rule.
-    #[inline]
+    #[inline(always)]
     pub(super) fn time_round_trip(
         &mut self,
         stamps: Option<Timestamps>,

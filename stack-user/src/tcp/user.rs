@@ -242,6 +242,7 @@ impl Tcb {
 
     /// Whether it holds text that it does not get rid of: the peer's window is closed, or, where
     /// the user has closed for good, the peer does not answer.
+    #[inline(always)]
     pub fn is_stuck(&self) -> bool {
         let is_silent = self.timers.silent_since != NEVER_SILENT && !self.snd.buffer.is_empty();
         is_silent && self.state() != State::Closed && (self.snd.wnd == 0 || self.is_orphan())

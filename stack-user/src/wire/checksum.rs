@@ -67,7 +67,11 @@ pub fn sum(bytes: &[u8]) -> Partial {
 /// The sum of so few words that each is counted where it stands: what lies at fixed places of a header.
 #[inline(always)]
 pub fn sum_words<const N: usize>(words: &[[u8; 8]; N]) -> Partial {
-    Partial(words.iter().fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word))))
+    let (mut sum, mut carry) = (0u64, false);
+    for word in words {
+        (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
+    }
+    Partial(add(sum, carry.into()))
 }
 
 /// The sum of more than a few blocks.
@@ -123,6 +127,15 @@ pub const fn finish(partial: Partial) -> u16 {
     !partial.folded()
 }
 
+/// Whether the checksum of a received packet is right, over all of which `partial` is the sum: as
+/// `finish(partial) == 0`, in fewer steps. What is right folds to the largest number, and so is a multiple
+/// of it; of the multiples zero alone does not, which is the sum of nothing but zeros.
+#[inline(always)]
+pub const fn is_right(partial: Partial) -> bool {
+    // Multiplied by the inverse of 0xffff, its multiples and no others become small: what they are times of.
+    partial.0.wrapping_mul(INVERSE).wrapping_sub(1) < u64::MAX / 0xffff
+}
+
 /// Adds a block to the lanes: halves of 64-bit words, so that nothing carries out of a lane. Masks
 /// and shifts vectorise on every x86-64 and AArch64, where widening would need shuffles.
 #[inline]
@@ -145,12 +158,15 @@ fn sum_rest(rest: &[u8]) -> u64 {
     // Four words at once, for a word alone takes no longer than the count of it.
     let (fours, rest) = rest.as_chunks::<32>();
     let (words, tail) = rest.as_chunks::<8>();
-    let mut sum = 0;
+    let mut sum = 0u64;
     for four in fours {
         let (words, _) = four.as_chunks::<8>();
+        let mut carry = false;
         for word in words {
-            sum = add(sum, u64::from_ne_bytes(*word));
+            (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
         }
+        // The last carry is brought round for all four.
+        sum = add(sum, carry.into());
     }
     for word in words {
         sum = add(sum, u64::from_ne_bytes(*word));
@@ -194,6 +210,9 @@ pub(super) const fn fold(sum: u64) -> u16 {
     sum + carry as u16
 }
 
+/// Times 0xffff, modulo 2^64, it is one.
+const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
 const LANES: usize = 8;
 const BLOCK: usize = 8 * LANES;
 

@@ -57,7 +57,7 @@ impl<'a> Usual<'a> {
             return None;
         }
         let text = rest.get(..total.checked_sub(LEN - ETHERNET)?)?;
-        if checksum::finish(checksum::sum(&at::<20>(head, ETHERNET))) != 0 {
+        if !checksum::is_right(checksum::sum(&at::<20>(head, ETHERNET))) {
             return None;
         }
         let (src, dst) = (at(head, 26), at(head, 30));
@@ -68,7 +68,7 @@ impl<'a> Usual<'a> {
                 + Partial::word((total - IP) as u16);
             let words = [at(head, 34), at(head, 42), at(head, 50), at(head, 58)];
             let header = checksum::sum_words(&words);
-            if checksum::finish(pseudo + header + checksum::sum(text)) != 0 {
+            if !checksum::is_right(pseudo + header + checksum::sum(text)) {
                 return None;
             }
         }

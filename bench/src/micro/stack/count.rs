@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
+use super::floor::Floor;
 use super::ours::Ours;
 use super::scene::{MEASURED, Op, Scene, World};
 use super::smol::Smol;
@@ -60,6 +61,8 @@ pub fn play(case: usize, stack: &str, times: (usize, usize)) -> Result<u64> {
     match stack {
         OURS => play_on::<Ours>(op, batch, times),
         Smol::NAME => play_on::<Smol>(op, batch, times),
+        // It knows no other.
+        Floor::NAME if matches!(op, Op::Data(_)) => play_on::<Floor>(op, batch, times),
         _ => bail!("there is no stack {stack}"),
     }
 }

@@ -44,6 +44,11 @@ impl Flow {
         Self { addr, port, nxt: iss, una: iss, ack: 0, echo: 0 }
     }
 
+    /// Its address and port, and the next number to send.
+    pub fn name(&self) -> ([u8; 4], u16, u32) {
+        (ipv4::octets(&self.addr), self.port, self.nxt)
+    }
+
     /// Begins once more, with numbers above those of the last time.
     pub fn renew(&mut self) {
         let iss = self.nxt.wrapping_add(1 << 20);

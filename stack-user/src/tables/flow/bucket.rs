@@ -211,11 +211,14 @@ impl<'a> Buckets<'a> {
     #[inline]
     pub(super) fn first_at_home(self, hash: u64) -> Option<FlowRef> {
         let (bucket, tag) = (self.home(hash), tag(hash, 0));
-        let found = self.tagged(bucket, tag);
-        // Without one this is the header, which is not looked at.
-        let word = found.trailing_zeros() as usize % WORDS;
-        let slot = Slot(self.0[bucket][word].load(Ordering::Relaxed));
-        (found != 0 && slot.has(tag)).then(|| slot.flow())
+        // As in `tagged` without a branch for each; from the last to the first, which so stays. What is
+        // empty has no reference, whatever the tag.
+        let slots = self.0[bucket].iter().skip(HEADER + 1).rev();
+        let found = slots.fold(0, |found, slot| {
+            let slot = slot.load(Ordering::Relaxed);
+            if slot >> 32 == tag { slot as u32 } else { found }
+        });
+        (found != 0).then_some(FlowRef(found))
     }
 
     /// Whether [`Buckets::first_at_home`] would have found a flow of this hash, if there were one: none of

@@ -70,7 +70,7 @@ impl Tcb {
     /// acknowledges more is newer, whatever its number, as on Linux: text that came early has a larger
     /// one, and its window may not be taken from the SND.UNA of later segments.
     #[inline(always)]
-    fn update_window(&mut self, (seq, ack, window): (SeqNum, SeqNum, u16)) {
+    pub(super) fn update_window(&mut self, (seq, ack, window): (SeqNum, SeqNum, u16)) {
         let is_newer = ack.is_after(self.snd.una)
             || self.snd.wl1.is_before(seq)
             || (self.snd.wl1 == seq && !ack.is_before(self.snd.wl2));
@@ -129,6 +129,7 @@ impl Tcb {
         }
     }
 
+    #[inline(always)]
     fn advance_una(&mut self, ack: SeqNum, env: &mut Env<'_>) {
         let acked = ack.since(self.snd.una);
         let text = acked.min(self.snd.buffer.len() as u32);
@@ -146,7 +147,7 @@ impl Tcb {
     }
 
     /// SND.UNA moved: the round trip, and the retransmission timer (RFC 6298, 5.2 and 5.3).
-    #[inline]
+    #[inline(always)]
     fn on_una_moved(
         &mut self,
         stamps: Option<Timestamps>,
@@ -161,7 +162,7 @@ impl Tcb {
         } else if self.is_renege_suspected(env) {
             Deadline::after(self.renege_grace(), now)
         } else {
-            Deadline::after(self.rtt.timeout(), now)
+            Deadline::after_micros(self.rtt.timeout_micros(), now)
         };
     }
 
@@ -194,7 +195,7 @@ impl Tcb {
         }
         self.rtt.on_answer();
         if !self.timers.retransmit.is_armed() && self.has_unsent() {
-            self.timers.retransmit = Deadline::after(self.rtt.timeout(), now);
+            self.timers.retransmit = Deadline::after_micros(self.rtt.timeout_micros(), now);
         }
     }
 

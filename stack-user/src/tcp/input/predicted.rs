@@ -7,6 +7,7 @@
 
 use crate::counters::Counter;
 use crate::tcp::own::{Switch, Switches};
+use crate::tcp::tcb::stamp_clock;
 use crate::tcp::{Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -93,7 +94,9 @@ impl Tcb {
     pub fn on_predicted(&mut self, gist: &Gist, env: &mut Env<'_>, now: Instant) -> bool {
         self.update_recent((gist.seq, gist.stamps), now);
         let is_unseen = gist.ack == self.snd.una;
-        self.note_acknowledgment((gist.seq, gist.ack, gist.window), env, now);
+        // No keepalive is to be put off, and nobody has said that more follows: prediction has seen to it.
+        self.ack_at = stamp_clock(now);
+        self.update_window((gist.seq, gist.ack, gist.window));
         // What arrives and is consumed leaves all figures as they are.
         if !is_unseen {
             self.on_progress_alone(gist.ack, gist.stamps, env, now);

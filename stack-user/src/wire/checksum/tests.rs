@@ -108,3 +108,24 @@ proptest! {
         prop_assert_eq!(finish(Partial::word(value)), !value);
     }
 }
+
+proptest! {
+    // RFC 1071: what is right is told in fewer steps, and alike; also with a checksum that makes it right.
+    #[test]
+    fn right_is_what_finishes_at_zero(mut bytes in proptest::collection::vec(any::<u8>(), 2..200), is_made in any::<bool>()) {
+        if is_made {
+            bytes[..2].fill(0);
+            let made = finish(sum(&bytes));
+            bytes[..2].copy_from_slice(&made.to_be_bytes());
+        }
+        prop_assert_eq!(is_right(sum(&bytes)), finish(sum(&bytes)) == 0);
+        prop_assert!(!is_made || is_right(sum(&bytes)) || bytes.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn sums_at_the_edges_are_right_or_not_as_their_ends_say() {
+    for value in [0, 1, 0xfffe, 0xffff, 0x1_0000, 0x1_fffe, u64::MAX - 1, u64::MAX] {
+        assert_eq!(is_right(Partial(value)), finish(Partial(value)) == 0, "{value:x}");
+    }
+}
