@@ -285,7 +285,7 @@ pub(super) fn line(name: &str, sample: &Sample) -> String {
 
 /// What was taken off the CPU time.
 fn told(costs: &Costs) -> String {
-    let frames = costs.frames.iter().map(|(rate, seconds)| {
+    let frames = costs.frames().map(|(rate, seconds)| {
         let rate = match rate {
             Rate::Paced(rate) => format!("at {} k/s", rate / 1_000),
             Rate::FlatOut => "flat out".into(),
@@ -293,10 +293,9 @@ fn told(costs: &Costs) -> String {
         format!("{} ns {rate}", figure(seconds * 1e9))
     });
     format!(
-        "all CPUs, clients' too, without what the generator takes into XDP_DROP: for a frame {}, for a \
-         round in which none was due {} ns",
-        frames.collect::<Vec<_>>().join(", "),
-        figure(costs.round * 1e9)
+        "all CPUs, clients' too, without the time in which the generator only waits, which it counts, and \
+         without what its frames take into XDP_DROP: {}",
+        frames.collect::<Vec<_>>().join(", ")
     )
 }
 
