@@ -40,6 +40,9 @@ enum Course {
     Highest,
     /// As many as go.
     FlatOut,
+    /// The same without clients, from the server's own CPU: generator, server and counter take turns, so
+    /// that no frame waits and none is lost, and all that is done is done in the time of one CPU.
+    OneCore,
     /// Memory before and after very many.
     Soak,
 }
@@ -51,6 +54,7 @@ pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Flood> {
         (format!("{NAME}, {} k/s", FIXED / 1_000), Course::Fixed(FIXED)),
         (format!("{NAME}, highest rate"), Course::Highest),
         (format!("{NAME}, flat out"), Course::FlatOut),
+        (format!("{NAME}, one core"), Course::OneCore),
         (format!("{NAME}, {} M SYNs", soak::SYNS / 1_000_000), Course::Soak),
     ];
     let floods = all.into_iter().map(|(name, course)| Flood { name, course });
@@ -66,7 +70,7 @@ pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Flood> {
 pub(super) fn names() -> Vec<[String; 3]> {
     let of = |flood: &Flood| match flood.course {
         Course::Soak => soak::names(&flood.name),
-        _ => rows::names(&flood.name),
+        _ => rows::names(flood),
     };
     cases(false, None).iter().flat_map(of).collect()
 }
@@ -118,12 +122,18 @@ impl Flood {
         match self.course {
             Course::Soak => soak::estimate(pace),
             Course::Highest => self.alternations(pace) as f64 * round + SEARCH,
+            Course::OneCore => self.alternations(pace) as f64 * (round - waits),
             _ => self.alternations(pace) as f64 * round,
         }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the generator runs. With clients it is not the server's CPU: it would hold them up.
+    fn cpu(&self, room: &Room) -> usize {
+        if self.course == Course::OneCore { room.places.server } else { room.places.client }
     }
 
     fn alternations(&self, pace: Pace) -> usize {
@@ -143,14 +153,20 @@ impl Run<'_> {
     fn take(&mut self) -> Result<(Series, Costs)> {
         let mut rates = self.rates()?;
         let mut nobody = Ground::make(self.room, Side::Drop)?;
-        let mut costs = Costs::default();
+        let mut costs = Costs::on(self.flood.cpu(self.room));
         let alternations = self.flood.alternations(self.pace);
         let mut series = Series { rounds: Vec::new(), pace: self.pace, alternations, repeated: 0 };
         while series.rounds.len() < alternations {
             let mut round = Vec::new();
             for (ground, rate) in self.grounds.iter_mut().zip(&mut rates) {
                 let name = ground.side.name();
-                let sample = sample(self.room, (ground, self.flood.course), rate, self.pace);
+                let sample = match self.flood.course {
+                    Course::OneCore => {
+                        let time = Duration::from_secs_f64(self.pace.seconds);
+                        ground.probe(self.room, (*rate, self.flood.cpu(self.room)), time)
+                    }
+                    course => sample(self.room, (ground, course), rate, self.pace),
+                };
                 round.push(sample.with_context(|| format!("{} with {name}", self.flood.name))?);
             }
             for (ground, sample) in self.grounds.iter().zip(&round) {
@@ -172,7 +188,9 @@ impl Run<'_> {
     fn rates(&mut self) -> Result<Vec<Rate>> {
         match self.flood.course {
             Course::Fixed(rate) => Ok(vec![Rate::Paced(rate); self.grounds.len()]),
-            Course::FlatOut | Course::Soak => Ok(vec![Rate::FlatOut; self.grounds.len()]),
+            Course::FlatOut | Course::OneCore | Course::Soak => {
+                Ok(vec![Rate::FlatOut; self.grounds.len()])
+            }
             Course::Highest => self.grounds.iter_mut().map(|g| highest(self.room, g)).collect(),
         }
     }
@@ -284,10 +302,10 @@ mod tests {
     #[test]
     fn smoke_is_one_flood_and_a_filter_names_others() {
         assert_eq!(cases(true, None).len(), 1);
-        assert_eq!(cases(false, None).len(), 4);
+        assert_eq!(cases(false, None).len(), 5);
         assert_eq!(cases(true, Some("highest")).len(), 1);
         assert!(cases(false, Some("connect")).is_empty());
-        assert_eq!(cases(false, Some("syn flood")).len(), 4);
+        assert_eq!(cases(false, Some("syn flood")).len(), 5);
     }
 
     #[test]

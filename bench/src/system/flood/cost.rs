@@ -59,14 +59,21 @@ fn parse(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// What the generator alone costs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Costs {
+    /// Where it runs.
+    cpu: usize,
     /// Seconds of a frame that is made, sent, and dropped by XDP_DROP, by the rate, one of each look:
     /// frames that come alone cost more than those that come together.
     looks: Vec<(Rate, Vec<f64>)>,
 }
 
 impl Costs {
+    /// Nothing known of a generator on this CPU.
+    pub(super) fn on(cpu: usize) -> Self {
+        Self { cpu, looks: Vec::new() }
+    }
+
     /// Has another look at what frames of these rates cost.
     pub(super) fn look(&mut self, room: &Room, ground: &mut Ground, rates: &[Rate]) -> Result<()> {
         let mut done: Vec<Rate> = Vec::new();
@@ -75,10 +82,14 @@ impl Costs {
                 continue;
             }
             done.push(*rate);
-            let sample = ground.probe(room, *rate, LENGTH)?;
+            let sample = ground.probe(room, (*rate, self.cpu), LENGTH)?;
             ensure!(sample.flood.sent > 0, "the generator has not sent a single frame");
             let frame = (sample.busy - sample.flood.waited) / sample.flood.sent as f64;
-            eprintln!("  XDP_DROP: {:.0} ns a frame at {:.0} SYN/s", frame * 1e9, sample.flood.rate());
+            eprintln!(
+                "  XDP_DROP: {:.0} ns a frame at {:.0} SYN/s",
+                frame * 1e9,
+                sample.flood.rate()
+            );
             match self.looks.iter_mut().find(|(of, _)| of == rate) {
                 Some((_, found)) => found.push(frame),
                 None => self.looks.push((*rate, vec![frame])),
@@ -89,13 +100,15 @@ impl Costs {
 
     /// Seconds of a frame by the rate: each is the median of the looks at it.
     pub(super) fn frames(&self) -> impl Iterator<Item = (Rate, f64)> {
-        let median = |found: &Vec<f64>| Spread::of(found.iter().copied()).map_or(0.0, |of| of.median);
+        let median =
+            |found: &Vec<f64>| Spread::of(found.iter().copied()).map_or(0.0, |of| of.median);
         self.looks.iter().map(move |(rate, found)| (*rate, median(found)))
     }
 
     /// CPU seconds of a sample without those of the generator.
     pub(super) fn of(&self, sample: &Sample) -> f64 {
-        let frame = self.frames().find(|(of, _)| *of == sample.rate).map_or(0.0, |(_, frame)| frame);
+        let frame =
+            self.frames().find(|(of, _)| *of == sample.rate).map_or(0.0, |(_, frame)| frame);
         sample.busy - sample.flood.waited - sample.flood.sent as f64 * frame
     }
 }
@@ -120,11 +133,9 @@ mod tests {
         let flood = generator::Report { sent: 1_000_000, waited: 0.5, ..Default::default() };
         let sample = Sample { flood, busy: 1.75, rate: Rate::Paced(7), ..Sample::default() };
         // One look was disturbed.
-        let looks = vec![
-            (Rate::FlatOut, vec![9.0]),
-            (Rate::Paced(7), vec![249e-9, 814e-9, 250e-9]),
-        ];
-        let costs = Costs { looks };
+        let looks =
+            vec![(Rate::FlatOut, vec![9.0]), (Rate::Paced(7), vec![249e-9, 814e-9, 250e-9])];
+        let costs = Costs { cpu: 0, looks };
         assert!((costs.of(&sample) - 1.0).abs() < 1e-9);
     }
 }
