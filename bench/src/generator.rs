@@ -27,7 +27,7 @@ use nix::time::ClockId;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
-use stack_ebpf::generate::{self, ANSWERS_LEN, Answer, Order, PROGRAM, Sink, State};
+use stack_ebpf::generate::{self, ANSWERS_LEN, Answer, Order, PACED_BATCH, PROGRAM, Sink, State};
 use zerocopy::{IntoBytes, transmute};
 
 use crate::clock::now;
@@ -91,6 +91,8 @@ pub struct Report {
     pub seconds: f64,
     /// Rounds in which no frame was due.
     pub held: u64,
+    /// Seconds of its CPU in which it only waited for the next frame; zero flat out.
+    pub waited: f64,
     /// SYN-ACKs for spoofed sources.
     pub syn_acks: u64,
     /// Resets for spoofed sources.
@@ -255,7 +257,7 @@ impl Generator {
         let xdp: &Xdp = object::program(&mut self.ebpf, PROGRAM)?;
         // Where most rounds send nothing, the count of rounds says nothing of frames. Frames leave at the
         // end of a batch at the latest.
-        let (repeat, batch) = if is_paced { (u32::MAX, PACED) } else { (left, FLAT_OUT) };
+        let (repeat, batch) = if is_paced { (u32::MAX, PACED_BATCH) } else { (left, FLAT_OUT) };
         let run = xdp.test_run(TestRunOptions {
             data_in: Some(&self.frame),
             ctx_in: Some(context.as_bytes()),
@@ -288,6 +290,7 @@ impl Generator {
             sent: state.sent,
             seconds: Duration::from_nanos(state.last - state.first).as_secs_f64(),
             held: state.held,
+            waited: Duration::from_nanos(state.waited).as_secs_f64(),
             syn_acks: of(Answer::SynAck),
             resets: of(Answer::Reset),
             others: of(Answer::Other),
@@ -342,8 +345,7 @@ const TEMPLATE: usize = size_of::<generate::Template>();
 const STATE: usize = size_of::<State>();
 /// The program's object.
 const OBJECT: &str = "generate.o";
-/// Rounds between two looks at whether somebody else wants the CPU, paced and flat out.
-const PACED: u32 = 16;
+/// Rounds between two looks at whether somebody else wants the CPU, flat out.
 const FLAT_OUT: u32 = 64;
 /// The longest run in seconds.
 const LONGEST: f64 = 600.0;

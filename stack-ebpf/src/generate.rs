@@ -29,6 +29,8 @@ pub const ANSWERS: &str = "GENERATE_ANSWERS";
 pub const MAX_TEMPLATES: u32 = 4;
 /// The longest frame.
 pub const ROOM: usize = 2048;
+/// Rounds of a batch, where frames are paced: after each the kernel hands over what was sent.
+pub const PACED_BATCH: u32 = 16;
 /// Intervals are counted in parts of a nanosecond.
 pub const PARTS: u64 = 1024;
 
@@ -72,6 +74,13 @@ pub struct State {
     pub first: u64,
     /// When the last one was, where frames are paced; else about.
     pub last: u64,
+    /// Nanoseconds in which no frame was due, nor was one that had been sent still worked at on this CPU.
+    /// Only where frames are paced.
+    pub waited: u64,
+    /// When the last round was, in ns of the same clock, if nothing was due in it; else zero.
+    pub idle_since: u64,
+    /// Not zero: a frame was sent in this batch, and is handed over at its end.
+    pub is_sending: u64,
 }
 
 /// A frame but for what is drawn, which is zero in it, with the sums that its checksums are made of.
@@ -142,16 +151,33 @@ impl State {
         }
         if order.interval > 0 {
             let time = now();
+            self.wait(time);
             if !self.take((time - self.first) * PARTS, order) {
                 self.held += 1;
+                self.idle_since = time;
                 return None;
             }
-            self.last = time;
+            (self.last, self.idle_since, self.is_sending) = (time, 0, 1);
         } else if self.sent.is_multiple_of(1024) {
             self.last = now();
         }
         self.sent += 1;
         Some(self.draw(order))
+    }
+
+    /// Counts the time since the last round where that was waiting. At the end of a batch in which a frame
+    /// was sent the kernel hands it over, and may do all of the receiver's work; a long pause is somebody
+    /// else's.
+    #[inline(always)]
+    fn wait(&mut self, time: u64) {
+        let is_end = (self.held + self.sent).is_multiple_of(PACED_BATCH as u64);
+        let pause = time - self.idle_since;
+        if self.idle_since != 0 && pause < LONGEST_ROUND && !(is_end && self.is_sending != 0) {
+            self.waited += pause;
+        }
+        if is_end {
+            self.is_sending = 0;
+        }
     }
 
     /// Takes a token of the bucket, if there is one: what was missed is made up for within the burst.
@@ -322,6 +348,8 @@ fn words(key: AddressKey) -> [u64; 2] {
     transmute!(key)
 }
 
+/// No round in which nothing is due takes so many nanoseconds.
+const LONGEST_ROUND: u64 = 2_000;
 /// Where things lie in an untagged frame without IP options.
 const V4_CHECKSUM: usize = 24;
 const V4_SOURCE: usize = 26;
@@ -330,7 +358,7 @@ const V4_TRANSPORT: usize = 34;
 const V6_SOURCE: usize = 34;
 const V6_TRANSPORT: usize = 54;
 
-const _: () = assert!(size_of::<Order>() == 40 && size_of::<State>() == 48);
+const _: () = assert!(size_of::<Order>() == 40 && size_of::<State>() == 72);
 const _: () = assert!(size_of::<Template>() == ROOM + 16 && size_of::<Sink>() == 32);
 
 #[cfg(test)]

@@ -6,7 +6,17 @@ use std::vec::Vec;
 
 use super::*;
 
-const SEED: State = State { random: 7, due: 0, sent: 0, held: 0, first: 0, last: 0 };
+const SEED: State = State {
+    random: 7,
+    due: 0,
+    sent: 0,
+    held: 0,
+    first: 0,
+    last: 0,
+    waited: 0,
+    idle_since: 0,
+    is_sending: 0,
+};
 
 /// Runs an order with a look at the clock every `step` ns; gives the times at which frames were sent.
 fn times(order: &Order, step: u64, until: u64) -> (State, Vec<u64>) {
@@ -51,6 +61,37 @@ fn pause_is_made_up_for_within_the_burst_alone() {
     }
     assert_eq!(bursts[1..], vec![17; 9]);
     assert_eq!(bursts[0], 1);
+}
+
+#[test]
+fn waiting_is_neither_what_a_frame_takes_nor_what_somebody_else_took() {
+    // A frame every 10 us, a look every 100 ns; each frame takes 300 ns, the end of its batch 1 us, and
+    // once somebody else has the CPU.
+    let order = paced(100_000, 1);
+    let (mut state, mut now) = (SEED, 1_000_000);
+    let (mut idle, mut is_sending) = (0, false);
+    for round in 1..=16 * 1_000 {
+        let is_sent = state.turn(&order, || now).is_some();
+        is_sending |= is_sent;
+        let is_end = round % PACED_BATCH == 0;
+        let pause = match (is_sent, is_end && is_sending) {
+            (_, true) => 1_000,
+            (true, false) => 300,
+            (false, false) if round == 8_000 - 3 => 3_000,
+            (false, false) => {
+                idle += 100;
+                100
+            }
+        };
+        is_sending &= !is_end;
+        now += pause;
+    }
+    // What follows the last round nobody has seen yet.
+    assert!(idle - state.waited <= 100 && idle > 1_000_000, "{} of {idle}", state.waited);
+    assert_eq!(state.held + state.sent, 16_000);
+    // Flat out there is none.
+    let flat = Order { frames: 100, templates: 1, ..Order::default() };
+    assert_eq!(times(&flat, 50, 10_000).0.waited, 0);
 }
 
 #[test]

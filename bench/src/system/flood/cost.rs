@@ -1,8 +1,8 @@
 //! What a flood costs the machine, and how much of that is the generator's own.
 //!
-//! The generator waits for its next frame by looking at the clock, so that its CPU is never idle: rounds
-//! in which nothing was due are counted by it and taken off. What is left of it, frames made and handed to
-//! an interface that drops them at once, is measured at the same rate and taken off by frame.
+//! The generator waits for its next frame by looking at the clock, so that its CPU is never idle: it counts
+//! that time itself, and it is taken off. What is left of it, frames made and handed to an interface that
+//! drops them at once, is measured at the same rate in every alternation and taken off by frame.
 
 use std::fs;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::super::bed::Room;
-use super::ground::{Ground, Side};
+use super::ground::Ground;
 use super::sample::{Rate, Sample};
 use crate::clock::now;
 use crate::cpus::TICKS;
+use crate::spread::Spread;
 
 /// Busy time of all CPUs from a moment on.
 pub(super) struct Busy {
@@ -60,52 +61,59 @@ fn parse(stat: &str) -> Option<(u64, u64)> {
 /// What the generator alone costs.
 #[derive(Clone, Debug)]
 pub(super) struct Costs {
-    /// Seconds of a round in which nothing was due.
-    pub(super) round: f64,
-    /// Seconds of a frame that is made, sent, and dropped by XDP_DROP, by the rate: frames that come alone
-    /// cost more than those that come together.
-    pub(super) frames: Vec<(Rate, f64)>,
+    /// Where it runs.
+    cpu: usize,
+    /// Seconds of a frame that is made, sent, and dropped by XDP_DROP, by the rate, one of each look:
+    /// frames that come alone cost more than those that come together.
+    looks: Vec<(Rate, Vec<f64>)>,
 }
 
 impl Costs {
-    pub(super) fn measure(room: &Room, rates: &[Rate]) -> Result<Self> {
-        let mut ground = Ground::make(room, Side::Drop)?;
-        let waiting = ground.probe(room, Rate::Paced(SELDOM), LENGTH)?;
-        ensure!(waiting.flood.held > 0, "the generator has not waited for a single frame");
-        let round = waiting.flood.seconds / waiting.flood.held as f64;
-        let mut costs = Self { round, frames: Vec::new() };
-        for rate in rates {
-            if costs.frame(*rate) > 0.0 {
-                continue;
-            }
-            let sample = ground.probe(room, *rate, LENGTH)?;
-            let frame = costs.of(&sample) / sample.flood.sent.max(1) as f64;
-            eprintln!(
-                "  XDP_DROP: {:.0} ns a frame at {:.0} SYN/s, {:.1} ns a round without one",
-                frame * 1e9,
-                sample.flood.rate(),
-                round * 1e9
-            );
-            costs.frames.push((*rate, frame));
-        }
-        Ok(costs)
+    /// Nothing known of a generator on this CPU.
+    pub(super) fn on(cpu: usize) -> Self {
+        Self { cpu, looks: Vec::new() }
     }
 
-    /// Seconds of a frame at a rate.
-    pub(super) fn frame(&self, rate: Rate) -> f64 {
-        self.frames.iter().find(|(of, _)| *of == rate).map_or(0.0, |(_, seconds)| *seconds)
+    /// Has another look at what frames of these rates cost.
+    pub(super) fn look(&mut self, room: &Room, ground: &mut Ground, rates: &[Rate]) -> Result<()> {
+        let mut done: Vec<Rate> = Vec::new();
+        for rate in rates {
+            if done.contains(rate) {
+                continue;
+            }
+            done.push(*rate);
+            let sample = ground.probe(room, (*rate, self.cpu), LENGTH)?;
+            ensure!(sample.flood.sent > 0, "the generator has not sent a single frame");
+            let frame = (sample.busy - sample.flood.waited) / sample.flood.sent as f64;
+            eprintln!(
+                "  XDP_DROP: {:.0} ns a frame at {:.0} SYN/s",
+                frame * 1e9,
+                sample.flood.rate()
+            );
+            match self.looks.iter_mut().find(|(of, _)| of == rate) {
+                Some((_, found)) => found.push(frame),
+                None => self.looks.push((*rate, vec![frame])),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seconds of a frame by the rate: each is the median of the looks at it.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (Rate, f64)> {
+        let median =
+            |found: &Vec<f64>| Spread::of(found.iter().copied()).map_or(0.0, |of| of.median);
+        self.looks.iter().map(move |(rate, found)| (*rate, median(found)))
     }
 
     /// CPU seconds of a sample without those of the generator.
     pub(super) fn of(&self, sample: &Sample) -> f64 {
-        let waited = sample.flood.held as f64 * self.round;
-        sample.busy - waited - sample.flood.sent as f64 * self.frame(sample.rate)
+        let frame =
+            self.frames().find(|(of, _)| *of == sample.rate).map_or(0.0, |(_, frame)| frame);
+        sample.busy - sample.flood.waited - sample.flood.sent as f64 * frame
     }
 }
 
-/// Frames in a second where the generator is to wait.
-const SELDOM: u64 = 1_000;
-const LENGTH: Duration = Duration::from_millis(1_500);
+const LENGTH: Duration = Duration::from_millis(1_200);
 
 #[cfg(test)]
 mod tests {
@@ -122,10 +130,12 @@ mod tests {
 
     #[test]
     fn cost_is_without_waiting_and_without_what_frames_cost_anyway() {
-        let flood = generator::Report { sent: 1_000_000, held: 10_000_000, ..Default::default() };
+        let flood = generator::Report { sent: 1_000_000, waited: 0.5, ..Default::default() };
         let sample = Sample { flood, busy: 1.75, rate: Rate::Paced(7), ..Sample::default() };
-        let frames = vec![(Rate::FlatOut, 9.0), (Rate::Paced(7), 250e-9)];
-        let costs = Costs { round: 50e-9, frames };
+        // One look was disturbed.
+        let looks =
+            vec![(Rate::FlatOut, vec![9.0]), (Rate::Paced(7), vec![249e-9, 814e-9, 250e-9])];
+        let costs = Costs { cpu: 0, looks };
         assert!((costs.of(&sample) - 1.0).abs() < 1e-9);
     }
 }

@@ -32,7 +32,7 @@ const fn metric(suffix: &'static str, unit: &'static str, of: Figure) -> Metric 
     Metric { suffix, unit, of }
 }
 
-const METRICS: [Metric; 7] = [
+static METRICS: [Metric; 7] = [
     metric(", clients completed", "% completed", Figure::All(|all| share(all, None))),
     metric(", clients within 1 s", "% completed", Figure::All(|all| share(all, Some(1.0)))),
     metric(", clients within 4 s", "% completed", Figure::All(|all| share(all, Some(4.0)))),
@@ -45,6 +45,12 @@ const METRICS: [Metric; 7] = [
     metric(", visit p99", "ms", Figure::Each(|sample| quantile(sample, |found| found.p99))),
     metric(", answered", "SYN/s", Figure::Each(|sample| Some(sample.answered()))),
 ];
+/// What is reported of a course.
+fn metrics(course: Course) -> &'static [Metric] {
+    // Without clients nothing but the answers.
+    if course == Course::OneCore { &METRICS[METRICS.len() - 1..] } else { &METRICS }
+}
+
 /// What follows the name where answers are counted by the CPU time that they took.
 const EFFICIENCY: &str = ", answered by CPU time";
 /// SYNs in a second of one CPU.
@@ -95,8 +101,8 @@ pub(super) fn of(
         let [Some(ours), Some(theirs)] = pair.map(place) else { continue };
         let config = own(pair, [samples(ours).collect(), samples(theirs).collect()], costs);
         let config: Config = shared.clone().into_iter().chain(config).collect();
-        for Metric { suffix, unit, of } in METRICS {
-            let pairs: Vec<(f64, f64)> = match of {
+        for Metric { suffix, unit, of } in metrics(flood.course) {
+            let pairs: Vec<(f64, f64)> = match *of {
                 Figure::Each(of) => samples(ours)
                     .zip(samples(theirs))
                     .filter_map(|(ours, theirs)| Some((of(ours)?, of(theirs)?)))
@@ -124,8 +130,9 @@ pub(super) fn of(
 /// The rows of a side that could not be made.
 pub(super) fn absent(flood: &Flood, side: Side, why: &str) -> Vec<Row> {
     let of = |[ours, theirs]: [Side; 2]| {
-        let metrics = METRICS.map(|metric| (metric.suffix, theirs.name(), metric.unit));
-        let all = metrics.into_iter().chain([(EFFICIENCY, BETTER, PER_CORE)]);
+        let metrics = metrics(flood.course).iter();
+        let metrics = metrics.map(move |metric| (metric.suffix, theirs.name(), metric.unit));
+        let all = metrics.chain([(EFFICIENCY, BETTER, PER_CORE)]);
         all.map(move |(suffix, peer, unit)| {
             Row::absent(&format!("{}{suffix}", flood.name), ours.name(), peer, unit, why)
         })
@@ -145,11 +152,13 @@ fn better(grounds: &[Ground], series: &Series, costs: &Costs) -> Vec<Option<f64>
 
 /// Work, subject and peer of every row.
 #[cfg(test)]
-pub(super) fn names(flood: &str) -> Vec<[String; 3]> {
+pub(super) fn names(flood: &Flood) -> Vec<[String; 3]> {
+    let Flood { name, course } = flood;
     let of = |[ours, theirs]: [Side; 2]| {
-        let metrics = METRICS.map(|metric| (metric.suffix, theirs.name()));
-        let all = metrics.into_iter().chain([(EFFICIENCY, BETTER)]);
-        all.map(move |(suffix, peer)| [format!("{flood}{suffix}"), ours.name().into(), peer.into()])
+        let metrics = metrics(*course).iter();
+        let metrics = metrics.map(move |metric| (metric.suffix, theirs.name()));
+        let all = metrics.chain([(EFFICIENCY, BETTER)]);
+        all.map(move |(suffix, peer)| [format!("{name}{suffix}"), ours.name().into(), peer.into()])
     };
     PAIRS.into_iter().flat_map(of).collect()
 }
@@ -160,11 +169,20 @@ fn shared(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Co
     let mut say = |key: &str, value: String| config.insert(key.into(), value);
     let pace = series.pace;
     say("samples", format!("{} alternations of {} s", series.alternations, pace.seconds));
-    say("clients", format!("{VISITS} a second, 1 KiB each way, 4 s for the last to end"));
+    say(
+        "clients",
+        match flood.course {
+            Course::OneCore => "none".into(),
+            _ => format!("{VISITS} a second, 1 KiB each way, 4 s for the last to end"),
+        },
+    );
+    if flood.course == Course::OneCore {
+        say("placement", format!("server, generator and counter on CPU {}", room.places.server));
+    }
     let rate = match flood.course {
         Course::Fixed(rate) => format!("{} k/s asked", rate / 1_000),
         Course::Highest => "the highest rate at which the interface drops under 0.1 %".into(),
-        Course::FlatOut | Course::Soak => "as many as go".into(),
+        Course::FlatOut | Course::OneCore | Course::Soak => "as many as go".into(),
     };
     say("flood", format!("live frames, SYNs from {SOURCES}, {rate}"));
     if pace.is_smoke() {
@@ -265,8 +283,8 @@ pub(super) fn disturbance(round: &[Sample]) -> f64 {
 
 /// A sample for whoever waits for the rows.
 pub(super) fn line(name: &str, sample: &Sample) -> String {
-    let figures = METRICS.into_iter().filter_map(|Metric { suffix, unit, of }| {
-        let found = match of {
+    let figures = METRICS.iter().filter_map(|Metric { suffix, unit, of }| {
+        let found = match *of {
             Figure::Each(of) => of(sample)?,
             Figure::All(of) => of(&[sample]),
         };
@@ -285,7 +303,7 @@ pub(super) fn line(name: &str, sample: &Sample) -> String {
 
 /// What was taken off the CPU time.
 fn told(costs: &Costs) -> String {
-    let frames = costs.frames.iter().map(|(rate, seconds)| {
+    let frames = costs.frames().map(|(rate, seconds)| {
         let rate = match rate {
             Rate::Paced(rate) => format!("at {} k/s", rate / 1_000),
             Rate::FlatOut => "flat out".into(),
@@ -293,10 +311,9 @@ fn told(costs: &Costs) -> String {
         format!("{} ns {rate}", figure(seconds * 1e9))
     });
     format!(
-        "all CPUs, clients' too, without what the generator takes into XDP_DROP: for a frame {}, for a \
-         round in which none was due {} ns",
-        frames.collect::<Vec<_>>().join(", "),
-        figure(costs.round * 1e9)
+        "all CPUs, clients' too, without the time in which the generator only waits, which it counts, and \
+         without what its frames take into XDP_DROP: {}",
+        frames.collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -316,7 +333,7 @@ mod tests {
             assert_eq!((row.median, row.absent.as_deref()), (None, Some("an old kernel")));
             [row.work.clone(), row.subject.clone(), row.peer.clone().unwrap_or_default()]
         });
-        let wanted = names(&flood.name).into_iter();
+        let wanted = names(&flood).into_iter();
         let wanted = wanted.filter(|[_, subject, _]| subject == Side::Guard.name());
         assert!(found.eq(wanted));
     }

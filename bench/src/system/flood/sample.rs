@@ -31,7 +31,7 @@ impl Rate {
     pub(super) fn asked(self) -> u64 {
         match self {
             Self::Paced(rate) => rate,
-            Self::FlatOut => 10_000_000,
+            Self::FlatOut => 20_000_000,
         }
     }
 }
@@ -91,6 +91,8 @@ pub(super) struct Volley {
     pub(super) frames: u64,
     /// The longest time.
     pub(super) time: Duration,
+    /// Where the generator runs.
+    pub(super) cpu: usize,
 }
 
 impl Ground {
@@ -99,7 +101,7 @@ impl Ground {
     /// than a veth's ring of 256 frames lasts.
     pub(super) fn sample(&mut self, room: &Room, rate: Rate, pace: Pace) -> Result<Sample> {
         let time = Duration::from_secs_f64(pace.seconds) + visits::PATIENCE + 4 * AROUND;
-        let volley = Volley { rate, frames: u64::MAX, time };
+        let volley = Volley { rate, frames: u64::MAX, time, cpu: room.places.client };
         self.flood(room, &volley, |ground| {
             pause(AROUND);
             let visitors = ground.visitors(room, pace.seconds)?;
@@ -110,7 +112,8 @@ impl Ground {
 
     /// A flood for so long, with clients of whom nobody asks what became of them.
     pub(super) fn visited(&mut self, room: &Room, rate: Rate, time: Duration) -> Result<Sample> {
-        let volley = Volley { rate, frames: u64::MAX, time: time + AROUND };
+        let cpu = room.places.client;
+        let volley = Volley { rate, frames: u64::MAX, time: time + AROUND, cpu };
         self.flood(room, &volley, |ground| {
             let _visitors = ground.visitors(room, time.as_secs_f64())?;
             pause(time);
@@ -132,9 +135,14 @@ impl Ground {
         Process::start("the clients", command.arg("visit").args(options.arguments()))
     }
 
-    /// A flood without clients, for so long.
-    pub(super) fn probe(&mut self, room: &Room, rate: Rate, time: Duration) -> Result<Sample> {
-        let volley = Volley { rate, frames: u64::MAX, time: time + AROUND };
+    /// A flood without clients, from a CPU, for so long.
+    pub(super) fn probe(
+        &mut self,
+        room: &Room,
+        (rate, cpu): (Rate, usize),
+        time: Duration,
+    ) -> Result<Sample> {
+        let volley = Volley { rate, frames: u64::MAX, time: time + AROUND, cpu };
         self.flood(room, &volley, |_| {
             pause(time);
             Ok(Report::default())
@@ -149,7 +157,7 @@ impl Ground {
         meanwhile: impl FnOnce(&Self) -> Result<Report>,
     ) -> Result<Sample> {
         self.start(room)?;
-        let options = options(room, volley)?;
+        let options = options(volley)?;
         let (watch, dropped, memory) = (Watch::begin(), self.dropped()?, self.memory()?);
         let mut command = self.bed.topology.client.command(&room.tools.bench);
         command.arg("generate").args(options.arguments());
@@ -169,7 +177,7 @@ impl Ground {
 }
 
 /// The options of the generator.
-fn options(room: &Room, volley: &Volley) -> Result<generator::Options> {
+fn options(volley: &Volley) -> Result<generator::Options> {
     let seconds = volley.time.as_secs_f64();
     let most = (volley.rate.asked() as f64 * seconds) as u64;
     Ok(generator::Options {
@@ -186,7 +194,7 @@ fn options(room: &Room, volley: &Volley) -> Result<generator::Options> {
         burst: 64,
         seconds,
         frames: most.min(volley.frames),
-        cpu: Some(room.places.client),
+        cpu: Some(volley.cpu),
         seed: 1,
         i_own_this_network: None,
     })

@@ -69,7 +69,8 @@ fn told(memory: [Memory; 3]) -> String {
 /// So many SYNs, and no client.
 fn take(room: &Room, ground: &mut Ground, syns: u64) -> Result<Sample> {
     let time = Duration::from_secs_f64(2.0 * syns as f64 / RATE as f64) + 10 * AROUND;
-    let volley = Volley { rate: Rate::Paced(RATE), frames: syns, time };
+    let cpu = room.places.client;
+    let volley = Volley { rate: Rate::Paced(RATE), frames: syns, time, cpu };
     let due = Duration::from_secs_f64(1.05 * syns as f64 / RATE as f64) + AROUND;
     let sample = ground.flood(room, &volley, |_| {
         let end = now() + due;
