@@ -209,7 +209,11 @@ impl FlowTable {
     #[inline]
     pub fn likely(&self, hash: u64) -> Option<FlowRef> {
         let buckets = self.buckets();
-        buckets.first_at_home(hash).or_else(|| self.find(hash, |_| true))
+        match buckets.first_at_home(hash) {
+            None if buckets.has_all_at_home(hash) => None,
+            None => self.find(hash, |_| true),
+            first => first,
+        }
     }
 
     /// The reference of that hash for which `is_match` says yes.
@@ -324,6 +328,10 @@ impl FlowTable {
 
     /// The home's header once the flow at `place` has left it.
     fn header_without(&self, home: usize, header: Header, place: Place) -> Header {
+        if place.distance == 0 {
+            // There is no bit for it.
+            return header;
+        }
         let mut flows = self.buckets().guests_of(home, place.distance);
         let others = flows.any(|(other, _)| other.word != place.word);
         if others { header } else { header.without(place.distance) }

@@ -60,11 +60,13 @@ impl Rtt {
     /// The timeout for a segment sent now (RFC 6298, section 2, and 5.5 for the back-off).
     pub fn timeout(&self) -> Duration {
         // RFC 9293 3.8.1 (MUST-18): as RFC 6298 says.
+        // In whole microseconds: this is asked for several times for every segment with text.
         let base = match (self.srtt8, self.variance4) {
-            (0, 0) => INITIAL,
-            (srtt8, variance4) => Duration::from_micros((srtt8 / 8 + variance4).into()),
+            (0, 0) => INITIAL.as_micros() as u64,
+            (srtt8, variance4) => u64::from(srtt8 / 8) + u64::from(variance4),
         };
-        (base.max(MINIMUM) * (1 << self.backoff.min(10))).min(MAXIMUM)
+        let backed_off = base.max(MINIMUM.as_micros() as u64) << self.backoff.min(10);
+        Duration::from_micros(backed_off.min(MAXIMUM.as_micros() as u64))
     }
 
     /// How often the timeout has doubled.
