@@ -100,6 +100,11 @@ impl Case {
         })
     }
 
+    /// Whether all connections come from one address.
+    pub(super) fn has_single_source(&self) -> bool {
+        matches!(self.work, Work::Load(_, Sources::Single))
+    }
+
     /// Whether the first subject is client and server at once.
     fn is_both_ends(&self) -> bool {
         self.subjects.first() == Some(&Subject::SluiceBoth)

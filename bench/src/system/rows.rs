@@ -139,7 +139,8 @@ fn beside(case: &Case, peer: Subject, at: (&Series, usize)) -> Config {
     let of = |figure: fn(&Found) -> Option<f64>| {
         [0, n].map(|n| Spread::of(series.of(n).filter_map(figure)))
     };
-    if let [Some(ours), Some(theirs)] = of(|found| Some(found.reused).filter(|share| *share > 0.0))
+    if case.has_single_source()
+        && let [Some(ours), Some(theirs)] = of(|found| Some(found.reused))
     {
         let [ours, theirs] = [ours, theirs].map(|spread| spread.median * 100.0);
         say("ports used again", format!("{ours:.0} % of connections beside {theirs:.0} %"));
