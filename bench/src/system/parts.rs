@@ -53,7 +53,7 @@ impl Part {
             Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
             Self::Memory(state) => rounds * state.estimate(),
             Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
-            Self::Churn(length) => 10.0 + length.minutes as f64 * 1.1 * length.seconds,
+            Self::Churn(length) => length.estimate(),
         }
     }
 }
