@@ -106,7 +106,7 @@ fn relay_carries_everything_and_tells_its_ceiling() {
         [&carried.frames, &carried.bytes, &carried.overflown, &carried.refused]
             .map(|count| count.load(Ordering::Relaxed));
     let (rate, bits) = (frames as f64 / seconds, bytes as f64 * 8.0 / seconds / 1e6);
-    crate::note!(
+    note!(
         "the relay carried {rate:.0} frames/s, {bits:.0} Mbit/s (information only; {overflown} \
          overflown, {refused} refused)"
     );
@@ -139,7 +139,7 @@ fn impaired_link_loses_repeats_and_detours_and_the_kernel_makes_it_good() {
         topology.impairment().set(rates, 1);
         carry(&topology, 4 << 20);
         for Port { frames, lost, duplicated, detoured, .. } in topology.impairment().counts() {
-            crate::note!("{frames} frames: {lost} lost, {duplicated} twice, {detoured} detoured");
+            note!("{frames} frames: {lost} lost, {duplicated} twice, {detoured} detoured");
             assert!(frames > 0 && (lost > 0 || frames < 300) && duplicated > 0 && detoured > 0);
         }
     }

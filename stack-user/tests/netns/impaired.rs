@@ -47,14 +47,14 @@ fn assert_carries(what: &str, rates: Rates, relay: Option<Link>) {
         if receive > 0 {
             // The longer way is really longer: what took it was overtaken.
             let overtaken = summary.number("counters.out_of_order_in");
-            crate::note!("{what}: {overtaken} segments came out of order");
+            note!("{what}: {overtaken} segments came out of order");
             assert!(overtaken > 0 || rates.reordering == 0);
         }
     }
 
     let counts = topology.impairment().counts();
     for (way, port) in ["from us", "to us"].into_iter().zip(counts) {
-        crate::note!(
+        note!(
             "{what}, {way}: {} frames, {} lost, {} twice, {} detoured",
             port.frames,
             port.lost,

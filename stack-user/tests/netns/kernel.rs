@@ -79,7 +79,7 @@ impl Outcome {
         assert!(failures.is_empty() && *done == count, "{done} of {count} done: {failures:#?}");
         let seconds = took.as_secs_f64();
         let rate = count as f64 / seconds;
-        crate::note!(
+        note!(
             "{what}: {count} connections in {seconds:.2} s, {rate:.0}/s, at most {at_once} at once \
              (information only)"
         );

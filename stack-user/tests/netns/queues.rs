@@ -167,7 +167,7 @@ fn syns_that_wait_on_several_queues_at_once_open_one_connection_each() {
     assert!(count("frames_handed_over") > 0);
     assert_eq!(count("resets_out"), 0);
     let doubles = count("half_open_doubles");
-    crate::note!("{doubles} half-open entries gave way to another shard's");
+    note!("{doubles} half-open entries gave way to another shard's");
     drop(streams);
     sluice.stop();
 }
@@ -187,7 +187,7 @@ fn served_connections_whose_segments_move_and_get_lost_carry_every_byte() {
     topology.relay().clear();
     let count = |name| sluice.counter(&topology.client, name);
     let handed_over = count("frames_handed_over");
-    crate::note!("{handed_over} of {} frames were handed over", count("frames_in"));
+    note!("{handed_over} of {} frames were handed over", count("frames_in"));
     assert!(handed_over > 0 && count("retransmits") > 0);
     sluice.stop();
 }
@@ -210,7 +210,7 @@ fn opened_connections_whose_segments_move_and_get_lost_carry_every_byte() {
     let [handed_over, at_home, away, again] =
         ["frames_handed_over", "ports_at_home", "ports_away", "retransmits"]
             .map(|name| summary.number(&format!("counters.{name}")));
-    crate::note!("{handed_over} frames were handed over");
+    note!("{handed_over} frames were handed over");
     assert!(handed_over > 0 && again > 0);
     // A veth tells of no hash by which ports could be chosen.
     assert_eq!((at_home, away), (0, 0));

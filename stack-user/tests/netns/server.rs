@@ -176,7 +176,7 @@ impl Summary {
 
     /// One line about the rate, as information.
     pub(crate) fn print_rate(&self, what: &str) {
-        crate::note!(
+        note!(
             "{what}: {} connections in {:.2} s, {:.0}/s, at most {} at once (information only)",
             self.json["connections"],
             self.json["seconds"].as_f64().unwrap_or(0.0),
