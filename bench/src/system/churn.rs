@@ -118,33 +118,33 @@ impl Minutes {
             ("churn, p99 of each minute", "µs", &self.p99s),
             ("churn, resident memory", "B", &self.resident),
         ];
-        let row =
-            |(work, unit, values): (&str, &str, &Vec<f64>)| {
-                let row = Row::alone(work, "sluice", unit, values).with(machine::config());
-                let row = row
+        let pace = format!(
+            "{SHARE} of the highest that lasts, {}: the middle of 3 samples of {:.0} s",
+            figure(highest),
+            length.sample()
+        );
+        let row = |(work, unit, values): (&str, &str, &Vec<f64>)| {
+            let row = Row::alone(work, "sluice", unit, values).with(machine::config());
+            let row = row
                 .with_setting("minutes", format!("{} of {} s", length.minutes, length.seconds))
-                .with_setting("pace", format!(
-                    "{SHARE} of the highest that lasts, {}: the middle of 3 samples of {:.0} s",
-                    figure(highest),
-                    length.sample()
-                ))
+                .with_setting("pace", &pace)
                 .with_setting("connections", format!("{}, {} failed", self.opened, self.failed))
                 .with_setting("p99 by minute, in µs", all(&self.p99s).join(", "))
                 .with_setting("MiB by minute", format!("{}, {}", mib(&before), memory.join(", ")));
-                let row = match (self.failed, &self.failure) {
-                    (0, _) => row,
-                    (failed, why) => {
-                        let why = why.as_deref().unwrap_or("no reason");
-                        row.with_setting(FAILED, format!("{failed} of {} ({why})", self.opened))
-                    }
-                };
-                let row = match self.disturbed() {
-                    Some(how) => row.with_setting(DISTURBED, how),
-                    None => row,
-                };
-                let smoke = "short minutes, that measure nothing";
-                if length.seconds < MINUTE { row.with_setting(SMOKE, smoke) } else { row }
+            let row = match (self.failed, &self.failure) {
+                (0, _) => row,
+                (failed, why) => {
+                    let why = why.as_deref().unwrap_or("no reason");
+                    row.with_setting(FAILED, format!("{failed} of {} ({why})", self.opened))
+                }
             };
+            let row = match self.disturbed() {
+                Some(how) => row.with_setting(DISTURBED, how),
+                None => row,
+            };
+            let smoke = "short minutes, that measure nothing";
+            if length.seconds < MINUTE { row.with_setting(SMOKE, smoke) } else { row }
+        };
         rows.into_iter().map(row).collect()
     }
 }
