@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use anyhow::Result;
+
 use crate::clock::{now, pause};
 use crate::cpus::{self, TICKS};
 
@@ -42,6 +44,30 @@ impl Watch {
 /// Whether what others used disturbs a measurement.
 pub(crate) fn is_disturbed(others: f64) -> bool {
     others > QUIET
+}
+
+/// What `take` finds, with the cores that others used meanwhile. Where they disturbed it, it is done again,
+/// at most `repeats` times; after that it counts, and what the rows have to say of it stands beside it.
+///
+/// # Errors
+/// Those of `take`.
+pub(crate) fn until_quiet<T>(
+    repeats: usize,
+    mut take: impl FnMut() -> Result<(T, f64)>,
+) -> Result<(T, Option<String>)> {
+    let mut repeated = 0;
+    loop {
+        let (taken, others) = take()?;
+        if !is_disturbed(others) {
+            return Ok((taken, None));
+        }
+        if repeated == repeats {
+            let percent = others * 100.0;
+            let how = format!("others used {percent:.0} % of a core, after {repeated} repetitions");
+            return Ok((taken, Some(how)));
+        }
+        repeated += 1;
+    }
 }
 
 /// What the kernel has counted until a moment.
@@ -132,6 +158,8 @@ const PACKETS: [&str; 3] = ["ksoftirqd/", "napi/", "kpktgend_"];
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     #[test]
@@ -155,6 +183,19 @@ mod tests {
             one(20, 1, "rustc", 7),
         ];
         assert_eq!(others(&processes, 10), 7);
+    }
+
+    #[test]
+    fn disturbed_measurement_is_done_again_and_marked_in_the_end() {
+        let run = |others: &[f64]| {
+            let mut rounds = others.iter().zip(1..);
+            until_quiet(3, || rounds.next().map(|(others, n)| (n, *others)).context("too many"))
+        };
+        assert_eq!(run(&[0.1]).unwrap(), (1, None));
+        assert_eq!(run(&[0.9, 0.5, 0.2]).unwrap(), (3, None));
+        let (last, how) = run(&[0.9, 0.9, 0.9, 0.3]).unwrap();
+        let said = "others used 30 % of a core, after 3 repetitions";
+        assert_eq!((last, how.as_deref()), (4, Some(said)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Two runs beside each other: what moved beyond its spread.
 //!
 //! Rows are matched by name. A row with a peer is judged by its ratio, because both were measured on
-//! the same machine at the same time; a row alone by its figures. Something moved when each median lies
-//! outside of the other run's least and greatest.
+//! the same machine at the same time; a row alone by its figures, and so is one that has no ratio in one of
+//! the runs, its peer's figure being zero. Something moved when each median lies outside of the other run's
+//! least and greatest.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +11,7 @@ use std::fmt::Write;
 use anyhow::{Result, bail};
 
 use crate::printer::figure;
-use crate::row::{Config, PEER, Row, SMOKE};
+use crate::row::{Config, DISTURBED, PEER, Row, SMOKE};
 use crate::spread::Spread;
 
 /// What became of a row.
@@ -82,6 +83,7 @@ pub fn report(old: &[Row], new: &[Row]) -> Result<String> {
 
 /// What became of one row.
 pub fn change(before: &Row, after: &Row) -> Change {
+    let judged = judged(before, after);
     let (old, new) = match (judged(before), judged(after)) {
         (Some(old), Some(new)) => (old, new),
         (Some(_), None) => return Change::Lost,
@@ -96,9 +98,13 @@ pub fn change(before: &Row, after: &Row) -> Change {
     Change::Moved { factor: new.median / old.median, verdict }
 }
 
-/// What a row is judged by.
-fn judged(row: &Row) -> Option<Spread> {
-    if row.peer.is_some() { row.ratio_spread() } else { row.spread() }
+/// What two rows are judged by.
+fn judged(before: &Row, after: &Row) -> fn(&Row) -> Option<Spread> {
+    if has_ratios(before, after) { Row::ratio_spread } else { Row::spread }
+}
+
+fn has_ratios(before: &Row, after: &Row) -> bool {
+    [before, after].iter().all(|row| row.ratio.is_some())
 }
 
 /// Whether more is better.
@@ -149,15 +155,25 @@ fn sentence(change: Change, before: &Row, after: &Row) -> Option<String> {
         Change::Moved { factor, verdict: Verdict::Better } => ("better", factor),
         Change::Moved { factor, verdict: Verdict::Worse } => ("worse", factor),
     };
+    let judged = judged(before, after);
     let (old, new) = (judged(before)?, judged(after)?);
-    let what = if after.peer.is_some() { "ratio" } else { &after.unit };
-    let percent = (factor - 1.0) * 100.0;
+    let what = if has_ratios(before, after) { "ratio" } else { &after.unit };
+    // From nothing there is no share of what was.
+    let percent = match factor.is_finite() {
+        true => format!(", {:+.0} %", (factor - 1.0) * 100.0),
+        false => String::new(),
+    };
+    let marks = [("old", before), ("new", after)].map(|(run, row)| {
+        let is_disturbed = row.config.contains_key(DISTURBED);
+        if is_disturbed { format!("; the {run} run was disturbed") } else { String::new() }
+    });
     let show = |s: Spread| format!("{} ({}..{})", figure(s.median), figure(s.min), figure(s.max));
     Some(format!(
-        "{word:<9} {}: {what} {} -> {}, {percent:+.0} %",
+        "{word:<9} {}: {what} {} -> {}{percent}{}",
         shown(after),
         show(old),
-        show(new)
+        show(new),
+        marks.concat()
     ))
 }
 
@@ -208,6 +224,33 @@ mod tests {
     fn row_alone_is_judged_by_its_figures() {
         let (old, new) = (Row::alone("m", "o", "B", &[400.0]), Row::alone("m", "o", "B", &[500.0]));
         assert_eq!(change(&old, &new), Change::Moved { factor: 1.25, verdict: Verdict::Worse });
+    }
+
+    #[test]
+    fn row_whose_peer_has_zero_is_judged_by_its_own_figures() {
+        let refused =
+            |ours, theirs| Row::measured("w", "ours", "theirs", "clients", &[(ours, theirs)]);
+        let moved = |before: &Row, after: &Row| match change(before, after) {
+            Change::Moved { verdict, .. } => Some(verdict),
+            _ => None,
+        };
+        let (none, some) = (refused(0.0, 0.0), refused(50.0, 0.0));
+        assert_eq!(moved(&none, &some), Some(Verdict::Worse));
+        assert_eq!(moved(&some, &none), Some(Verdict::Better));
+        assert_eq!(moved(&refused(50.0, 5.0), &refused(90.0, 0.0)), Some(Verdict::Worse));
+        assert_eq!(change(&none, &none), Change::Steady);
+        let text = report(&[none], &[some]).unwrap();
+        let want =
+            "worse     w, ours beside theirs, clients: clients 0 (0..0) -> 50.0 (50.0..50.0)";
+        assert_eq!(text.lines().next(), Some(want));
+    }
+
+    #[test]
+    fn move_in_a_run_that_was_disturbed_says_so() {
+        let old = ratios("ns", &[1.0]);
+        let new = ratios("ns", &[2.0]).with_setting(DISTURBED, "others used 50 % of a core");
+        let text = report(&[old], &[new]).unwrap();
+        assert!(text.contains("+100 %; the new run was disturbed\n"), "{text}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use nix::unistd::Pid;
 
 pub use report::{Quantiles, Report};
 pub use sources::Sources;
+pub(crate) use sources::reused;
 
 /// What is done over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

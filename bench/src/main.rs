@@ -25,7 +25,7 @@ enum Command {
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
     /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root.
-    Flood(system::Options),
+    Flood(system::Common),
     /// How many frames in a second the worker, a drop and a redirect take, by size and queues; needs
     /// root.
     Pktgen(system::pktgen::Options),
@@ -112,7 +112,12 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Compare { old, new } => {
-            let (old, new) = (printer::read_json(&old)?, printer::read_json(&new)?);
+            let [old, new] = [old, new].map(|path| -> Result<Vec<Row>> {
+                let rows = printer::read_json(&path)?;
+                ensure!(!rows.is_empty(), "there is not a single row in {}", path.display());
+                Ok(rows)
+            });
+            let (old, new) = (old?, new?);
             print!("{}", compare::report(&old, &new)?);
             Ok(())
         }
@@ -131,4 +136,26 @@ fn micro(Micro { smoke, json, filter }: Micro) -> Result<()> {
     let failed = rows.iter().filter(|row| row.config.contains_key(FAILED)).count();
     ensure!(failed == 0, "{failed} rows failed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_are_taken_where_they_do_something_and_else_refused() {
+        Cli::command().debug_assert();
+        let is_taken =
+            |line: &str| Cli::try_parse_from(format!("bench {line}").split_whitespace()).is_ok();
+        for line in ["macro --churn", "macro --churn 2 --smoke", "flood flat", "pktgen --iface v"] {
+            assert!(is_taken(line), "{line}");
+        }
+        for line in
+            ["flood --churn", "macro connect --churn", "macro --churn 0", "pktgen --to 10.0.0.1:9"]
+        {
+            assert!(!is_taken(line), "{line}");
+        }
+    }
 }

@@ -46,8 +46,10 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         printer::check_json(path)?;
     }
+    // Before anything is measured: rows that mean nothing do not take the place of those of a real run.
+    let temporary = Temporary::make(options.smoke)?;
     let (rows, failures) = if options.files.is_empty() {
-        parts::measure(options.smoke)?
+        parts::measure(temporary.folder())?
     } else {
         (read(&options.files)?, Vec::new())
     };
@@ -56,7 +58,6 @@ pub fn run(options: &Options) -> Result<()> {
         printer::write_json(path, &rows)?;
     }
     let repository = repository();
-    let temporary = Temporary::make(options.smoke && options.into.is_none())?;
     let into = options.into.as_deref().or(temporary.folder()).unwrap_or(&repository);
     if into != repository {
         fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;

@@ -23,7 +23,7 @@ mod spinners;
 mod stop;
 mod wrk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -43,18 +43,25 @@ pub(crate) use stop::Stop;
 /// The options of the macro bench.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Only the rows whose work contains this.
-    #[arg(value_name = "ROW-FILTER")]
-    filter: Option<String>,
-    /// Short samples, and two works unless a filter names others: shows that the instrument works, and
-    /// measures nothing.
-    #[arg(long)]
-    smoke: bool,
+    #[command(flatten)]
+    common: Common,
     /// Only short connections at four fifths of the highest rate, for so many minutes: memory and
     /// latency are to stay as they are.
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10",
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=600), conflicts_with = "filter")]
     churn: Option<usize>,
+}
+
+/// The options of every run of whole systems.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Only the rows whose work contains this.
+    #[arg(value_name = "ROW-FILTER")]
+    filter: Option<String>,
+    /// Short samples, and a work or two unless a filter names others: shows that the instrument works, and
+    /// measures nothing.
+    #[arg(long)]
+    smoke: bool,
     /// Also writes the rows to a file, as one array of JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -72,19 +79,19 @@ pub struct Options {
 /// Where the machine lacks what every row needs, where a connection failed that should not, and on
 /// Ctrl-C. Namespaces and processes of the run are gone in any case.
 pub fn run(options: &Options) -> Result<()> {
-    take(options, parts::all(options))
+    take(&options.common, parts::all(options))
 }
 
 /// Measures the floods alone.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_floods(options: &Options) -> Result<()> {
+pub fn run_floods(options: &Common) -> Result<()> {
     take(options, parts::floods(options))
 }
 
-fn take(options: &Options, parts: Vec<Part>) -> Result<()> {
-    ensure!(geteuid().is_root(), "the macro bench makes network namespaces, which needs root");
+fn take(options: &Common, parts: Vec<Part>) -> Result<()> {
+    ensure!(geteuid().is_root(), "network namespaces are made, which needs root");
     for (program, package) in [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool")] {
         ensure!(tools::is_there(program), "{}", tools::missing(program, package));
     }
@@ -92,8 +99,7 @@ fn take(options: &Options, parts: Vec<Part>) -> Result<()> {
     if let Some(path) = &options.json {
         printer::check_json(path)?;
     }
-    let room =
-        Room { tools: programs(options)?, places: Places::find()?, stop: Stop::on_signals()? };
+    let room = Room { tools: options.tools()?, places: Places::find()?, stop: Stop::on_signals()? };
     topology::sweep();
     let pace = if options.smoke { Pace::SMOKE } else { Pace::FULL };
     let estimates: Vec<f64> = parts.iter().map(|part| part.estimate(pace)).collect();
@@ -118,13 +124,13 @@ fn present(mut case: Case) -> (Case, Vec<Row>) {
     let (all, work) = (case.subjects.clone(), case.tools());
     let missing = |subject: &Subject| {
         let mut needed = work.iter().chain(subject.tools());
-        needed.find(|(program, _)| !tools::is_there(program))
+        let program = needed.find(|(program, _)| !tools::is_there(program));
+        let program = program.map(|(program, package)| tools::missing(program, package));
+        program.or_else(|| subject.lacks())
     };
     case.subjects.retain(|subject| missing(subject).is_none());
     let absent = all.iter().skip(1).filter_map(|peer| Some((peer, missing(peer)?)));
-    let rows = absent.flat_map(|(peer, (program, package))| {
-        rows::absent(&case, [all[0], *peer], &tools::missing(program, package))
-    });
+    let rows = absent.flat_map(|(peer, why)| rows::absent(&case, [all[0], *peer], &why));
     let rows = rows.collect();
     (case, rows)
 }
@@ -142,14 +148,21 @@ fn furnish(beds: &mut Vec<Bed>, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Where the programs of a run lie.
-fn programs(options: &Options) -> Result<Tools> {
+impl Common {
+    fn tools(&self) -> Result<Tools> {
+        programs(self.sluice.as_deref(), self.program.as_deref())
+    }
+}
+
+/// Where the programs of a run lie; `sluice` and `program` are those that the user has named.
+fn programs(sluice: Option<&Path>, program: Option<&Path>) -> Result<Tools> {
     let bench = std::env::current_exe().context("the path of this program")?;
     let folder = bench.parent().context("this program lies in a folder")?.to_path_buf();
-    let sluice = options.sluice.clone().unwrap_or_else(|| folder.join("sluice"));
+    let sluice = sluice.map_or_else(|| folder.join("sluice"), Path::to_path_buf);
     let above = folder.parent().map(|folder| folder.join(PROGRAM));
     let beside = Some(folder.join(PROGRAM)).filter(|path| path.is_file());
-    let program = options.program.clone().or(beside).or(above).unwrap_or_default();
+    let named = program.map(Path::to_path_buf);
+    let program = named.or(beside).or(above).unwrap_or_default();
     for (path, what) in [(&sluice, "Sluice's executable"), (&program, "the XDP program")] {
         ensure!(
             path.is_file(),

@@ -131,10 +131,6 @@ impl Topology {
         for (namespace, end, _) in ends {
             namespace.ip("link set lo up")?;
             namespace.ip(&format!("link set {end} up"))?;
-            // What the kernel's default is differs between machines; with bbr a sender that met many
-            // losses at once may stay slow for long.
-            let route = format!("{NETWORK} proto kernel scope link congctl {CONGESTION}");
-            namespace.ip(&format!("route change {route} dev {end}"))?;
             // As a real interface has one: a full ring of veth, 256 frames, then holds the sender up;
             // without it frames are lost on the sender's own machine.
             namespace.run(&format!("tc qdisc add dev {end} root pfifo limit {QUEUE}"))?;
@@ -145,8 +141,24 @@ impl Topology {
         if let Some(middle) = &made.middle {
             middle::furnish(middle, [&made.server, &made.client])?;
         }
+        // What the kernel's default is differs between machines; with bbr a sender that met many losses at
+        // once may stay slow for long.
+        made.congestion(CONGESTION)?;
         made.introduce()?;
         Ok(made)
+    }
+
+    /// Has the kernel's connections of both ends begin with this congestion control. The route's choice
+    /// stands above that of a socket which is not connected yet.
+    ///
+    /// # Errors
+    /// Where `ip` fails: the kernel does not have it.
+    pub(crate) fn congestion(&self, name: &str) -> Result<()> {
+        for (namespace, end) in [(&self.server, SERVER_END), (&self.client, CLIENT_END)] {
+            let route = format!("{NETWORK} proto kernel scope link congctl {name}");
+            namespace.ip(&format!("route change {route} dev {end}"))?;
+        }
+        Ok(())
     }
 
     /// Has a relay carry what passes between both, as `link` says; nothing passes once it is dropped.
@@ -280,6 +292,8 @@ pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const QUEUE: u32 = 1_000;
 /// The congestion control of both kernels and Sluice's default.
 pub(crate) const CONGESTION: &str = "cubic";
+/// The one that some kernels have by default.
+pub(crate) const BBR: &str = "bbr";
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ use crate::micro::OURS;
 use crate::micro::pair::Plan;
 use crate::object;
 use crate::printer::figure;
-use crate::row::Row;
+use crate::row::{DISTURBED, Row};
 use crate::spread::Spread;
 use frames::{EVERYWHERE, LISTENERS, MAC, SCENES, SECOND, SHARED, Scene};
 
@@ -155,15 +155,8 @@ impl Bed {
         let mut map: Array<_, Restored> = self::map(&mut self.ebpf, contract::BENCH_FRAME)?;
         map.set(0, words, 0)?;
         let repeat = if plan.is_smoke { 1_000 } else { REPEAT };
-        let mut samples = Vec::new();
-        // The first pair warms up.
-        for alternation in 0..=plan.alternations {
-            let ours = self.sample(contract::BENCH_STEER, frame, (repeat, scene.action))?;
-            let bare = self.sample(contract::BENCH_PASS, frame, (repeat, XDP_PASS))?;
-            if alternation > 0 {
-                samples.push((ours, bare));
-            }
-        }
+        let (samples, disturbed) =
+            plan.undisturbed(|| self.samples(plan.alternations, scene, repeat))?;
         let differences: Vec<f64> = samples.iter().map(|(ours, bare)| ours - bare).collect();
         let over = Spread::of(differences.iter().copied()).context("there are samples")?;
         let limit = scene.limit.map_or("none".into(), |limit| format!("+{limit} ns"));
@@ -175,6 +168,10 @@ impl Bed {
             let row =
                 row.with_setting("rounds", format!("{repeat}, the kernel's mean in whole ns"));
             let row = row.with_setting("verified instructions", instructions);
+            let row = match &disturbed {
+                Some(how) => row.with_setting(DISTURBED, how),
+                None => row,
+            };
             row.with_setting("required over bare XDP_PASS", &limit)
                 .with_setting("restored", format!("{} B at entry, both", words.len() * 8))
         };
@@ -184,6 +181,25 @@ impl Bed {
         let row = row.with_setting("over bare XDP_PASS", difference);
         let over = Row::alone(&self::over(scene), OURS, "ns", &differences);
         Ok([say(row), say(over)])
+    }
+
+    /// So many pairs of a scene and a bare pass, in nanoseconds.
+    fn samples(
+        &mut self,
+        alternations: usize,
+        scene: &Work,
+        repeat: u32,
+    ) -> Result<Vec<(f64, f64)>> {
+        let mut samples = Vec::new();
+        // The first pair warms up.
+        for alternation in 0..=alternations {
+            let ours = self.sample(contract::BENCH_STEER, &scene.frame, (repeat, scene.action))?;
+            let bare = self.sample(contract::BENCH_PASS, &scene.frame, (repeat, XDP_PASS))?;
+            if alternation > 0 {
+                samples.push((ours, bare));
+            }
+        }
+        Ok(samples)
     }
 
     /// Nanoseconds of one round, as the kernel has counted them.

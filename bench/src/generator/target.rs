@@ -18,8 +18,7 @@ pub(super) struct Link {
 /// # Errors
 /// Where it is not there, or not allowed.
 pub(super) fn check(iface: &str, owned: Option<&str>) -> Result<Link> {
-    ensure!(!iface.contains(char::is_whitespace), "`{iface}` is no name of an interface");
-    let text = quiet(&format!("ip -json -details link show dev {iface}"))?;
+    let text = shown(iface, quiet)?;
     read(&text, iface, owned)
 }
 
@@ -32,8 +31,15 @@ pub(crate) fn check_interface(
     owned: Option<&str>,
     ip: impl FnOnce(&str) -> Result<String>,
 ) -> Result<()> {
-    let text = ip(&format!("ip -json -details link show dev {iface}"))?;
+    let text = shown(iface, ip)?;
     read(&text, iface, owned).map(|_| ())
+}
+
+/// What `ip` says of an interface. Its name becomes words of a command and lines of pktgen's files.
+fn shown(iface: &str, ip: impl FnOnce(&str) -> Result<String>) -> Result<String> {
+    let is_name = !iface.is_empty() && !iface.contains(char::is_whitespace);
+    ensure!(is_name, "`{iface}` is no name of an interface");
+    ip(&format!("ip -json -details link show dev {iface}"))
 }
 
 /// What `ip` says of a link.

@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options) -> Result<Report> {
         run.report.take_latencies(&run.latencies);
     }
     if let From::Single(_) = options.from() {
-        run.report.reused = reused(run.report.opened);
+        run.report.reused = reused(run.report.opened, 0);
     }
     Ok(run.report)
 }

@@ -94,9 +94,11 @@ impl From {
     }
 }
 
-/// How many of `connections` from one address used a port that an earlier one had.
-pub(super) fn reused(connections: u64) -> u64 {
-    connections.saturating_sub(SINGLE_PORTS)
+/// How many of `connections` from one address used a port that an earlier one had, or one of the `before`
+/// that an earlier run had from the first port on.
+pub(crate) fn reused(connections: u64, before: u64) -> u64 {
+    let first_round = connections.min(SINGLE_PORTS);
+    first_round.min(before) + (connections - first_round)
 }
 
 /// The `n`-th of all ports but the first 1,024.
@@ -155,6 +157,13 @@ mod tests {
     fn single_address_reuses_ports_after_one_round() {
         assert_eq!(single_port(0), single_port(SINGLE_PORTS));
         assert_eq!(single_port(SINGLE_PORTS - 1), 60_999);
-        assert_eq!((reused(SINGLE_PORTS), reused(SINGLE_PORTS + 7)), (0, 7));
+        assert_eq!((reused(SINGLE_PORTS, 0), reused(SINGLE_PORTS + 7, 0)), (0, 7));
+    }
+
+    #[test]
+    fn ports_of_an_earlier_run_are_used_again_too() {
+        assert_eq!((reused(100, 30), reused(100, 100), reused(30, 100)), (30, 100, 30));
+        let more = SINGLE_PORTS + 7;
+        assert_eq!((reused(more, 5), reused(more, more)), (12, more));
     }
 }

@@ -33,7 +33,10 @@ pub fn run(plan: &Plan, mut so_far: impl FnMut(&[Row]) -> Result<()>) -> Result<
                 rows.push(row.with(plan.config.clone()));
             }
         }
-        so_far(&rows)?;
+        // Nothing takes no place of what a file may hold.
+        if !rows.is_empty() {
+            so_far(&rows)?;
+        }
     }
     ensure!(!rows.is_empty(), "no work's name holds {:?}", plan.filter.as_deref().unwrap_or(""));
     Ok(rows)
@@ -73,6 +76,13 @@ fn count(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filter_that_fits_nothing_is_an_error_and_writes_nothing() {
+        let plan = Plan::smoke(Some("no such work".into()), crate::row::Config::new());
+        let error = run(&plan, |_| panic!("there is nothing to write")).unwrap_err();
+        assert_eq!(error.to_string(), "no work's name holds \"no such work\"");
+    }
 
     #[test]
     fn counts_are_short() {

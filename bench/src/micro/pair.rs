@@ -68,31 +68,37 @@ impl Plan {
         (peer_name, peer): (&str, &mut dyn Work),
     ) -> Row {
         eprintln!("{work}: {name} beside {peer_name}");
-        let mut repeated = 0;
-        let (samples, disturbed) = loop {
-            // A smoke run measures nothing that could be disturbed.
-            let watch = (!self.is_smoke).then(Watch::begin);
-            let taken = self.samples((name, &mut *subject), (peer_name, &mut *peer));
-            let samples = match taken {
-                Ok(samples) => samples,
-                Err(error) => {
-                    let row = Row::failed(work, name, peer_name, "ns", &format!("{error:#}"));
-                    return row.with(self.config.clone());
-                }
-            };
-            let others = watch.map_or(0.0, |watch| watch.others());
-            let disturbed = busy::is_disturbed(others).then_some(others);
-            if disturbed.is_none() || repeated == busy::REPEATS {
-                break (samples, disturbed);
+        let taken =
+            self.undisturbed(|| self.samples((name, &mut *subject), (peer_name, &mut *peer)));
+        let (samples, disturbed) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                let row = Row::failed(work, name, peer_name, "ns", &format!("{error:#}"));
+                return row.with(self.config.clone());
             }
-            repeated += 1;
         };
         let row = Row::measured(work, name, peer_name, "ns", &samples).with(self.config.clone());
         let row = row.with_setting("alternations", self.alternations);
         match disturbed {
-            Some(others) => row.with_setting(DISTURBED, sentence(others, repeated)),
+            Some(how) => row.with_setting(DISTURBED, how),
             None => row,
         }
+    }
+
+    /// What `take` finds, done again where others disturbed it, and what the rows have to say of them. A
+    /// smoke run measures nothing that could be disturbed.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub(crate) fn undisturbed<T>(
+        &self,
+        mut take: impl FnMut() -> Result<T>,
+    ) -> Result<(T, Option<String>)> {
+        busy::until_quiet(busy::REPEATS, || {
+            let watch = (!self.is_smoke).then(Watch::begin);
+            let taken = take()?;
+            Ok((taken, watch.map_or(0.0, |watch| watch.others())))
+        })
     }
 
     /// One alternation after the other, in nanoseconds.
@@ -126,11 +132,6 @@ impl Plan {
         }
         Ok(watch.nanos() as f64 / done as f64)
     }
-}
-
-/// What a row says that was disturbed to the last.
-fn sentence(others: f64, repeated: usize) -> String {
-    format!("others used {:.0} % of a core, after {repeated} repetitions", others * 100.0)
 }
 
 /// How many times the length of a sample it may take to come by one.

@@ -21,14 +21,16 @@ struct Part {
     needs_root: bool,
 }
 
-/// Runs all parts; their rows, and what went wrong. A part that gave no rows has one that says why.
+/// Runs all parts; their rows, and what went wrong. A part that gave no rows has one that says why. With a
+/// folder for its rows it is a short run, which measures nothing.
 ///
 /// # Errors
 /// On Ctrl-C, and where this program cannot be started.
-pub(super) fn measure(is_smoke: bool) -> Result<(Vec<Row>, Vec<String>)> {
+pub(super) fn measure(smoke: Option<&Path>) -> Result<(Vec<Row>, Vec<String>)> {
     let stop = Stop::on_signals()?;
     let bench = std::env::current_exe().context("the path of this program")?;
-    let folder = folder(&bench)?;
+    let is_smoke = smoke.is_some();
+    let folder = smoke.map_or_else(|| folder(&bench), |folder| Ok(folder.to_path_buf()))?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (n, part) in PARTS.iter().enumerate() {
         eprintln!("report: {} ({} of {})", part.name, n + 1, PARTS.len());
@@ -87,7 +89,7 @@ fn nothing(part: &Part, why: &str, is_smoke: bool) -> Row {
     if is_smoke { row.with_setting(SMOKE, "nothing was to be measured") } else { row }
 }
 
-/// Where the rows of the parts lie, also after this program has ended.
+/// Where the rows of the parts of a real run lie, also after this program has ended.
 fn folder(bench: &Path) -> Result<PathBuf> {
     let target = bench.parent().and_then(Path::parent).context("this program lies in a folder")?;
     let folder = target.join("bench");

@@ -75,6 +75,8 @@ impl Required {
         let is_one_of_many = !self.holds.is_empty() || self.peer.is_empty();
         let is_own = matches!(self.measure, Measure::Own);
         let what = match row {
+            // Of one subject many things are asked.
+            _ if self.what == self.subject => format!("{}: {}", self.what, self.work),
             Some(row) if self.what == self.work && !is_own => name(row),
             Some(row) if self.what != self.work && is_one_of_many => {
                 format!("{} ({})", self.what, name(row))
@@ -314,6 +316,18 @@ mod tests {
         let lines = lines(&[row]);
         assert_eq!(found(&lines, "Connections per second, kernel client")[0].met, "-");
         assert_eq!(found(&lines, "Connections per second, both ends")[0].met, "yes");
+    }
+
+    #[test]
+    fn lines_of_one_subject_say_what_is_asked_of_it() {
+        let row = Row::alone("syn flood, 10 M SYNs, memory grown", AUTO, "B", &[1.0]);
+        for lines in [lines(&[]), lines(&[row])] {
+            let of: Vec<&str> = found(&lines, AUTO).iter().map(|line| &*line.what).collect();
+            let mut unique = of.clone();
+            unique.dedup();
+            assert_eq!((of.len(), of.len()), (unique.len(), 5), "{of:?}");
+            assert!(of.contains(&"sluice, cookies auto: syn flood, 10 M SYNs, memory grown"));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::stop::Stop;
 use crate::clock::{now, pause};
 use crate::serve::{READY, Service};
 use crate::smol;
-use crate::topology::{Between, CONGESTION, Link, Offloads, SERVER_END, Topology};
+use crate::topology::{BBR, Between, CONGESTION, Link, Offloads, SERVER_END, Topology};
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) enum Subject {
     Kernel,
     /// The same, on a link as veth comes.
     KernelTso,
+    /// As `Kernel`, with bbr on both ends.
+    KernelBbr,
     /// The kernel's TCP under nginx, on a link as Sluice's.
     Nginx,
 }
@@ -48,8 +50,22 @@ impl Subject {
             Self::SluiceBoth => "sluice at both ends",
             Self::Kernel => "kernel",
             Self::KernelTso => "kernel with TSO",
+            Self::KernelBbr => "kernel with bbr",
             Self::Nginx => "nginx",
         }
+    }
+
+    /// The congestion control of both ends.
+    pub(super) fn congestion(self) -> &'static str {
+        if self == Self::KernelBbr { BBR } else { CONGESTION }
+    }
+
+    /// What the kernel has to have for it and has not.
+    pub(super) fn lacks(self) -> Option<String> {
+        let known = std::fs::read_to_string(KNOWN_CONGESTION).unwrap_or_default();
+        let is_known = known.split_whitespace().any(|name| name == self.congestion());
+        let why = || format!("this kernel has no {} (modprobe tcp_bbr)", self.congestion());
+        (self == Self::KernelBbr && !is_known).then(why)
     }
 
     /// Its link.
@@ -73,7 +89,7 @@ impl Subject {
             Self::SluiceBusy => "--cpus, --busy-poll",
             Self::Smoltcp => "over Sluice's datapath, sockets armed again at once, Nagle off",
             Self::SluiceBoth => "--cpus on both ends; the client --spread, --local-ports",
-            Self::Kernel | Self::KernelTso => "one thread, epoll, pinned",
+            Self::Kernel | Self::KernelTso | Self::KernelBbr => "one thread, epoll, pinned",
             Self::Nginx => "one worker, pinned, no access log",
         }
     }
@@ -142,6 +158,9 @@ pub(super) struct Bed {
 impl Bed {
     pub(super) fn make(subject: Subject, mtu: u32, between: Between) -> Result<Self> {
         let topology = Topology::make(subject.link(mtu), between)?;
+        if subject.congestion() != CONGESTION {
+            topology.congestion(subject.congestion())?;
+        }
         let is_relayed = between == Between::Room;
         let (server, folder, mode, relay) = (None, None, None, None);
         let more = Vec::new();
@@ -168,9 +187,10 @@ impl Bed {
             Subject::Sluice | Subject::SluiceBusy | Subject::SluiceBoth => {
                 (self.sluice(room, &cpu), Some("ready: "))
             }
-            Subject::Kernel | Subject::KernelTso => {
+            Subject::Kernel | Subject::KernelTso | Subject::KernelBbr => {
                 let mut command = self.topology.server.command(&room.tools.bench);
-                command.args(["serve", "--cpu", &cpu, "--congestion", CONGESTION]);
+                let congestion = self.subject.congestion();
+                command.args(["serve", "--cpu", &cpu, "--congestion", congestion]);
                 (command, Some(READY))
             }
             Subject::Smoltcp => {
@@ -247,3 +267,5 @@ const SERVICES: [(Service, &str); 4] = [
 pub(super) const LIFETIME: &str = "5400";
 /// Time for a server to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The names of the congestion controls that the kernel has.
+const KNOWN_CONGESTION: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";

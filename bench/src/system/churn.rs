@@ -18,6 +18,7 @@ use crate::machine;
 use crate::printer::figure;
 use crate::row::{DISTURBED, FAILED, Row, SMOKE};
 use crate::serve::Service;
+use crate::spread::Spread;
 use crate::topology::{Between, CLIENTS, SERVER};
 
 /// How long churn lasts.
@@ -26,6 +27,18 @@ pub(super) struct Length {
     pub(super) minutes: usize,
     /// Seconds of one of them: fewer in a run that only shows that it works.
     pub(super) seconds: f64,
+}
+
+impl Length {
+    /// Seconds of a sample without a pace.
+    pub(super) fn sample(self) -> f64 {
+        (self.seconds / 6.0).max(1.0)
+    }
+
+    /// Seconds that it takes, about.
+    pub(super) fn estimate(self) -> f64 {
+        5.0 + 3.3 * self.sample() + self.minutes as f64 * 1.1 * self.seconds
+    }
 }
 
 /// What was found of each minute.
@@ -47,7 +60,7 @@ struct Minutes {
 pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
     let mut bed = Bed::make(Subject::Sluice, 1_500, Between::Nothing)?;
     bed.start(room)?;
-    let highest = highest(room, &bed)?;
+    let highest = highest(room, &bed, length)?;
     let rate = highest * SHARE;
     eprintln!("  highest rate {} conn/s, from now on {} conn/s", figure(highest), figure(rate));
     let pid = bed.server_pid().context("the server runs")?;
@@ -105,11 +118,16 @@ impl Minutes {
             ("churn, p99 of each minute", "µs", &self.p99s),
             ("churn, resident memory", "B", &self.resident),
         ];
+        let pace = format!(
+            "{SHARE} of the highest that lasts, {}: the middle of 3 samples of {:.0} s",
+            figure(highest),
+            length.sample()
+        );
         let row = |(work, unit, values): (&str, &str, &Vec<f64>)| {
             let row = Row::alone(work, "sluice", unit, values).with(machine::config());
             let row = row
                 .with_setting("minutes", format!("{} of {} s", length.minutes, length.seconds))
-                .with_setting("pace", format!("{SHARE} of the highest, {}", figure(highest)))
+                .with_setting("pace", &pace)
                 .with_setting("connections", format!("{}, {} failed", self.opened, self.failed))
                 .with_setting("p99 by minute, in µs", all(&self.p99s).join(", "))
                 .with_setting("MiB by minute", format!("{}, {}", mib(&before), memory.join(", ")));
@@ -131,15 +149,18 @@ impl Minutes {
     }
 }
 
-/// The best of three samples without a pace.
-fn highest(room: &Room, bed: &Bed) -> Result<f64> {
+/// The highest rate that lasts: the middle of three samples without a pace. They are long enough for the
+/// client's kernel to hold as many in TIME-WAIT as it will hold then, which makes it slower; of short ones the
+/// best is a rate that no minute keeps.
+fn highest(room: &Room, bed: &Bed, length: Length) -> Result<f64> {
     let rates = (0..3).map(|_| {
-        let report = client(room, bed, (None, 2.0))?;
+        let report = client(room, bed, (None, length.sample()))?;
         let why = report.failure.clone().unwrap_or_default();
         ensure!(report.failed == 0, "{} of {} failed: {why}", report.failed, report.opened);
         Ok(report.rate())
     });
-    Ok(rates.collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max))
+    let rates = rates.collect::<Result<Vec<f64>>>()?;
+    Ok(Spread::of(rates.iter().copied()).context("there are samples")?.median)
 }
 
 fn client(room: &Room, bed: &Bed, (rate, seconds): (Option<f64>, f64)) -> Result<Report> {
@@ -185,6 +206,9 @@ mod tests {
         assert_eq!(found.failure.as_deref(), Some("first"));
         let rows = found.rows((100.0, 5.0), Length { minutes: 3, seconds: MINUTE });
         assert_eq!(rows.len(), 3);
+        // A sample is long enough for the client's kernel to be in the state that it stays in.
+        let pace = "0.8 of the highest that lasts, 100: the middle of 3 samples of 10 s";
+        assert!(rows.iter().all(|row| row.config["pace"] == pace), "{:?}", rows[0].config);
         assert!(rows.iter().all(|row| row.config["connections"] == "30, 3 failed"));
         assert!(rows.iter().all(|row| !row.config.contains_key(SMOKE)));
         assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 30 (first)"));

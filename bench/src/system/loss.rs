@@ -11,11 +11,12 @@ use relay::{Fate, Link, Way};
 use super::bed::{Bed, Room, Subject};
 use super::plan::{Case, Pace, case};
 use super::rows;
+use crate::busy::{self, Watch};
 use crate::clock::{now, pause};
 use crate::load;
 use crate::machine;
 use crate::rng::Rng;
-use crate::row::Row;
+use crate::row::{DISTURBED, Row, SMOKE};
 use crate::topology::{Between, CLIENT_END, Namespace};
 
 /// What frames pass, each way alike.
@@ -71,15 +72,24 @@ pub(super) fn cases() -> Vec<Case> {
 pub(super) fn ceiling(room: &Room, pace: Pace) -> Result<Row> {
     let mut bed = Bed::make(Subject::Kernel, 1_500, Between::Room)?;
     bed.lead(Path { loss: 0, delay: 0 }, 0)?;
-    let mut samples = Vec::new();
-    for _ in 0..pace.alternations {
-        room.stop.check()?;
-        samples.push(flood(&bed, Duration::from_secs_f64(pace.seconds / 4.0))?);
-    }
+    let time = Duration::from_secs_f64(pace.seconds / 4.0);
+    let (samples, disturbed) = busy::until_quiet(pace.repeats, || {
+        let watch = Watch::begin();
+        let one = |_| room.stop.check().and_then(|()| flood(&bed, time));
+        let samples = (0..pace.alternations).map(one).collect::<Result<Vec<f64>>>()?;
+        Ok((samples, watch.others()))
+    })?;
     let row = Row::alone(CEILING, "relay", "frame/s", &samples).with(machine::config());
     let row = row.with(rows::wire(Some("packet sockets of the relay")));
     let row = row.with_setting("congestion control", "none: frames of no connection");
-    Ok(row.with_setting("frames", format!("{FRAME} B, one way")))
+    let row = row
+        .with_setting("frames", format!("{FRAME} B, one way"))
+        .with_setting("samples", format!("{} of {time:?}", pace.alternations));
+    let row = if pace.is_smoke() { row.with_setting(SMOKE, "short samples") } else { row };
+    Ok(match disturbed {
+        Some(how) => row.with_setting(DISTURBED, how),
+        None => row,
+    })
 }
 
 /// Sends without pause from the client's end; how many frames a second the relay sent on.

@@ -8,7 +8,7 @@ use super::bed::{Bed, Room};
 use super::check::{self, Check};
 use super::flood::{self, Flood};
 use super::plan::{self, Case, Pace};
-use super::{Options, churn, furnish, loss, memory, present, rows, series};
+use super::{Common, Options, churn, furnish, loss, memory, present, rows, series};
 use crate::machine;
 use crate::micro::OURS;
 use crate::row::{FAILED, Row};
@@ -53,30 +53,33 @@ impl Part {
             Self::Memory(_) if pace.is_smoke() => rounds * 10.0,
             Self::Memory(state) => rounds * state.estimate(),
             Self::Relay => rounds * (pace.seconds / 4.0 + 0.3),
-            Self::Churn(length) => 10.0 + length.minutes as f64 * 1.1 * length.seconds,
+            Self::Churn(length) => length.estimate(),
         }
     }
 }
 
 /// What these options ask for.
 pub(super) fn all(options: &Options) -> Vec<Part> {
-    let filter = options.filter.as_deref();
-    if let Some(minutes) = options.churn {
-        let seconds = if options.smoke { 2.0 } else { churn::MINUTE };
+    let Options { common: Common { filter, smoke, .. }, churn } = options;
+    let (filter, is_smoke) = (filter.as_deref(), *smoke);
+    if let Some(minutes) = *churn {
+        let seconds = if is_smoke { 2.0 } else { churn::MINUTE };
         return vec![Part::Churn(churn::Length { minutes, seconds })];
     }
     let is_wanted = |part: &Part| match filter {
         Some(wanted) => part.name().contains(wanted),
-        None => !options.smoke,
+        None => !is_smoke,
     };
-    let cases = plan::cases(options.smoke, filter).into_iter().map(Box::new).map(Part::Case);
+    let cases = plan::cases(is_smoke, filter).into_iter().map(Box::new).map(Part::Case);
     let checks = check::all(filter).into_iter().map(Box::new).map(Part::Check);
     let others = memory::State::ALL.map(Part::Memory).into_iter().chain([Part::Relay]);
-    cases.chain(checks).chain(others.filter(is_wanted)).collect()
+    // A run of all has them in a command of their own, `bench flood`.
+    let floods = filter.map_or_else(Vec::new, |_| floods(&options.common));
+    cases.chain(checks).chain(others.filter(is_wanted)).chain(floods).collect()
 }
 
 /// The floods that these options ask for.
-pub(super) fn floods(options: &Options) -> Vec<Part> {
+pub(super) fn floods(options: &Common) -> Vec<Part> {
     let floods = flood::cases(options.smoke, options.filter.as_deref());
     floods.into_iter().map(Part::Flood).collect()
 }
@@ -183,17 +186,23 @@ impl Run {
 mod tests {
     use super::*;
 
+    fn options(filter: Option<&str>) -> Options {
+        let filter = filter.map(String::from);
+        let common = Common { filter, smoke: false, json: None, sluice: None, program: None };
+        Options { common, churn: None }
+    }
+
+    #[test]
+    fn floods_are_run_where_a_filter_names_them() {
+        let is_flood = |part: &Part| matches!(part, Part::Flood(_));
+        assert!(!all(&options(None)).iter().any(is_flood));
+        let found = all(&options(Some("syn flood, 100 k/s")));
+        assert!(found.len() == 1 && found.iter().all(is_flood));
+    }
+
     #[test]
     fn whole_run_is_planned_to_end_within_40_minutes() {
-        let options = Options {
-            filter: None,
-            smoke: false,
-            churn: None,
-            json: None,
-            sluice: None,
-            program: None,
-        };
-        let seconds: f64 = all(&options).iter().map(|part| part.estimate(Pace::FULL)).sum();
+        let seconds: f64 = all(&options(None)).iter().map(|part| part.estimate(Pace::FULL)).sum();
         assert!(seconds < 40.0 * 60.0, "{seconds} s");
         const { assert!(Pace::FULL.alternations >= 5) };
     }

@@ -19,7 +19,7 @@ use nix::unistd::{Pid, geteuid};
 
 use super::bed::{Places, Room};
 use super::stop::Stop;
-use super::{Options as Common, programs, quiet};
+use super::{programs, quiet};
 use crate::busy::{self, Watch};
 use crate::generator::{Kind, Mac, check_interface};
 use crate::row::{DISTURBED, FAILED, Row, SMOKE};
@@ -33,9 +33,10 @@ use source::{Source, Stream};
 pub struct Options {
     /// Sends out of this interface, to an address that Sluice serves behind it. Without it everything is
     /// measured over veth pairs in namespaces of its own.
-    #[arg(long, value_name = "IFACE", requires = "to")]
+    #[arg(long, value_name = "IFACE")]
     iface: Option<String>,
-    /// Where frames go; its port 80 is asked for what Sluice has counted.
+    /// Where frames go; its port 80 is asked for what Sluice has counted. Without it to the neighbour on
+    /// the interface that answers as Sluice does.
     #[arg(long, value_name = "ADDR:PORT", requires = "iface")]
     to: Option<SocketAddrV4>,
     /// The link-layer address they go to; without it that of the neighbour.
@@ -79,6 +80,8 @@ enum Fate {
 }
 
 impl Fate {
+    const ALL: [Self; 3] = [Self::Receive, Self::Drop, Self::Forward];
+
     /// What a row is called, and who is measured.
     fn names(self) -> (&'static str, &'static str) {
         match self {
@@ -109,16 +112,8 @@ pub fn run(options: &Options) -> Result<()> {
     );
     ensure!(options.seconds > 0.0 && options.seconds <= 60.0, "samples of 0 to 60 seconds");
     ensure!(tools::is_there("ip"), "{}", tools::missing("ip", "iproute2"));
-    let common = Common {
-        churn: None,
-        filter: None,
-        smoke: options.smoke,
-        json: None,
-        sluice: options.sluice.clone(),
-        program: options.program.clone(),
-    };
-    let room =
-        Room { tools: programs(&common)?, places: Places::find()?, stop: Stop::on_signals()? };
+    let tools = programs(options.sluice.as_deref(), options.program.as_deref())?;
+    let room = Room { tools, places: Places::find()?, stop: Stop::on_signals()? };
     if let Some(path) = &options.json {
         printer::check_json(path)?;
     }
@@ -147,7 +142,7 @@ impl Run<'_> {
     fn inside(&mut self) -> Result<()> {
         let queues = if self.options.smoke { &QUEUES[..1] } else { &self.options.queues[..] };
         for queues in queues {
-            for fate in [Fate::Receive, Fate::Drop, Fate::Forward] {
+            for fate in Fate::ALL {
                 let ground = Ground::make(&self.room, fate, *queues);
                 for size in sizes(self.options) {
                     let row =
@@ -166,24 +161,20 @@ impl Run<'_> {
     fn outside(&mut self, iface: &str) -> Result<()> {
         let owned = self.options.i_own_this_network.clone();
         check_interface(iface, owned.as_deref(), quiet)?;
-        let to = self.options.to.context("--to")?;
+        let to = self.options.to.map_or_else(|| ground::find(iface, &self.room.stop), Ok)?;
         // Asks it once, so that the neighbour is known.
         let known = ground::answers(to);
         let mac = self.options.mac.map_or_else(|| ground::neighbour(iface, to), Ok);
         // Where nobody answers, no neighbour is known either.
         known?;
         let mac = mac?;
-        for queues in self.options.queues.iter().copied() {
+        let queues = if self.options.smoke { &QUEUES[..1] } else { &self.options.queues[..] };
+        for queues in queues.iter().copied() {
             let cpus = cpus(queues as usize)?;
-            if cpus.len() < queues as usize {
-                eprintln!(
-                    "{queues} queues are left out: there are {} CPUs to send from",
-                    cpus.len()
-                );
-                continue;
-            }
+            let few = (cpus.len() < queues as usize)
+                .then(|| format!("there are {} CPUs to send from", cpus.len()));
             let ground = Ground::outside((to, mac), &cpus);
-            for fate in [Fate::Receive, Fate::Drop] {
+            for fate in Fate::ALL {
                 for size in sizes(self.options) {
                     let stream = Stream {
                         kind: fate.kind(),
@@ -195,12 +186,14 @@ impl Run<'_> {
                         cpus: cpus.clone(),
                         owned: owned.clone(),
                     };
-                    let row = measure(&self.room, self.options, (&ground, fate), &stream);
-                    self.take(row, &work(fate, size, queues), fate)?;
+                    let work = work(fate, size, queues);
+                    let row = match (&few, fate) {
+                        (Some(few), _) => Ok(absent(&work, fate, few)),
+                        (None, Fate::Forward) => Ok(absent(&work, fate, NO_FORWARD)),
+                        _ => measure(&self.room, self.options, (&ground, fate), &stream),
+                    };
+                    self.take(row, &work, fate)?;
                 }
-            }
-            if self.options.smoke {
-                break;
             }
         }
         Ok(())
@@ -236,6 +229,11 @@ fn cpus(count: usize) -> Result<Vec<usize>> {
 fn sizes(options: &Options) -> impl Iterator<Item = usize> + use<> {
     let most = if options.smoke { 1 } else { usize::MAX };
     options.sizes.clone().into_iter().take(most)
+}
+
+/// A row that is not measured, and why.
+fn absent(work: &str, fate: Fate, why: &str) -> Row {
+    Row::absent(work, fate.names().1, "frames sent", UNIT, why).with(machine::config())
 }
 
 /// What a row is called.
@@ -291,6 +289,7 @@ fn measure(
         }
         _ => format!("{hit} of {queues}"),
     };
+    ensure!(samples.iter().any(|(taken, _)| *taken > 0.0), "{}", NOTHING);
     let mut row = Row::measured(&work, subject, source.name(), UNIT, &samples)
         .with(machine::config())
         .with_setting("frames from", source.describe())
@@ -312,6 +311,11 @@ fn measure(
 }
 
 const UNIT: &str = "frames/s";
+/// Why there is no such row out of an interface.
+const NO_FORWARD: &str = "Sluice redirects to its sockets alone; measured without --iface";
+/// Why a row that shows zero would show nothing.
+const NOTHING: &str = "no frame was counted: UDP comes to the worker of an address of its own alone \
+                       (`sluice run --addr`), and a bad TCP header is looked at where Sluice serves";
 const SIZES: [usize; 6] = [64, 128, 256, 512, 1024, 1500];
 const QUEUES: [u32; 3] = [1, 2, 4];
 const ALTERNATIONS: usize = 5;

@@ -100,6 +100,11 @@ impl Case {
         })
     }
 
+    /// Whether all connections come from one address.
+    pub(super) fn has_single_source(&self) -> bool {
+        matches!(self.work, Work::Load(_, Sources::Single))
+    }
+
     /// Whether the first subject is client and server at once.
     fn is_both_ends(&self) -> bool {
         self.subjects.first() == Some(&Subject::SluiceBoth)
@@ -194,7 +199,7 @@ fn all() -> Vec<Case> {
         for (name, work) in [("receive", load::Work::Send), ("send", load::Work::Receive)] {
             cases.push(Case {
                 mtu,
-                subjects: vec![Subject::Sluice, Subject::Kernel, Subject::KernelTso],
+                subjects: BULK_SUBJECTS.to_vec(),
                 ..case(format!("bulk {name}, MTU {mtu}"), work, 1)
             });
         }
@@ -222,6 +227,9 @@ fn with_smoltcp(mut case: Case) -> Case {
     case
 }
 
+/// Who moves bulk data: the kernel in the three ways in which its figures differ.
+const BULK_SUBJECTS: [Subject; 4] =
+    [Subject::Sluice, Subject::Kernel, Subject::KernelTso, Subject::KernelBbr];
 /// The usual MTU, and the largest that a frame of Sluice holds.
 const MTUS: [u32; 2] = [1_500, 3_498];
 /// How many connections there are at once, in rows that grow with them.

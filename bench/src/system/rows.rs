@@ -87,7 +87,6 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     let mode = beds.iter().find_map(|bed| bed.mode.clone()).unwrap_or_else(|| "unknown".into());
     say("driver mode", format!("veth, {mode}"));
     say("mtu", case.mtu.to_string());
-    say("congestion control", format!("{CONGESTION} on both ends"));
     say("queueing", format!("pfifo, {QUEUE} frames, on both ends"));
     let places = room.places;
     say("placement", format!("server on CPU {}, client on CPU {}", places.server, places.client));
@@ -133,13 +132,15 @@ fn beside(case: &Case, peer: Subject, at: (&Series, usize)) -> Config {
             format!("{}: {ours}; {}: {theirs}", subject.name(), peer.name())
         };
         say("offloads", text);
+        say("congestion control", congestion(*subject, peer));
         let [ours, theirs] = [*subject, peer].map(|one| (one.name(), one.options()));
         say("servers", format!("{}: {}; {}: {}", ours.0, ours.1, theirs.0, theirs.1));
     }
     let of = |figure: fn(&Found) -> Option<f64>| {
         [0, n].map(|n| Spread::of(series.of(n).filter_map(figure)))
     };
-    if let [Some(ours), Some(theirs)] = of(|found| Some(found.reused).filter(|share| *share > 0.0))
+    if case.has_single_source()
+        && let [Some(ours), Some(theirs)] = of(|found| Some(found.reused))
     {
         let [ours, theirs] = [ours, theirs].map(|spread| spread.median * 100.0);
         say("ports used again", format!("{ours:.0} % of connections beside {theirs:.0} %"));
@@ -149,6 +150,17 @@ fn beside(case: &Case, peer: Subject, at: (&Series, usize)) -> Config {
         say("client's core", core(ours.median, theirs.median));
     }
     config
+}
+
+/// The congestion control of a subject's connections and of its peer's.
+fn congestion(subject: Subject, peer: Subject) -> String {
+    match [subject, peer].map(Subject::congestion) {
+        [ours, theirs] if ours == theirs => format!("{ours} on both ends"),
+        [ours, theirs] => {
+            let [subject, peer] = [subject, peer].map(Subject::name);
+            format!("{subject}: {ours} on both ends; {peer}: {theirs} on both ends")
+        }
+    }
 }
 
 /// How busy the client's core was, in the subject's runs and in the peer's.
@@ -179,6 +191,13 @@ mod tests {
         assert_eq!(row(&[(0.0, 0.0); 2], Some("9 of 9")).median, None);
         assert_eq!(row(&[(0.0, 5.0), (4.0, 2.0)], Some("1 of 9")).median, Some(2.0));
         assert_eq!(row(&[(4.0, 2.0)], None).ratio, Some(2.0));
+    }
+
+    #[test]
+    fn congestion_control_is_named_for_each_where_they_differ() {
+        assert_eq!(congestion(Subject::Sluice, Subject::KernelTso), "cubic on both ends");
+        let said = "sluice: cubic on both ends; kernel with bbr: bbr on both ends";
+        assert_eq!(congestion(Subject::Sluice, Subject::KernelBbr), said);
     }
 
     #[test]

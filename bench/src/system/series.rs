@@ -30,6 +30,16 @@ pub(super) struct Found {
     pub(super) core: Option<f64>,
 }
 
+impl Found {
+    /// Counts the ports that `before` connections of the same address, in an earlier sample, had too: the
+    /// server still holds them in TIME-WAIT.
+    fn comes_after(&mut self, before: &mut u64) {
+        let again = load::reused(self.opened, *before);
+        self.reused = again as f64 / self.opened.max(1) as f64;
+        *before = self.opened.max(*before);
+    }
+}
+
 /// One sample of one subject.
 pub(super) struct Sample {
     pub(super) found: Found,
@@ -80,15 +90,20 @@ fn disturbance(round: &[Sample]) -> f64 {
 /// any case.
 pub(super) fn take(room: &Room, beds: &mut [Bed], case: &Case, pace: Pace) -> Result<Series> {
     let mut series = Series { rounds: Vec::new(), pace, repeated: 0 };
+    let mut before = vec![0; case.subjects.len()];
     let _spinners = case.has_spinners.then(|| spinners::start(room)).transpose()?;
     while series.rounds.len() < pace.alternations {
         let mut round = Vec::new();
-        for subject in &case.subjects {
+        for (subject, before) in case.subjects.iter().zip(&mut before) {
             let bed = beds.iter_mut().find(|bed| bed.subject == *subject);
             let bed = bed.context("every subject has its bed")?;
             // Both subjects meet the same losses in an alternation, as far as they send alike.
             let seed = (series.rounds.len() + series.repeated) as u64;
-            round.push(sample(room, bed, case, (pace, seed))?);
+            let mut sample = sample(room, bed, case, (pace, seed))?;
+            if case.has_single_source() {
+                sample.found.comes_after(before);
+            }
+            round.push(sample);
         }
         eprintln!("  {}", line(case, &round));
         let has_failed = round.iter().any(|sample| sample.found.failed > 0);
@@ -188,6 +203,17 @@ mod tests {
     fn rounds_are_disturbed_above_a_fifth_of_a_core() {
         assert_eq!(series(&[0.0, 0.2, 0.1]).disturbed(), None);
         assert_eq!(series(&[0.21, 0.2, 0.9]).disturbed(), Some((2, 0.9)));
+    }
+
+    #[test]
+    fn later_samples_of_one_address_meet_the_ports_of_earlier_ones() {
+        let mut before = 0;
+        let shares = [1_000, 500, 2_000].map(|opened| {
+            let mut found = Found { opened, ..Found::default() };
+            found.comes_after(&mut before);
+            found.reused
+        });
+        assert_eq!((shares, before), ([0.0, 1.0, 0.5], 2_000));
     }
 
     #[test]

@@ -134,7 +134,8 @@ pub(super) fn absent(flood: &Flood, side: Side, why: &str) -> Vec<Row> {
         let metrics = metrics.map(move |metric| (metric.suffix, theirs.name(), metric.unit));
         let all = metrics.chain([(EFFICIENCY, BETTER, PER_CORE)]);
         all.map(move |(suffix, peer, unit)| {
-            Row::absent(&format!("{}{suffix}", flood.name), ours.name(), peer, unit, why)
+            let work = format!("{}{suffix}", flood.name);
+            Row::absent(&work, ours.name(), peer, unit, why).with(machine::config())
         })
     };
     PAIRS.into_iter().filter(|[ours, _]| *ours == side).flat_map(of).collect()
@@ -331,6 +332,9 @@ mod tests {
         let rows = absent(&flood, Side::Guard, "an old kernel");
         let found = rows.iter().map(|row| {
             assert_eq!((row.median, row.absent.as_deref()), (None, Some("an old kernel")));
+            assert!(
+                ["machine", "kernel", "commit"].iter().all(|key| row.config.contains_key(*key))
+            );
             [row.work.clone(), row.subject.clone(), row.peer.clone().unwrap_or_default()]
         });
         let wanted = names(&flood).into_iter();

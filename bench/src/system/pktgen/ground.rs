@@ -20,6 +20,7 @@ use crate::object;
 use crate::system::bed::Room;
 use crate::system::process::Process;
 use crate::system::quiet;
+use crate::system::stop::Stop;
 use crate::topology::{
     Between, CLIENT_END, Link, Namespace, Offloads, SERVER_END, SERVER_MAC, Topology, text,
 };
@@ -114,7 +115,7 @@ impl Ground {
     pub(super) fn count(&self, fate: Fate) -> Result<u64> {
         match &self.receiver {
             Receiver::Sluice { .. } => {
-                let at = SocketAddrV4::new(*self.to.ip(), 80);
+                let at = SocketAddrV4::new(*self.to.ip(), STATS);
                 let stats = match self.namespace() {
                     Some(namespace) => namespace.inside(|| stats(at)),
                     None => stats(at),
@@ -176,9 +177,32 @@ fn programs(server: &Namespace, queues: u32) -> Result<Receiver> {
     Ok(Receiver::Programs { sink, _redirect: redirect })
 }
 
+/// The neighbour on an interface that answers as Sluice does.
+///
+/// # Errors
+/// Where none does, and on Ctrl-C.
+pub(super) fn find(iface: &str, stop: &Stop) -> Result<SocketAddrV4> {
+    let text = quiet(&format!("ip -json -4 neighbour show dev {iface}"))?;
+    for address in neighbours(&text)? {
+        stop.check()?;
+        let to = SocketAddrV4::new(address, STATS);
+        if answers(to).is_ok() {
+            return Ok(to);
+        }
+    }
+    bail!("no known neighbour on {iface} answers http://ADDR/stats as Sluice does: say --to")
+}
+
+/// The addresses that `ip` shows with a link-layer address.
+fn neighbours(text: &str) -> Result<Vec<Ipv4Addr>> {
+    let shown: Vec<serde_json::Value> = serde_json::from_str(text).context("what `ip` says")?;
+    let known = shown.iter().filter(|one| one["lladdr"].is_string());
+    Ok(known.filter_map(|one| one["dst"].as_str()?.parse().ok()).collect())
+}
+
 /// Fails where no Sluice is found by this address.
 pub(super) fn answers(to: SocketAddrV4) -> Result<()> {
-    stats(SocketAddrV4::new(*to.ip(), 80)).map(|_| ())
+    stats(SocketAddrV4::new(*to.ip(), STATS)).map(|_| ())
 }
 
 /// The link-layer address of a neighbour, as `ip` knows it.
@@ -203,9 +227,24 @@ fn stats(at: SocketAddrV4) -> Result<serde_json::Value> {
     serde_json::from_str(body).context("/stats is no JSON")
 }
 
+/// The port by which Sluice tells what it has counted.
+const STATS: u16 = 80;
 /// An address that the kernel does not have.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 /// Seconds after which a server ends though nobody ended it.
 const LIFETIME: &str = "1800";
 const PATIENCE: Duration = Duration::from_secs(20);
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_those_whose_link_layer_address_is_known() {
+        let text = r#"[{"dst":"10.0.0.9","lladdr":"02:00:00:00:00:01","state":["REACHABLE"]},
+            {"dst":"10.0.0.7","state":["FAILED"]}]"#;
+        assert_eq!(neighbours(text).unwrap(), [Ipv4Addr::new(10, 0, 0, 9)]);
+        assert!(neighbours("[]").unwrap().is_empty() && neighbours("nothing").is_err());
+    }
+}
