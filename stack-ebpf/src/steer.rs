@@ -381,8 +381,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
     }
 }
 
-/// How many IPv6 extension headers are stepped over.
-const EXTENSIONS: usize = 3;
+/// How many IPv6 extension headers are stepped over, here as in user space.
+const EXTENSIONS: usize = 4;
 
 #[cfg(test)]
 mod cases;

@@ -128,6 +128,8 @@ verdicts! {
     RedirectStray => Redirect "xdp_redirect_stray",
     /// Redirected by a closed gate: a SYN that cannot be answered here, without keys or too long.
     RedirectUnanswered => Redirect "xdp_redirect_unanswered",
+    /// Redirected by a closed gate: no room ahead of the frame for what was found, so that its worker looks for itself.
+    RedirectBare => Redirect "xdp_redirect_bare",
     /// Dropped at a closed gate: no flow, no cookie, and no RST for it.
     DropStray => Drop "xdp_drop_stray",
     /// Dropped at a closed gate: a SYN whose TCP checksum is wrong.

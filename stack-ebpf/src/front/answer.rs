@@ -86,7 +86,7 @@ pub trait Defence {
     /// Takes one out of this CPU's budget of RSTs.
     fn spend_reset(&self, cost: u64, now: u64) -> bool;
 
-    /// Remembers for a while, on this CPU, that a flow has answered a cookie: its shard may not have
+    /// Remembers for a while that a flow has answered a cookie: its shard may not have
     /// written it down when the next segment comes.
     fn prove(&self, fingerprint: u64);
 

@@ -37,9 +37,10 @@ static SUMMARY: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 /// Budgets of this CPU: of strays, of RSTs.
 #[map(name = "SLUICE_BUDGETS")]
 static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(2, 0);
-/// Flows that have answered a cookie on this CPU, each at the place that its hash names.
+/// Flows that have answered a cookie, each at the place that its hash names. All CPUs share them: a queue is
+/// not always served by the same one, least of all in a flood.
 #[map(name = "SLUICE_PROVEN")]
-static PROVEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROVEN_FLOWS, 0);
+static PROVEN: Array<u64> = Array::with_max_entries(PROVEN_FLOWS, 0);
 
 /// What the decision needs beside the stack.
 #[map(name = "SLUICE_SCRATCH")]
@@ -138,24 +139,22 @@ fn front<'a>(
         Action::Drop => finish(verdict, xdp_action::XDP_DROP),
         Action::Transmit => finish(verdict, xdp_action::XDP_TX),
         Action::Redirect => {
-            if decided.is_some() {
-                put_ahead(ctx, &scratch.record);
-            }
-            redirect(ctx, verdict)
+            let is_bare = decided.is_some() && !put_ahead(ctx, &scratch.record);
+            redirect(ctx, if is_bare { Verdict::RedirectBare } else { verdict })
         }
     }
 }
 
-/// Writes the record ahead of the frame. Where there is no room the frame goes without.
+/// Writes the record ahead of the frame; `false` where there is no room, and the frame goes without.
 #[inline(always)]
-fn put_ahead(ctx: &XdpContext, record: &Record) {
+fn put_ahead(ctx: &XdpContext, record: &Record) -> bool {
     // SAFETY: the context is the program's own; no pointer into the packet is used after this.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<Record>() as i32)) } != 0 {
-        return;
+        return false;
     }
     let at = ctx.metadata();
     if at + size_of::<Record>() > ctx.metadata_end() {
-        return;
+        return false;
     }
     let [a, b, c, d]: [u64; size_of::<Record>() / 8] = transmute!(*record);
     // SAFETY: so many bytes lie between the metadata's two ends, as just compared, and the verifier checks
@@ -169,6 +168,7 @@ fn put_ahead(ctx: &XdpContext, record: &Record) {
             in(reg) at, in(reg) a, in(reg) b, in(reg) c, in(reg) d,
         );
     }
+    true
 }
 
 /// A frame that may be written and made longer or shorter.
@@ -307,16 +307,17 @@ impl Defence for Maps {
     #[inline(always)]
     fn prove(&self, fingerprint: u64) {
         if let Some(place) = PROVEN.get_ptr_mut(proven_at(fingerprint)) {
-            // SAFETY: this CPU's element, which no other CPU writes, and XDP programs on one CPU do not
-            // interrupt each other.
-            unsafe { *place = fingerprint };
+            // SAFETY: the kernel gave the pointer; another CPU may write the word at the same time, and then
+            // one of the two flows counts. Volatile: one store of the whole word.
+            unsafe { place.write_volatile(fingerprint) };
         }
     }
 
     #[inline(always)]
     fn is_proven(&self, fingerprint: u64) -> bool {
-        // SAFETY: as above.
-        PROVEN.get(proven_at(fingerprint)).is_some_and(|found| *found == fingerprint)
+        let place = PROVEN.get_ptr(proven_at(fingerprint));
+        // SAFETY: as above; one load of the whole word.
+        place.is_some_and(|place| unsafe { place.read_volatile() } == fingerprint)
     }
 
     #[inline(always)]
@@ -346,7 +347,7 @@ const fn proven_at(fingerprint: u64) -> u32 {
     (fingerprint >> 32) as u32 & (PROVEN_FLOWS - 1)
 }
 
-const PROVEN_FLOWS: u32 = 4096;
+const PROVEN_FLOWS: u32 = 1 << 14;
 /// The number of bpf_tail_call.
 const BPF_FUNC_TAIL_CALL: u32 = 12;
 /// BPF_F_MMAPABLE.

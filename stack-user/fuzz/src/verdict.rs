@@ -3,6 +3,8 @@
 //!
 //! That the program in the kernel says the same is what `tests/verdicts` shows.
 
+use std::sync::LazyLock;
+
 use stack_ebpf::contract::{Address, AddressKey, mapped};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::verdict::{Action, Verdict};
@@ -16,7 +18,7 @@ mod cases;
 #[allow(dead_code, clippy::unwrap_used, reason = "tests of stack-ebpf need all of it")]
 mod ground;
 
-use cases::{World, tagged, untagged};
+use cases::{Case, World, tagged, untagged};
 use ground::{ACK, FIN, Ground, RST, SYN, sum_ipv4};
 
 pub fn run(data: &[u8]) {
@@ -34,8 +36,8 @@ fn frame(source: &mut Source<'_>, vlan: u16) -> Vec<u8> {
         let length = source.below(1_600);
         return source.bytes(length).to_vec();
     }
-    let cases = if vlan == 0 { untagged() } else { tagged() };
-    let mut frame = cases[usize::from(nth) % cases.len()].frame.clone();
+    let cases = if vlan == 0 { &UNTAGGED } else { &TAGGED };
+    let mut frame = cases[usize::from(nth) % cases.len()].clone();
     for _ in 0..source.below(6) {
         let at = source.below(frame.len());
         frame[at] = source.u8();
@@ -47,6 +49,14 @@ fn frame(source: &mut Source<'_>, vlan: u16) -> Vec<u8> {
         frame.truncate(source.below(frame.len() + 1));
     }
     frame
+}
+
+/// The cases' frames, made once: they take longer than what is tried with them.
+static UNTAGGED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| frames(untagged()));
+static TAGGED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| frames(tagged()));
+
+fn frames(cases: Vec<Case>) -> Vec<Vec<u8>> {
+    cases.into_iter().map(|case| case.frame).collect()
 }
 
 /// A TCP segment in a plain packet, as read here.

@@ -65,6 +65,9 @@ pub struct Counts {
     pub refused: u64,
     /// Segments of no connection and no cookie that the kernel got within their budget.
     pub passed: u64,
+    /// Segments that went to the kernel without what was found of them: the driver leaves no room ahead of
+    /// its frames. Acknowledgments of cookies among them are lost.
+    pub bare: u64,
     /// Connections that the kernel took.
     pub granted: u64,
     /// Connections that it did not take.
@@ -206,6 +209,7 @@ impl Guard {
             verified: count(Verdict::RedirectCookie)?,
             refused,
             passed: count(Verdict::RedirectStray)?,
+            bare: count(Verdict::RedirectBare)?,
             granted: sum(&self.grants, contract::GRANTS, 0)?,
             declined: sum(&self.grants, contract::GRANTS, 1)?,
         })

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::os::fd::AsRawFd;
 
 use aya::Ebpf;
@@ -232,6 +233,20 @@ impl MapError {
 
 impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Otherwise it would be said that an argument list is too long.
+        if let maps::MapError::SyscallError(error) = &self.source
+            && error.io_error.kind() == io::ErrorKind::ArgumentListTooLong
+        {
+            return match self.map {
+                contract::ADDRESSES => {
+                    write!(f, "more than {} addresses to serve", contract::MAX_ADDRESSES)
+                }
+                contract::LISTENERS => {
+                    write!(f, "more than {} listeners", contract::MAX_LISTENERS)
+                }
+                map => write!(f, "map {map} is full"),
+            };
+        }
         write!(f, "map {}: {}", self.map, self.source)?;
         match &self.source {
             maps::MapError::SyscallError(error) => write!(f, ": {}", error.io_error),

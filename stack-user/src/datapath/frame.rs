@@ -19,6 +19,39 @@ pub(super) struct Rx;
 #[derive(Debug)]
 pub(super) struct Tx;
 
+/// The size of frames. A power of two: where an address lies is told by its bits, without a division.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(u32);
+
+impl Size {
+    /// So many bytes.
+    ///
+    /// # Panics
+    /// When they are no power of two.
+    pub(super) fn new(bytes: usize) -> Self {
+        assert!(bytes.is_power_of_two(), "frames lie at multiples of their size");
+        Self(bytes.trailing_zeros())
+    }
+
+    /// In bytes.
+    #[inline]
+    pub(super) const fn bytes(self) -> usize {
+        1 << self.0
+    }
+
+    /// The number of the frame in which an address lies, counted from the start of the UMEM.
+    #[inline]
+    const fn chunk(self, addr: usize) -> usize {
+        addr >> self.0
+    }
+
+    /// Where in its frame an address lies.
+    #[inline]
+    pub(super) const fn offset(self, addr: usize) -> usize {
+        addr & (self.bytes() - 1)
+    }
+}
+
 /// The right to use one frame, of which there is never a second one.
 #[derive(Debug)]
 pub(super) struct Frame<S> {
@@ -31,8 +64,9 @@ pub(super) struct Frame<S> {
 
 impl<S> Frame<S> {
     /// Takes over a descriptor that a ring or the UMEM gave.
-    pub(super) fn adopt(desc: FrameDesc, frame_size: usize) -> Self {
-        let chunk = u32::try_from(desc.addr() / frame_size).unwrap_or(u32::MAX);
+    #[inline]
+    pub(super) fn adopt(desc: FrameDesc, size: Size) -> Self {
+        let chunk = u32::try_from(size.chunk(desc.addr())).unwrap_or(u32::MAX);
         Self { chunk, desc, state: PhantomData }
     }
 
@@ -201,6 +235,13 @@ mod tests {
 
     fn pool(chunks: core::ops::Range<u32>) -> Pool {
         Pool::new(chunks.map(frame).collect())
+    }
+
+    #[test]
+    fn size_tells_frames_and_places_in_them_apart() {
+        let size = Size::new(2048);
+        assert_eq!((size.bytes(), size.chunk(2047), size.chunk(2048)), (2048, 0, 1));
+        assert_eq!((size.offset(2047), size.offset(3 * 2048 + 256)), (2047, 256));
     }
 
     #[test]

@@ -166,9 +166,16 @@ impl Port {
     /// Appends waiting frames with their sender to `out`, at most `most`, in turns of the senders.
     pub(super) fn receive(&mut self, out: &mut Vec<(usize, Slot)>, most: usize) {
         let count = self.from.len();
+        if count == 1 {
+            return;
+        }
         for step in 0..count {
             let from = (self.next + step) % count;
             let Some(pair) = &self.from[from] else { continue };
+            // To take from an empty queue is a fence, which every turn would wait for.
+            if pair.full.is_empty() {
+                continue;
+            }
             while out.len() < most
                 && let Some(slot) = pair.full.pop()
             {

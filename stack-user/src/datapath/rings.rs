@@ -8,10 +8,18 @@ use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::umem::{CompQueue, FillQueue};
 
 use super::Error;
-use super::frame::{Frame, Pool, Rx, Tx};
+use super::frame::{Frame, Pool, Rx, Size, Tx};
 
 /// Descriptors moved in one go.
 const CHUNK: usize = 64;
+
+/// Descriptors on their way between a ring and tokens. Kept from call to call, since they are 2 KiB to
+/// clear, and most turns move a few.
+type Descs = Box<[FrameDesc; CHUNK]>;
+
+fn descs() -> Descs {
+    Box::new([FrameDesc::default(); CHUNK])
+}
 
 /// A ring size, which has to be a power of two.
 pub(super) fn queue_size(size: u32) -> Result<QueueSize, Error> {
@@ -20,19 +28,22 @@ pub(super) fn queue_size(size: u32) -> Result<QueueSize, Error> {
 
 /// Free frames on their way to the kernel, for it to receive into.
 #[derive(Debug)]
-pub(super) struct FillRing(FillQueue);
+pub(super) struct FillRing {
+    queue: FillQueue,
+    descs: Descs,
+}
 
 impl FillRing {
     pub(super) fn new(queue: FillQueue) -> Self {
-        Self(queue)
+        Self { queue, descs: descs() }
     }
 
     /// Gives the kernel at most `most` free frames, for which the ring has room; returns how many.
     pub(super) fn refill(&mut self, pool: &mut Pool, most: usize) -> usize {
+        let Self { queue, descs } = self;
         let mut given = 0;
-        loop {
-            let room = self.0.nb_free(CHUNK as u32) as usize;
-            let mut descs = [FrameDesc::default(); CHUNK];
+        while given < most {
+            let room = queue.nb_free(CHUNK as u32) as usize;
             let mut n = 0;
             while n < room.min(CHUNK).min(most - given)
                 && let Some(frame) = pool.take()
@@ -41,54 +52,58 @@ impl FillRing {
                 n += 1;
             }
             if n == 0 {
-                return given;
+                break;
             }
             // SAFETY: each descriptor came from a token that was given up for it, of the pool of
             // this ring's UMEM.
-            let produced = unsafe { self.0.produce(&descs[..n]) };
+            let produced = unsafe { queue.produce(&descs[..n]) };
             debug_assert_eq!(produced, n, "room on the fill ring was asked for");
             given += n;
         }
+        given
     }
 
     /// Whether the kernel waits for a system call before it takes frames.
     pub(super) fn needs_wakeup(&self) -> bool {
-        self.0.needs_wakeup()
+        self.queue.needs_wakeup()
     }
 }
 
 /// Frames that hold received packets.
 #[derive(Debug)]
-pub(super) struct RxRing(RxQueue);
+pub(super) struct RxRing {
+    queue: RxQueue,
+    descs: Descs,
+}
 
 impl RxRing {
     pub(super) fn new(queue: RxQueue) -> Self {
-        Self(queue)
+        Self { queue, descs: descs() }
     }
 
     /// Appends at most `most` (and at most 64) received frames to `out`; returns how many.
     pub(super) fn receive(
         &mut self,
         pool: &mut Pool,
-        frame_size: usize,
+        size: Size,
         out: &mut Vec<Frame<Rx>>,
         most: usize,
     ) -> usize {
-        let mut descs = [FrameDesc::default(); CHUNK];
+        let Self { queue, descs } = self;
         // SAFETY: the frames on this ring are of its own UMEM, and become tokens right here.
-        let n = unsafe { self.0.consume(&mut descs[..most.min(CHUNK)]) };
-        out.extend(descs[..n].iter().map(|&desc| pool.off_kernel(Frame::adopt(desc, frame_size))));
+        let n = unsafe { queue.consume(&mut descs[..most.min(CHUNK)]) };
+        out.extend(descs[..n].iter().map(|&desc| pool.off_kernel(Frame::adopt(desc, size))));
         n
     }
 
     /// Frames that wait, as far as was seen when the last ones were taken.
     pub(super) fn waiting(&mut self) -> usize {
-        self.0.nb_avail(u32::MAX) as usize
+        self.queue.nb_avail(u32::MAX) as usize
     }
 
     /// Whether a frame waits.
     pub(super) fn has_frames(&mut self) -> bool {
-        self.0.nb_avail(1) > 0
+        self.queue.nb_avail(1) > 0
     }
 }
 
@@ -135,22 +150,25 @@ impl TxRing {
 
 /// Frames whose packet has been sent.
 #[derive(Debug)]
-pub(super) struct CompletionRing(CompQueue);
+pub(super) struct CompletionRing {
+    queue: CompQueue,
+    descs: Descs,
+}
 
 impl CompletionRing {
     pub(super) fn new(queue: CompQueue) -> Self {
-        Self(queue)
+        Self { queue, descs: descs() }
     }
 
     /// Takes every sent frame back into `pool`; returns how many.
-    pub(super) fn complete(&mut self, pool: &mut Pool, frame_size: usize) -> usize {
+    pub(super) fn complete(&mut self, pool: &mut Pool, size: Size) -> usize {
+        let Self { queue, descs } = self;
         let mut done = 0;
         loop {
-            let mut descs = [FrameDesc::default(); CHUNK];
             // SAFETY: the frames on this ring are of its own UMEM, and become tokens right here.
-            let n = unsafe { self.0.consume(&mut descs) };
+            let n = unsafe { queue.consume(&mut descs[..]) };
             for &desc in &descs[..n] {
-                let frame = pool.off_kernel(Frame::adopt(desc, frame_size));
+                let frame = pool.off_kernel(Frame::adopt(desc, size));
                 pool.give_back(frame);
             }
             done += n;

@@ -11,12 +11,16 @@ use xsk_rs::umem::Umem;
 use xsk_rs::umem::frame::FrameDesc;
 
 use super::Error;
-use super::frame::{Frame, Free, Pool, Rx, Tx};
+use super::frame::{Frame, Free, Pool, Rx, Size, Tx};
 use crate::shard::{AHEAD, Ahead};
 
 /// Bytes that the kernel leaves before the data of a received frame (`XDP_PACKET_HEADROOM`), for
 /// programs that put something in front.
 pub(super) const HEADROOM: usize = 256;
+
+/// Bytes of a line of the cache.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
 
 /// The frame sizes that aligned mode offers for Ethernet: both hold one packet each.
 const SMALL: usize = 2048;
@@ -43,7 +47,7 @@ pub(super) struct Memory {
     umem: Umem,
     /// Address of the first frame in this process.
     base: usize,
-    frame_size: usize,
+    size: Size,
 }
 
 /// The two parts that a UMEM is cut into.
@@ -60,19 +64,20 @@ impl Memory {
     pub(super) fn new(config: UmemConfig, rx: u32, tx: u32) -> Result<(Self, Parts), Error> {
         let count = NonZeroU32::new(rx + tx).ok_or(Error::NoFrames)?;
         let (umem, descs) = Umem::new(config, count, false).map_err(Error::umem)?;
-        let frame_size = config.frame_size().get() as usize;
+        let size = Size::new(config.frame_size().get() as usize);
         // SAFETY: the default descriptor names the first frame, which no ring and no token has yet.
         let base = unsafe { umem.data(&FrameDesc::default()) }.contents().as_ptr().addr();
         let mut frames: Vec<Frame<Free>> =
-            descs.into_iter().map(|desc| Frame::adopt(desc, frame_size)).collect();
+            descs.into_iter().map(|desc| Frame::adopt(desc, size)).collect();
         let tx_frames = frames.split_off(rx as usize);
         let parts = Parts { rx: Pool::new(frames), tx: Pool::new(tx_frames) };
-        Ok((Self { umem, base, frame_size }, parts))
+        Ok((Self { umem, base, size }, parts))
     }
 
-    /// Size of a frame in bytes, headroom included.
-    pub(super) fn frame_size(&self) -> usize {
-        self.frame_size
+    /// Size of a frame, headroom included.
+    #[inline]
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 
     /// The UMEM, for the sockets that are bound with it.
@@ -83,9 +88,9 @@ impl Memory {
     /// The received packet.
     #[inline]
     pub(super) fn packet<'a>(&'a self, frame: &'a Frame<Rx>) -> &'a [u8] {
-        let offset = frame.addr() % self.frame_size;
-        let len = frame.data_len().min(self.frame_size - offset);
-        let at = self.base + frame.chunk() as usize * self.frame_size + offset;
+        let offset = self.size.offset(frame.addr());
+        let len = frame.data_len().min(self.size.bytes() - offset);
+        let at = self.base + frame.chunk() as usize * self.size.bytes() + offset;
         // SAFETY: the token is of this UMEM (one worker has one UMEM), so the range lies in one of
         // its frames, mapped as long as `umem` lives. The kernel gave the frame up when it put it on
         // the receive ring, and the token borrowed here is the only right to it. The mapping's
@@ -93,16 +98,33 @@ impl Memory {
         unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(at), len) }
     }
 
+    /// Asks for the first lines of a received packet, which another core has written, so that they are on
+    /// the way while those of others are asked for.
+    #[inline]
+    pub(super) fn prefetch(&self, frame: &Frame<Rx>) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let at = self.base + frame.addr();
+            for line in [at, at + LINE] {
+                // SAFETY: a prefetch reads nothing that the program could see, and faults at no address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(ptr::without_provenance(line)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = frame;
+    }
+
     /// What stands ahead of a received packet in its frame: the XDP program's record, or what an earlier
     /// packet has left there.
     #[inline]
     pub(super) fn ahead<'a>(&'a self, frame: &'a Frame<Rx>) -> Ahead<'a> {
         const NOTHING: Ahead<'static> = &[0; AHEAD];
-        let offset = frame.addr() % self.frame_size;
+        let offset = self.size.offset(frame.addr());
         if offset < AHEAD {
             return NOTHING;
         }
-        let at = self.base + frame.chunk() as usize * self.frame_size + offset - AHEAD;
+        let at = self.base + frame.chunk() as usize * self.size.bytes() + offset - AHEAD;
         // SAFETY: so many bytes lie between the frame's beginning and the packet's, as just compared, and
         // they are as much the token's as those of `packet`, and mapped as long; an array of bytes may lie
         // anywhere and be anything.
@@ -118,9 +140,9 @@ impl Memory {
         frame: &'a mut Frame<Free>,
         lead: usize,
     ) -> &'a mut [u8] {
-        let skipped = (frame.addr() % self.frame_size).saturating_sub(lead);
-        let at = self.base + frame.chunk() as usize * self.frame_size + skipped;
-        let len = self.frame_size - skipped;
+        let skipped = self.size.offset(frame.addr()).saturating_sub(lead);
+        let at = self.base + frame.chunk() as usize * self.size.bytes() + skipped;
+        let len = self.size.bytes() - skipped;
         // SAFETY: as in `packet`; a free frame is in no ring, and both this memory and the token
         // are borrowed mutably for as long as the slice lives.
         unsafe { core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(at), len) }

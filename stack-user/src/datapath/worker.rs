@@ -128,8 +128,10 @@ impl<S: Stack> Worker<S> {
 
     /// One turn; returns how many things there were to do.
     fn turn(&mut self, now: Instant) -> Result<usize, WorkerError> {
-        let mut done = self.parts.xsk.complete();
-        done += self.receive(now);
+        let mut done = self.parts.xsk.receive(&mut self.frames, BATCH);
+        // Meanwhile the first lines of what came are on their way.
+        done += self.parts.xsk.complete();
+        self.hand_in(now);
         done += self.take_over(now);
         done += self.commands(now);
         done += self.parts.stack.open_wanted(now);
@@ -153,16 +155,23 @@ impl<S: Stack> Worker<S> {
         Ok(done)
     }
 
-    /// Takes received frames and passes on those that belong to other shards.
-    fn receive(&mut self, now: Instant) -> usize {
-        let Parts { stack, xsk, port, shared, .. } = &mut self.parts;
-        let n = xsk.receive(&mut self.frames, BATCH);
-        if n == 0 {
-            return 0;
+    /// Gives the stack what was received.
+    fn hand_in(&mut self, now: Instant) {
+        // A few frames should not have to clear the places of many.
+        match self.frames.len() {
+            0 => {}
+            1..=FEW => self.hand_in_at_most::<FEW>(now),
+            _ => self.hand_in_at_most::<BATCH>(now),
         }
-        let mut views: [&[u8]; BATCH] = [&[]; BATCH];
+    }
+
+    /// Gives the stack received frames, at most `MOST`, and passes on those that belong to other shards.
+    fn hand_in_at_most<const MOST: usize>(&mut self, now: Instant) {
+        let Parts { stack, xsk, port, shared, .. } = &mut self.parts;
+        let n = self.frames.len();
+        let mut views: [&[u8]; MOST] = [&[]; MOST];
         // Where the records are, which the shard seldom reads.
-        let mut ahead: [Ahead<'_>; BATCH] = [&[0; AHEAD]; BATCH];
+        let mut ahead: [Ahead<'_>; MOST] = [&[0; AHEAD]; MOST];
         for ((view, ahead), frame) in views.iter_mut().zip(&mut ahead).zip(&self.frames) {
             (*view, *ahead) = (xsk.packet(frame), xsk.ahead(frame));
         }
@@ -179,7 +188,6 @@ impl<S: Stack> Worker<S> {
         };
         stack.on_frames_told(views, &ahead[..n], &mut elsewhere, now);
         xsk.release(&mut self.frames);
-        n
     }
 
     /// Takes frames that other shards handed over.
@@ -200,6 +208,10 @@ impl<S: Stack> Worker<S> {
     }
 
     fn commands(&mut self, now: Instant) -> usize {
+        // To take from an empty queue is a fence; what comes a moment later is for the next turn.
+        if self.parts.shared.commands.is_empty() {
+            return 0;
+        }
         for n in 0..COMMANDS_PER_TURN {
             let Some(command) = self.parts.shared.commands.pop() else { return n };
             if matches!(command, Command::Shutdown { .. }) && self.phase == Phase::Serving {
@@ -343,6 +355,8 @@ impl Drop for EndNotice {
     }
 }
 
+/// So many frames are few.
+const FEW: usize = 8;
 /// Commands carried out in one turn.
 const COMMANDS_PER_TURN: usize = 64;
 /// How often the kernel's statistics are read at most.

@@ -147,14 +147,20 @@ impl Xsk {
 
     /// Takes back the frames whose packets have left; returns how many.
     pub(super) fn complete(&mut self) -> usize {
-        self.completion.complete(&mut self.tx_pool, self.memory.frame_size())
+        self.completion.complete(&mut self.tx_pool, self.memory.size())
     }
 
-    /// Appends received frames to `out`, at most `most`; returns how many.
+    /// Appends received frames to `out`, at most `most`, and asks for their first lines; returns how many.
     pub(super) fn receive(&mut self, out: &mut Vec<Frame<Rx>>, most: usize) -> usize {
-        let n = self.rx.receive(&mut self.rx_pool, self.memory.frame_size(), out, most);
+        let n = self.rx.receive(&mut self.rx_pool, self.memory.size(), out, most);
         if n > 0 {
-            self.level.on_received(n, self.rx.waiting());
+            // Where fewer came than might have, none was left; to ask the ring would be to wait for a
+            // line that another core writes.
+            let behind = if n < most { 0 } else { self.rx.waiting() };
+            self.level.on_received(n, behind);
+        }
+        for frame in out.iter() {
+            self.memory.prefetch(frame);
         }
         n
     }
@@ -290,7 +296,7 @@ impl Transmit for Xsk {
         let bursts = self.bursts.as_mut()?;
         // A run that the kernel refuses goes by the ring.
         if self.tx_pool.free() < MOST_SEGMENTS {
-            self.completion.complete(&mut self.tx_pool, self.memory.frame_size());
+            self.completion.complete(&mut self.tx_pool, self.memory.size());
         }
         let has_room = self.tx_pool.free() >= MOST_SEGMENTS
             && self.tx.waiting() as usize + MOST_SEGMENTS <= TX_FRAMES as usize;

@@ -2,6 +2,7 @@
 //!
 //! Owns the choice of the local address and port. A peer's SYN is `open`'s.
 
+use core::cell::Cell;
 use core::fmt;
 
 use super::Shard;
@@ -11,7 +12,7 @@ use crate::service::Peer;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::ports::Fit;
 use crate::tables::slab::TcbId;
-use crate::tcp::{CloseReason, Setting, SettingError, Tcb, TimeWait, Unreachable};
+use crate::tcp::{CloseReason, Env, Setting, SettingError, Tcb, TimeWait, Unreachable};
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple, ipv4, ipv6};
 
@@ -158,28 +159,39 @@ impl Core {
             return Err(OpenError::BadAddress(open.remote));
         }
         self.next_hop(open.remote).ok_or(OpenError::NoRoute)?;
-        let (tuple, old) = self.choose_name(open, now)?;
+        let Name { tuple, hash, user } = self.choose_name(open, now)?;
+        let old = match user {
+            NameUser::None => None,
+            NameUser::OldEnough(index) => Some(index),
+            NameUser::Other => return Err(OpenError::InUse),
+        };
         if self.conns.is_full() {
             self.counters.count(Counter::TableFull);
             return Err(OpenError::Full);
         }
         let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
-        let (iss, offset) = (self.isn_above(&tuple, above, now), self.stamp_offset(&tuple));
+        let offsets = self.offsets(&tuple);
+        let (iss, offset) = (Self::isn_above(offsets, above, now), offsets.stamp());
         let mss = self.mss_for(&tuple.remote);
-        let mut env = self.env();
-        let mut tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
-        if let Err(error) = tcb.begin_with(&open.settings, &mut env, now) {
-            tcb.release(&mut env);
+        let Self { conns, pool, counters, census, config, .. } = self;
+        let mut env = Env { pool, counters, census, config: &config.tcp };
+        // Made in its place: it is large to be moved.
+        let id = conns.insert_with(|_| {
+            let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
+            Conn { user: open.user, ..Conn::new(tcb, open.service, true) }
+        });
+        let id = id.ok_or(OpenError::Full)?;
+        let conn = conns.get_mut(id.index).ok_or(OpenError::Full)?;
+        if let Err(error) = conn.tcb.begin_with(&open.settings, &mut env, now) {
+            self.forget(id.index);
             return Err(OpenError::Setting(error));
         }
         if let Some(index) = old {
             self.end_time_wait(index);
             self.counters.count(Counter::TimeWaitReuses);
         }
-        let conn = Conn { user: open.user, ..Conn::new(tcb, open.service, true) };
-        let id = self.conns.insert(conn).ok_or(OpenError::Full)?;
         let flow = FlowRef::new(FlowKind::Tcb, id.index);
-        if self.flows.insert(self.hasher.hash(&tuple), flow).is_err() {
+        if self.flows.insert(hash, flow).is_err() {
             self.forget(id.index);
             self.counters.count(Counter::TableFull);
             return Err(OpenError::Full);
@@ -187,13 +199,8 @@ impl Core {
         Ok(id)
     }
 
-    /// The name of a connection to be opened, with an address of ours; and the TIME-WAIT record that
-    /// gives way to it, if one does.
-    fn choose_name(
-        &mut self,
-        open: &Open,
-        now: Instant,
-    ) -> Result<(FourTuple, Option<u32>), OpenError> {
+    /// The name of a connection to be opened, with an address of ours.
+    fn choose_name(&mut self, open: &Open, now: Instant) -> Result<Name, OpenError> {
         // RFC 9293 3.9.1.1 (MUST-43 to MUST-45): the address asked for, else one of ours that fits;
         // it is the connection's for good. CM-2.a: RFC 6056, algorithm 3.
         let Open { remote, remote_port, .. } = *open;
@@ -208,24 +215,29 @@ impl Core {
         };
         let local = local.ok_or(OpenError::NoAddress)?;
         let tuple = FourTuple { local, remote, local_port: 0, remote_port };
-        let named = |local_port| FourTuple { local_port, ..tuple };
-        let local_port = match open.local_port {
-            Some(port) => port,
-            None => self.choose_port(&tuple, now).ok_or(OpenError::NoPort)?,
-        };
-        match self.user_of(&named(local_port), now) {
-            NameUser::None => Ok((named(local_port), None)),
-            NameUser::OldEnough(index) => Ok((named(local_port), Some(index))),
-            NameUser::Other => Err(OpenError::InUse),
+        match open.local_port {
+            Some(local_port) => Ok(self.look_at(FourTuple { local_port, ..tuple }, now)),
+            None => self.choose_port(&tuple, now).ok_or(OpenError::NoPort),
         }
     }
 
-    /// A port for a connection of this name but for our port.
-    fn choose_port(&mut self, tuple: &FourTuple, now: Instant) -> Option<u16> {
+    /// This name but for our port, with one that may be chosen.
+    fn choose_port(&mut self, tuple: &FourTuple, now: Instant) -> Option<Name> {
         // CM-2.a: RFC 6056, algorithm 3.
         let start = keyed_hash(&self.config.secrets.port, tuple);
         let mut ports = core::mem::take(&mut self.ports);
-        let fit = |local_port| self.fit(&FourTuple { local_port, ..*tuple }, now);
+        let named = |local_port| FourTuple { local_port, ..*tuple };
+        // The one looked at last is nearly always the one that is chosen.
+        let last = Cell::new(None);
+        let fit = |port| match self.listeners.has_port(port) {
+            // As on Linux a port that is listened on is not chosen, though it may be asked for.
+            true => Fit::Taken,
+            false => {
+                let name = self.look_at(named(port), now);
+                last.set(Some(name));
+                name.user.fit()
+            }
+        };
         // CM-2.b: the answers come to this shard's queue, where that can be known.
         let rss = self.rss.clone();
         let by_port = rss.as_ref().and_then(|rss| Some((rss.queues(), rss.queue_by_port(tuple)?)));
@@ -240,24 +252,18 @@ impl Core {
             (None, Some(_)) if by_port.is_some() => self.counters.count(Counter::PortsAway),
             _ => {}
         }
-        port
+        let last = last.get().filter(|name| Some(name.tuple.local_port) == port);
+        last.or_else(|| Some(self.look_at(named(port?), now)))
     }
 
-    /// Whether the port of this name may be chosen. As on Linux one that is listened on is not, though
-    /// it may be asked for.
-    fn fit(&self, tuple: &FourTuple, now: Instant) -> Fit {
-        if self.listeners.has_port(tuple.local_port) {
-            return Fit::Taken;
-        }
-        match self.user_of(tuple, now) {
-            NameUser::None => Fit::Free,
-            NameUser::OldEnough(_) => Fit::Spare,
-            NameUser::Other => Fit::Taken,
-        }
+    /// Looks a name up.
+    fn look_at(&self, tuple: FourTuple, now: Instant) -> Name {
+        let hash = self.hasher.hash(&tuple);
+        Name { tuple, hash, user: self.user_of(hash, &tuple, now) }
     }
 
-    fn user_of(&self, tuple: &FourTuple, now: Instant) -> NameUser {
-        let Some(flow) = self.find(self.hasher.hash(tuple), tuple) else { return NameUser::None };
+    fn user_of(&self, hash: u64, tuple: &FourTuple, now: Instant) -> NameUser {
+        let Some(flow) = self.find(hash, tuple) else { return NameUser::None };
         let whole = self.config.tcp.time_wait;
         let is_old = |record: &TimeWait| record.may_be_reopened(record.age(whole, now));
         match flow.kind() {
@@ -272,12 +278,33 @@ impl Core {
 /// Connections that services may open in one turn.
 const OPENS: usize = 64;
 
+/// A name for a connection to be opened.
+#[derive(Clone, Copy)]
+struct Name {
+    tuple: FourTuple,
+    /// That of the flow table.
+    hash: u64,
+    user: NameUser,
+}
+
 /// What uses the name of a connection.
+#[derive(Clone, Copy)]
 enum NameUser {
     None,
     /// A TIME-WAIT record that may give way, at this index.
     OldEnough(u32),
     Other,
+}
+
+impl NameUser {
+    /// What such a name is to the choice of a port.
+    fn fit(self) -> Fit {
+        match self {
+            Self::None => Fit::Free,
+            Self::OldEnough(_) => Fit::Spare,
+            Self::Other => Fit::Taken,
+        }
+    }
 }
 
 /// Whether an address may be a peer's.

@@ -25,10 +25,10 @@ impl Core {
         if let Some(listening) = self.listeners.at_mut(listener) {
             listening.cookies_until = Some(period.0.wrapping_add(1));
         }
-        let mut record = self.half_open_for(arrival, listener, now);
+        let offsets = self.offsets(&arrival.tuple);
+        let mut record = self.half_open_for(arrival, (listener, offsets), now);
         // CM-3.g, CM-3.h.
         let mss = cookie::mss_index(record.peer_mss());
-        let offsets = self.offsets(&arrival.tuple);
         // The keys are of this time.
         let Some(iss) = cookie::encode(&keys, offsets, record.irs.0, mss, period) else { return };
         record.iss = SeqNum(iss);
@@ -92,7 +92,7 @@ impl Core {
         }
         self.cookies.spend(arrival.hash, record.iss);
         self.counters.count(Counter::PassiveOpens);
-        self.learn_way_back(&record.tuple, arrival.mac, now);
+        self.learn_way_back(index, (&record.tuple, arrival.mac), now);
         Completion::Open(index)
     }
 
@@ -127,11 +127,12 @@ impl Core {
         let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+        let offsets = self.offsets(&arrival.tuple);
         let mss = match arrival.cookie {
             Some(mss) => mss,
-            None => cookie::decode(&keys, self.offsets(&arrival.tuple), irs.0, iss.0, period)?,
+            None => cookie::decode(&keys, offsets, irs.0, iss.0, period)?,
         };
-        let mut record = self.half_open_for(arrival, listener, now);
+        let mut record = self.half_open_for(arrival, (listener, offsets), now);
         (record.iss, record.irs) = (iss, irs);
         record.offer = Offer { mss: Some(MSS[usize::from(mss)]), ..Offer::default() };
         // When the SYN-ACK went out is not known: it times nothing.

@@ -31,10 +31,9 @@ impl Shard {
         {
             conn.tcb.keep_chain(follows, &mut env);
         }
-        if events == Events::default() && self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
-            return;
+        if !self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
+            self.go_on_reading(index, now);
         }
-        self.go_on_reading(index, now);
         let closed = events.closed.filter(|reason| *reason != CloseReason::Closed);
         if let Some(reason) = closed.or(events.released) {
             self.end(index, reason);
@@ -259,10 +258,12 @@ impl Shard {
         while self.core.conns.get(index).is_some_and(Conn::wants_call) {
             self.deliver(index, (&[], Chain::default()), now);
         }
-        let Some(conn) = self.core.conns.get_mut(index) else { return };
-        self.core.publisher.note(index, conn, now);
+        let Some(conn) = self.core.conns.get(index) else { return };
         let may_be_over = conn.tcb.is_silent() || conn.marks.has(Mark::Detached);
-        if may_be_over && self.settle_end(index, now) {
+        let is_over = may_be_over && self.settle_end(index, now);
+        // One that was forgotten has nothing to tell.
+        self.core.note_changed(index, now);
+        if is_over {
             return;
         }
         if self.core.watch(index, now) {

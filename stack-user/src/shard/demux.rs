@@ -97,9 +97,12 @@ impl Shard {
             slot = Some(Parsed::Usual(usual, hash));
         } else if let Err(reason) = self.core.parse(frame, &mut slot) {
             self.core.counters.count(reason);
+        } else if let Some(hash) = slot.as_ref().and_then(Parsed::hash) {
+            likely = self.core.flows.likely(hash);
         }
         let ahead = ahead.first().map(|ahead| (*ahead, frame.len()));
-        self.take_parsed((0, ahead), (&mut slot, likely), elsewhere, now);
+        let look = Look { likely, is_fresh: true };
+        self.take_parsed((0, ahead), (&mut slot, look), elsewhere, now);
     }
 
     /// Takes at most `SLOTS` frames. Apart, for a frame that comes alone needs none of its memory.
@@ -131,8 +134,8 @@ impl Shard {
                 continue;
             }
             let ahead = ahead.get(index).map(|ahead| (*ahead, frames[index].len()));
-            let found = (&mut parsed[index], likely[index]);
-            self.take_parsed((index, ahead), found, elsewhere, now);
+            let look = Look { likely: likely[index], is_fresh: index == 0 };
+            self.take_parsed((index, ahead), (&mut parsed[index], look), elsewhere, now);
         }
     }
 
@@ -141,31 +144,19 @@ impl Shard {
     fn take_parsed(
         &mut self,
         (index, ahead): (usize, Option<(Ahead<'_>, usize)>),
-        (parsed, likely): (&mut Option<Parsed<'_>>, Option<FlowRef>),
+        (parsed, look): (&mut Option<Parsed<'_>>, Look),
         elsewhere: &mut Passing<'_>,
         now: Instant,
     ) {
         match parsed {
             Some(Parsed::Usual(usual, hash)) => match self.core.admit(usual, *hash) {
-                Ok(arrival) => {
-                    let mut segment = Some(Parsed::Segment(arrival));
-                    self.take_parsed((index, ahead), (&mut segment, likely), elsewhere, now);
+                Ok(mut arrival) => {
+                    self.take_segment((index, ahead), (&mut arrival, look), elsewhere, now);
                 }
                 Err(reason) => self.core.counters.count(reason),
             },
             Some(Parsed::Segment(arrival)) => {
-                let flow = self.core.confirm(likely, arrival);
-                let told = ahead.filter(|_| may_ask(flow));
-                let told = told.and_then(|told| self.core.told(told, arrival));
-                arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
-                let named = told.map(|record| record.owner);
-                let is_others = match flow {
-                    None => self.core.pass_on((index, arrival), named, elsewhere),
-                    Some(flow) => self.core.give_way(flow, (index, arrival), elsewhere),
-                };
-                if !is_others {
-                    self.on_arrival(flow, arrival, now);
-                }
+                self.take_segment((index, ahead), (arrival, look), elsewhere, now);
             }
             Some(Parsed::Arp(mac, payload)) => {
                 self.core.on_arp((*mac, payload), elsewhere.is_some(), now);
@@ -184,6 +175,36 @@ impl Shard {
             None => {}
         }
     }
+
+    /// Takes a segment to its flow, here or at another shard.
+    fn take_segment(
+        &mut self,
+        (index, ahead): (usize, Option<(Ahead<'_>, usize)>),
+        (arrival, look): (&mut Arrival<'_>, Look),
+        elsewhere: &mut Passing<'_>,
+        now: Instant,
+    ) {
+        let flow = self.core.confirm(look, arrival);
+        let told = ahead.filter(|_| may_ask(flow));
+        let told = told.and_then(|told| self.core.told(told, arrival));
+        arrival.cookie = told.and_then(|record| self.core.cookie_told(&record, now));
+        let named = told.map(|record| record.owner);
+        let is_others = match flow {
+            None => self.core.pass_on((index, arrival), named, elsewhere),
+            Some(flow) => self.core.give_way(flow, (index, arrival), elsewhere),
+        };
+        if !is_others {
+            self.on_arrival(flow, arrival, now);
+        }
+    }
+}
+
+/// What the table was found to have for a segment's hash.
+#[derive(Clone, Copy)]
+struct Look {
+    likely: Option<FlowRef>,
+    /// Whether nothing has happened since.
+    is_fresh: bool,
 }
 
 /// Who is told of frames that other shards have to see.
@@ -297,18 +318,22 @@ impl Core {
         }
     }
 
-    /// The segment's flow. What the second pass found is right if it is a connection with this name,
-    /// which keeps its place while it lives; everything else is looked up again.
-    fn confirm(&self, likely: Option<FlowRef>, arrival: &Arrival<'_>) -> Option<FlowRef> {
-        if let Some(flow) = likely
-            && flow.kind() == FlowKind::Tcb
-            && let Some(conn) = self.conns.get(flow.index())
-            && *conn.tcb.tuple() == arrival.tuple
-            && !conn.marks.has(Mark::Detached)
-        {
-            return likely;
+    /// The segment's flow. What the second pass found is right if it is a record with this name, which
+    /// keeps its place while it lives, and that it found nothing while that is new; everything else is
+    /// looked up again.
+    fn confirm(&self, look: Look, arrival: &Arrival<'_>) -> Option<FlowRef> {
+        let is_detached =
+            |index| self.conns.get(index).is_some_and(|conn: &Conn| conn.marks.has(Mark::Detached));
+        match look.likely {
+            Some(flow)
+                if self.name_of(flow) == Some(&arrival.tuple)
+                    && !(flow.kind() == FlowKind::Tcb && is_detached(flow.index())) =>
+            {
+                look.likely
+            }
+            None if look.is_fresh => None,
+            _ => self.find(arrival.hash, &arrival.tuple),
         }
-        self.find(arrival.hash, &arrival.tuple)
     }
 
     /// Hands a segment without a flow here to the shard that has it, if one has.

@@ -329,16 +329,6 @@ impl Core {
         Some((conn, env))
     }
 
-    /// What a connection needs that is not in the table yet.
-    pub(super) fn env(&mut self) -> Env<'_> {
-        Env {
-            pool: &mut self.pool,
-            counters: &mut self.counters,
-            census: &mut self.census,
-            config: &self.config.tcp,
-        }
-    }
-
     /// Puts a connection on the dirty list, once.
     #[inline]
     pub(super) fn mark_dirty(&mut self, index: u32) {
@@ -417,21 +407,16 @@ impl Core {
 
     /// The initial sequence number of a connection: ISN = M + F(tuple, secret), M a clock of 3.8 µs
     /// (RFC 6528, section 3; RFC 9293, 3.4.1: MUST-8, SHLD-1).
-    pub(super) fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
+    pub(super) fn isn(offsets: Offsets, now: Instant) -> SeqNum {
         // RFC 9293 3.4.1 (MUST-8, MUST-9, SHLD-1), CM-2.h: a clock of 4 µs, and a hash of the name
         // under a key that never leaves the process.
-        SeqNum(self.offsets(tuple).sequence()) + sequence_clock(now.as_nanos()) as u32
+        SeqNum(offsets.sequence()) + sequence_clock(now.as_nanos()) as u32
     }
 
     /// As [`Core::isn`], but after `above`, where the name was used before (RFC 6191, 2, and RFC
     /// 9293, 3.10.7.4: larger than the largest number used before). Linux's step.
-    pub(super) fn isn_above(
-        &self,
-        tuple: &FourTuple,
-        above: Option<SeqNum>,
-        now: Instant,
-    ) -> SeqNum {
-        let isn = self.isn(tuple, now);
+    pub(super) fn isn_above(offsets: Offsets, above: Option<SeqNum>, now: Instant) -> SeqNum {
+        let isn = Self::isn(offsets, now);
         match above {
             Some(above) if !isn.is_after(above) => above + 0x1_0001,
             _ => isn,
@@ -445,7 +430,7 @@ impl Core {
         self.offsets(tuple).stamp()
     }
 
-    /// What a connection's name adds to both clocks.
+    /// What a connection's name adds to both clocks: one hash, for whoever needs either.
     pub(super) fn offsets(&self, tuple: &FourTuple) -> Offsets {
         flow_name(tuple).offsets(&Key::new(self.config.secrets.isn))
     }

@@ -23,12 +23,24 @@ impl Core {
         self.wake(waiting);
     }
 
-    /// The sender of a segment that completed a handshake is the way back to it.
-    pub(super) fn learn_from_segment(&mut self, next_hop: Addr, mac: MacAddr, now: Instant) {
-        let known = self.neighbours.intern(next_hop);
-        if known.is_none() {
-            self.counters.count(Counter::NeighboursFull);
-        } else if known.is_some_and(|index| self.neighbours.at(index).mac.is_none()) {
+    /// The sender of a segment that completed a handshake is the way back to it: `next_hop`, which the
+    /// connection at `index` has from then on.
+    pub(super) fn learn_from_segment(
+        &mut self,
+        index: u32,
+        (next_hop, mac): (Addr, MacAddr),
+        now: Instant,
+    ) {
+        let Some(hop) = self.neighbours.intern(next_hop) else {
+            return self.counters.count(Counter::NeighboursFull);
+        };
+        if let Some(conn) = self.conns.get_mut(index)
+            && conn.next_hop.is_none()
+        {
+            conn.next_hop = Some(Hop::new(hop));
+            self.neighbours.at(hop).users += 1;
+        }
+        if self.neighbours.at(hop).mac.is_none() {
             self.learn((next_hop, mac), true, now);
         }
     }

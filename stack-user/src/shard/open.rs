@@ -1,14 +1,16 @@
 //! Opening connections that a peer asks for: its SYN, and the completion of its handshake. Our own
 //! SYN is `active`'s.
 
-use stack_ebpf::flow::stamp_clock;
+use stack_ebpf::flow::{Offsets, stamp_clock};
 
 use super::demux::Arrival;
 use super::inner::{Admission, Conn, Core, HalfOpenEntry, Hop, Mark, Marks};
 use crate::counters::Counter;
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tables::listeners::{Accepts, Listening};
-use crate::tcp::{HalfOpen, Offer, SeqNum, State, SynCookies, Tcb, first_window, window_scale};
+use crate::tcp::{
+    Env, HalfOpen, Offer, SeqNum, State, SynCookies, Tcb, first_window, window_scale,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::{FourTuple, MacAddr};
 
@@ -60,9 +62,10 @@ impl Core {
         now: Instant,
     ) {
         // CM-1.h: its text is not acknowledged, and comes again.
+        let offsets = self.offsets(&arrival.tuple);
         let record = HalfOpen {
-            iss: self.isn_above(&arrival.tuple, above, now),
-            ..self.half_open_for(arrival, listener, now)
+            iss: Self::isn_above(offsets, above, now),
+            ..self.half_open_for(arrival, (listener, offsets), now)
         };
         let first_timeout = record.timeout();
         let entry = HalfOpenEntry { record, mac: arrival.mac, due: now + first_timeout };
@@ -86,7 +89,7 @@ impl Core {
     pub(super) fn half_open_for(
         &self,
         arrival: &Arrival<'_>,
-        listener: u16,
+        (listener, offsets): (u16, Offsets),
         now: Instant,
     ) -> HalfOpen {
         let asked = self.listeners.at(listener).and_then(|listening| listening.receive_buffer);
@@ -100,7 +103,7 @@ impl Core {
             iss: SeqNum(0),
             irs: arrival.segment.seq,
             offer,
-            stamp_offset: self.stamp_offset(&arrival.tuple),
+            stamp_offset: offsets.stamp(),
             window: first_window(window, text).min(0xffff) as u16,
             scale: asked.map_or(self.config.tcp.window_scale(), window_scale),
             listener,
@@ -161,8 +164,8 @@ impl Core {
     }
 
     /// The handshake of a half-open entry is complete: it becomes a connection. Without room for
-    /// one the entry stays, and its SYN-ACK is sent again.
-    pub(super) fn complete(&mut self, index: u32, now: Instant) -> Completion {
+    /// one the entry stays, and its SYN-ACK is sent again. `hash` is that of its name.
+    pub(super) fn complete(&mut self, index: u32, hash: u64, now: Instant) -> Completion {
         let Some(entry) = self.half_open.get_mut(index) else { return Completion::Drop };
         entry.record.is_acknowledged = true;
         let listener = entry.record.listener;
@@ -179,9 +182,8 @@ impl Core {
         };
         let Some(at) = self.establish(&record, now) else { return Completion::Drop };
         let old = FlowRef::new(FlowKind::HalfOpen, index);
-        let hash = self.hasher.hash(&record.tuple);
         self.flows.replace(hash, old, FlowRef::new(FlowKind::Tcb, at));
-        self.learn_way_back(&record.tuple, mac, now);
+        self.learn_way_back(at, (&record.tuple, mac), now);
         Completion::Open(at)
     }
 
@@ -201,50 +203,58 @@ impl Core {
     /// caller's to change, and the segment the connection's to see.
     pub(super) fn establish(&mut self, record: &HalfOpen, now: Instant) -> Option<u32> {
         let mss = self.mss_of(record);
-        let listening = self.listeners.at(record.listener)?;
-        let listener = listening.listener.clone();
-        let mut env = self.env();
-        let mut tcb = Tcb::accept(record, mss, &mut env, now);
-        let begun = tcb.begin_with(&listener.settings, &mut env, now);
-        debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
+        let Self { conns, listeners, pool, counters, census, config, .. } = self;
+        let listening = listeners.at_mut(record.listener)?;
+        let listener = &listening.listener;
+        let mut env = Env { pool, counters, census, config: &config.tcp };
         let admission = match listener.accepts {
             Accepts::AtOnce => Admission::Admitted,
             // CM-3.e: what comes meanwhile is kept.
             Accepts::OnCall => Admission::Queued,
         };
-        let conn = Conn { admission, ..Conn::new(tcb, listener.service, false) };
-        let id = self.conns.insert(conn)?;
+        // Made in its place: it is large to be moved.
+        let id = conns.insert_with(|_| {
+            let tcb = Tcb::accept(record, mss, &mut env, now);
+            Conn { admission, ..Conn::new(tcb, listener.service, false) }
+        })?;
+        let begun = conns.get_mut(id.index)?.tcb.begin_with(&listener.settings, &mut env, now);
+        debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
         if admission == Admission::Queued {
-            self.listeners.at_mut(record.listener)?.queue.push_back(id);
+            listening.queue.push_back(id);
         }
         Some(id.index)
     }
 
     /// What brought the peer's segments takes ours: no ARP is needed before the first.
-    pub(super) fn learn_way_back(&mut self, tuple: &FourTuple, mac: MacAddr, now: Instant) {
+    pub(super) fn learn_way_back(
+        &mut self,
+        index: u32,
+        (tuple, mac): (&FourTuple, MacAddr),
+        now: Instant,
+    ) {
         if self.local(tuple.local).is_some_and(|local| local.is_owned)
             && let Some(next_hop) = self.next_hop(tuple.remote)
         {
-            self.learn_from_segment(next_hop, mac, now);
+            self.learn_from_segment(index, (next_hop, mac), now);
         }
     }
 }
 
 impl Core {
     /// Takes a connection out of its table, with all that it buffers.
-    pub(super) fn forget(&mut self, index: u32) -> Option<Conn> {
-        if let Some((conn, mut env)) = self.conn_env(index) {
-            conn.tcb.release(&mut env);
-            self.unpublish(index);
-        }
-        let conn = self.conns.remove(index)?;
-        self.forget_orphan((conn.marks.has(Mark::Orphan), conn.stuck));
-        self.release_hop(conn.next_hop.map(Hop::index));
-        Some(conn)
+    pub(super) fn forget(&mut self, index: u32) {
+        let Some((conn, mut env)) = self.conn_env(index) else { return };
+        conn.tcb.release(&mut env);
+        let (orphan, hop) = ((conn.marks.has(Mark::Orphan), conn.stuck), conn.next_hop);
+        self.unpublish(index);
+        self.conns.discard(index);
+        self.forget_orphan(orphan);
+        self.release_hop(hop.map(Hop::index));
     }
 }
 
 impl Conn {
+    #[inline]
     pub(super) fn new(tcb: Tcb, service: u16, is_active: bool) -> Self {
         let mut marks = Marks::default();
         marks.set(Mark::Active, is_active);

@@ -111,8 +111,10 @@ impl Core {
             black_box(self.conns.get(*index).map(Conn::touch));
         }
         for index in due[..len].iter().copied() {
-            if let Some(conn) = self.conns.get_mut(index) {
-                conn.marks.set(Mark::Stale, false);
+            // Its place may have another tenant by now, of which there is nothing to tell.
+            if let Some(conn) = self.conns.get_mut(index)
+                && conn.marks.take(Mark::Stale)
+            {
                 self.publisher.publish(index, conn, now);
             }
         }

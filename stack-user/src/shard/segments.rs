@@ -101,7 +101,7 @@ impl Shard {
         if self.core.is_deferred(index, &arrival.segment) {
             return self.core.counters.count(Counter::AcceptsDeferred);
         }
-        let completion = self.core.complete(index, now);
+        let completion = self.core.complete(index, arrival.hash, now);
         self.on_completion(completion, arrival, now);
     }
 

@@ -214,7 +214,7 @@ impl FlowTable {
     /// The same for a flow that is not at home, which few are.
     #[inline(never)]
     fn likely_away(&self, hash: u64) -> Option<FlowRef> {
-        self.find(hash, |_| true)
+        if self.buckets().has_all_at_home(hash) { None } else { self.find(hash, |_| true) }
     }
 
     /// The reference of that hash for which `is_match` says yes.
@@ -329,6 +329,10 @@ impl FlowTable {
 
     /// The home's header once the flow at `place` has left it.
     fn header_without(&self, home: usize, header: Header, place: Place) -> Header {
+        if place.distance == 0 {
+            // There is no bit for it.
+            return header;
+        }
         let mut flows = self.buckets().guests_of(home, place.distance);
         let others = flows.any(|(other, _)| other.word != place.word);
         if others { header } else { header.without(place.distance) }

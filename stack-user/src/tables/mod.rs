@@ -2,7 +2,6 @@
 //! table of queues.
 #![forbid(unsafe_code)]
 
-mod blocks;
 mod counted;
 pub mod flow;
 pub mod listeners;
@@ -12,6 +11,7 @@ pub mod published;
 pub mod region;
 pub mod rss;
 pub mod slab;
+mod steady;
 mod sync;
 pub mod time_waits;
 pub mod words;

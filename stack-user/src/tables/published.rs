@@ -121,11 +121,7 @@ fn line(words: &[AtomicU64], index: u32) -> Option<&[AtomicU64; LINE]> {
 /// The words of a record; the count's 32 bits are zero.
 fn encode(record: &Record) -> [u64; LINE] {
     let Record { tuple, service, summary } = record;
-    let half = |addr: &Addr, at: usize| {
-        let (low, high) = addr.0.split_at(8);
-        let bytes = if at == 0 { low } else { high };
-        bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-    };
+    let half = |addr: &Addr, at: usize| u64::from_le_bytes(addr.0.as_chunks().0[at]);
     // State 0 is none: a free place.
     let state = summary.state as u64 + 1;
     [

@@ -3,7 +3,7 @@
 //!
 //! Growth is lazy and never moves a value; capacity is fixed at construction.
 
-use super::blocks::Blocks;
+use super::steady::Steady;
 
 /// A place in a slab and its tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,10 +16,10 @@ pub struct TcbId {
 
 /// Values at stable indices.
 pub struct Slab<T> {
-    places: Blocks<Place<T>>,
+    places: Steady<Place<T>>,
     /// How many tenants each place has had: apart, so that a generation takes four bytes whatever
     /// the alignment of a value is.
-    generations: Blocks<u32>,
+    generations: Steady<u32>,
     /// The first free place, or [`NONE`].
     free: u32,
     /// Values held.
@@ -36,7 +36,7 @@ impl<T> Slab<T> {
     /// An empty slab for at most `capacity` values, and never more than [`MAX_CAPACITY`].
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.min(MAX_CAPACITY);
-        let (places, generations) = (Blocks::new(capacity), Blocks::new(capacity));
+        let (places, generations) = (Steady::new(capacity), Steady::new(capacity));
         Self { places, generations, free: NONE, len: 0 }
     }
 
@@ -108,6 +108,20 @@ impl<T> Slab<T> {
             Place::Value(value) => Some(value),
             Place::Free(_) => None,
         }
+    }
+
+    /// Drops the value at `index` where it lies; its place gets the next generation. Whether there was
+    /// one.
+    #[inline]
+    pub fn discard(&mut self, index: u32) -> bool {
+        let Some(place @ Place::Value(_)) = self.places.get_mut(index) else { return false };
+        *place = Place::Free(self.free);
+        if let Some(generation) = self.generations.get_mut(index) {
+            *generation = generation.wrapping_add(1);
+        }
+        self.free = index;
+        self.len -= 1;
+        true
     }
 
     /// The value at `index`, whatever its generation.

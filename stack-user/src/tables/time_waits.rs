@@ -5,14 +5,14 @@
 //! that ends early leaves at once and leaves nothing behind, and an entry is all that a record costs
 //! besides its slot in the flow table.
 
-use super::blocks::Blocks;
 use super::slab::MAX_CAPACITY;
+use super::steady::Steady;
 use crate::tcp::TimeWait;
 use crate::time::Instant;
 
 /// The TIME-WAIT records of a shard.
 pub struct TimeWaits {
-    entries: Blocks<Entry>,
+    entries: Steady<Entry>,
     /// How many entries have a record.
     len: usize,
     /// The record that ends first, or [`NONE`].
@@ -35,7 +35,7 @@ struct Entry {
 impl TimeWaits {
     /// A table of at most `capacity` records.
     pub fn new(capacity: usize) -> Self {
-        let entries = Blocks::new(capacity.min(MAX_CAPACITY));
+        let entries = Steady::new(capacity.min(MAX_CAPACITY));
         Self { entries, len: 0, first: NONE, last: NONE, free: NONE }
     }
 

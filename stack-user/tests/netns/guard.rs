@@ -123,7 +123,7 @@ impl Drop for Echo<'_> {
 }
 
 /// Sends forged SYNs as long as `work` takes, but a bounded number.
-fn flooded<T>(topology: &Topology, work: impl FnOnce() -> T) -> T {
+pub(crate) fn flooded<T>(topology: &Topology, work: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     let client = &topology.client;
     // However short the work is.

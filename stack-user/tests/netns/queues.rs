@@ -4,20 +4,27 @@
 //! A veth has no receive hash: to which queue a frame comes is the sender's choice. The kernel chooses by
 //! the flow's hash, which changes with a timeout, or as its XPS maps say, which is how a test chooses.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::cookies::forged;
 use crate::kernel::{Course, End, Source, run};
-use crate::process::{Process, pause};
+use crate::packets::{open, send};
+use crate::process::{Process, pause, wait_until};
 use crate::segment::{ACK, SYN, Segment};
 use crate::server::{Opener, PEER_PORT, Sluice};
 use crate::topology::{CLIENT, Middle, Namespace, Options, PATIENCE, SERVER, Topology};
 use crate::transfer::{assert_echoes, pattern};
 use crate::watch::Seen;
-use relay::{Fate, Link, Way};
+use relay::{Fate, Link, PacketSocket, Way};
 
 /// Queues of each end.
 const QUEUES: u32 = 4;
@@ -169,6 +176,82 @@ fn syns_that_wait_on_several_queues_at_once_open_one_connection_each() {
     let doubles = count("half_open_doubles");
     note!("{doubles} half-open entries gave way to another shard's");
     drop(streams);
+    sluice.stop();
+}
+
+/// SYN `nth` of a round, from a host that is not there.
+fn syn(round: u32, nth: u16) -> Segment {
+    let segment = Segment::of(&forged(round << 8 | 1, SYN)).expect("a segment of TCP");
+    segment.with_source_port(10_000 + nth)
+}
+
+/// What the SYN-ACKs say that come until none does for a while: the numbers that each port was given.
+fn given(socket: &PacketSocket) -> BTreeMap<u16, BTreeSet<u32>> {
+    let (mut buffer, mut given) = (vec![0; 2_048], BTreeMap::<_, BTreeSet<_>>::new());
+    while let Ok(len) = recv(socket.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        match Segment::of(&buffer[..len]) {
+            Some(segment) if segment.has(SYN | ACK) => {
+                given.entry(segment.ports().1).or_default().insert(segment.seq());
+            }
+            _ => {}
+        }
+    }
+    given
+}
+
+// Both workers have a copy of the same SYN before them at the same moment, when neither has an entry yet.
+// Whether that happens is the scheduler's business: of two thousand SYNs it does to a few.
+#[test]
+#[ignore = "needs root"]
+fn syns_on_two_queues_at_once_leave_doubles_that_give_way() {
+    const FLOWS: u16 = 2_000;
+    // Each worker has another order, so that they meet again and again.
+    const BLOCK: u16 = 16;
+    let topology = Topology::with(&Options { queues: 2, ..Options::default() });
+    let sluice = Sluice::start(&topology, "--syn-cookies never --backlog 8192");
+    let client = &topology.client;
+    assert_echoes(client, (SERVER, 7), b"the neighbours know each other");
+    let send_all = |queue, frames: &mut dyn Iterator<Item = Vec<u8>>| {
+        send_by(client, "veth1", queue);
+        send(client, "veth1", frames);
+    };
+    let backwards = |begin| (begin..begin + BLOCK).rev();
+    let mut doubles = Vec::new();
+    for round in 0..40 {
+        sluice.hold();
+        send_all(0, &mut (0..FLOWS).map(|nth| syn(round, nth).frame()));
+        let order = (0..FLOWS).step_by(BLOCK.into()).flat_map(backwards);
+        send_all(1, &mut order.map(|nth| syn(round, nth).frame()));
+        let socket = open(client, "veth1");
+        setsockopt(&socket.fd, sockopt::RcvBufForce, &(64 << 20)).unwrap();
+        setsockopt(&socket.fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 300_000)).unwrap();
+        sluice.go_on();
+        let given = given(&socket).into_iter().filter(|(_, numbers)| numbers.len() > 1);
+        doubles = given
+            .map(|(port, numbers)| (syn(round, port - 10_000), *numbers.first().unwrap()))
+            .collect();
+        if !doubles.is_empty() {
+            break;
+        }
+    }
+    note!("{} SYNs met no entry at either of two shards", doubles.len());
+    assert!(!doubles.is_empty());
+    // The peer takes one of the two, and its acknowledgment comes to both queues.
+    for queue in 0..2 {
+        let ack = |(syn, iss): &(Segment, u32)| {
+            let ack = syn.clone().with_flags(ACK).with_seq(syn.seq() + 1);
+            ack.with_ack(iss.wrapping_add(1)).frame()
+        };
+        send_all(queue, &mut doubles.iter().map(ack));
+    }
+    let count = doubles.len() as u64;
+    let counter = |name| sluice.counter(client, name);
+    wait_until("the doubles are gone", PATIENCE, || counter("half_open_doubles") == count);
+    // They, and the one that asks.
+    wait_until("one of each is open", PATIENCE, || {
+        sluice.state(client, "ESTABLISHED") == count + 1
+    });
+    assert_eq!(counter("resets_out"), 0);
     sluice.stop();
 }
 

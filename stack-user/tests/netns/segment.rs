@@ -102,6 +102,12 @@ impl Segment {
         self
     }
 
+    /// Another acknowledgment number.
+    pub(crate) fn with_ack(mut self, ack: u32) -> Self {
+        self.frame[TCP + 8..TCP + 12].copy_from_slice(&ack.to_be_bytes());
+        self
+    }
+
     /// Another source port.
     pub(crate) fn with_source_port(mut self, port: u16) -> Self {
         self.frame[TCP..TCP + 2].copy_from_slice(&port.to_be_bytes());

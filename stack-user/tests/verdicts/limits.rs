@@ -5,7 +5,7 @@ use sluice::control::prefix::Prefix;
 use sluice::datapath::Clock;
 use sluice::time::Instant;
 use sluice::wire::Addr;
-use stack_ebpf::contract::{Address, MAX_BLOCKS, mapped};
+use stack_ebpf::contract::{Address, MAX_ADDRESSES, MAX_BLOCKS, MAX_LISTENERS, mapped};
 use stack_ebpf::verdict::Verdict;
 
 use crate::cases::World;
@@ -126,6 +126,36 @@ fn sources_beyond_the_table_are_limited_all_the_same() {
         let says = Says { remote: [10, 1, c, d], ports: (0, ECHO), ..Says::default() };
         assert!(let_through(&both, &says, 5) <= 3);
     }
+}
+
+// What is there stays, what did not fit is nobody's, and the reason is said.
+#[test]
+#[ignore = "needs root and the BPF object"]
+fn addresses_and_listeners_beyond_the_most_are_refused() {
+    let mut both = Both::new(0);
+    let maps = &mut both.program.maps;
+    let addr = |n: u32| {
+        let [_, _, c, d] = n.to_be_bytes();
+        Addr(mapped([10, 9, c, d]))
+    };
+    // Three are there, and two listeners.
+    (3..MAX_ADDRESSES).for_each(|n| maps.set_address(addr(n), Address::Shared).unwrap());
+    let error = maps.set_address(addr(MAX_ADDRESSES), Address::Shared).unwrap_err();
+    assert_eq!(error.to_string(), "more than 256 addresses to serve");
+    let place = |n: u32| (Some(addr(3 + n / 1_000)), 1_000 + (n % 1_000) as u16);
+    let mut listen = |n| {
+        let (addr, port) = place(n);
+        maps.set_listener(addr, port)
+    };
+    (2..MAX_LISTENERS).for_each(|n| listen(n).unwrap());
+    assert_eq!(listen(MAX_LISTENERS).unwrap_err().to_string(), "more than 4096 listeners");
+    let met =
+        |local, port| both.run(&Says { local, ports: (1, port), ..Says::default() }.frame()).0;
+    let bytes = |n| <[u8; 4]>::try_from(&addr(n).0[12..]).unwrap();
+    assert_eq!(met(bytes(MAX_ADDRESSES), ECHO), Verdict::PassAddress);
+    assert_eq!(met(bytes(7), 1_000 + (MAX_LISTENERS % 1_000) as u16), Verdict::PassPort);
+    assert_eq!(met(bytes(3), 1_002), Verdict::RedirectListener);
+    assert_eq!(met(bytes(3), HTTP), Verdict::TransmitCookie);
 }
 
 // What the program finds in its maps may be anything: no gate opens by that.

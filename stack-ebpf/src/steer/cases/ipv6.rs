@@ -68,14 +68,14 @@ fn extensions() -> Vec<Case> {
         Case::new("hop-by-hop", Verdict::RedirectListener, behind(&[last], 0).frame()),
         Case::new("a long routing header", Verdict::RedirectListener, behind(&[&long], 43).frame()),
         Case::new(
-            "three headers",
+            "four headers",
             Verdict::RedirectListener,
-            behind(&[options, options, last], 0).frame(),
+            behind(&[options, options, options, last], 0).frame(),
         ),
         Case::new(
-            "four headers",
+            "five headers",
             Verdict::PassProtocol,
-            behind(&[options, options, options, last], 0).frame(),
+            behind(&[options, options, options, options, last], 0).frame(),
         ),
         Case::new("v6: a first part", Verdict::DropFragment, behind(&[first], 44).frame()),
         Case::new("v6: a later part", Verdict::PassFragment, behind(&[later], 44).frame()),

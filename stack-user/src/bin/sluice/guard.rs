@@ -225,6 +225,11 @@ impl Guarding<'_> {
             self.last = counts;
             say(&self.line()?);
         }
+        if counts.bare > 0 {
+            tracing::warn!(
+                "the driver leaves no room ahead of frames: connections are reset, here it cannot guard"
+            );
+        }
         if counts.declined > 0 && sysctl::read(COOKIES).is_ok_and(|value| value == 0) {
             tracing::warn!("{COOKIES} was set to 0: the kernel takes no connection");
         }
@@ -232,11 +237,11 @@ impl Guarding<'_> {
     }
 
     fn line(&self) -> Result<String> {
-        let Counts { answered, verified, refused, passed, granted, declined } =
+        let Counts { answered, verified, refused, passed, bare, granted, declined } =
             self.guard.counts()?;
         Ok(format!(
             "guard: syns_answered={answered} acks_verified={verified} refused={refused} \
-             passed={passed} connections={granted} declined={declined}"
+             passed={passed} bare={bare} connections={granted} declined={declined}"
         ))
     }
 }

@@ -273,6 +273,8 @@ mod tests {
             "--stray-acks reset:-1",
             "--stray-acks drop:1",
             "--stray-acks pass",
+            "--syn-cookies sometimes",
+            "--syn-cookies",
         ] {
             assert!(config(line).is_err(), "{line}");
         }

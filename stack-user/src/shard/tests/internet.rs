@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use super::addr;
 use super::raw::{ACK, IRS, PORT, RST, Raw, SYN, Says, frame, frame_between, syn};
 use crate::counters::Counter;
+use crate::shard::inner::Core;
 use crate::shard::{Open, OpenError, Secrets};
 use crate::tcp::State;
 use crate::time::Instant;
@@ -68,7 +69,8 @@ fn tuple(port: u16) -> FourTuple {
 fn isn_follows_a_clock_of_4_microseconds_and_a_keyed_hash() {
     let raw = Raw::new(|_| {});
     let at = |raw: &Raw, micros: u64, port| {
-        raw.shard.core.isn(&tuple(port), Instant::from_nanos(micros * 1_000)).0
+        let offsets = raw.shard.core.offsets(&tuple(port));
+        Core::isn(offsets, Instant::from_nanos(micros * 1_000)).0
     };
     let first = at(&raw, 1_000_000, 1);
     assert_eq!(at(&raw, 1_000_004, 1).wrapping_sub(first), 1);

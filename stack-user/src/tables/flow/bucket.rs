@@ -221,6 +221,13 @@ impl<'a> Buckets<'a> {
         (found != 0).then_some(FlowRef(found))
     }
 
+    /// Whether [`Buckets::first_at_home`] would have found a flow of this hash, if there were one: none of
+    /// its home lies elsewhere, and its tag is not that of an empty slot.
+    #[inline]
+    pub(super) fn has_all_at_home(self, hash: u64) -> bool {
+        self.header(self.home(hash)).farthest().is_none() && tag(hash, 0) != 0
+    }
+
     /// A bit for each word of the bucket whose slot has this tag, or is empty where the tag is zero. All
     /// are compared without a branch: which of the seven it is nobody can predict, and a branch
     /// guessed wrong would throw away what the processor has begun of the next look-ups.

@@ -281,6 +281,7 @@ proptest! {
                         prop_assert_eq!(table.find(hash, |other| other == flow), want);
                         any |= want.is_some();
                     }
+                    prop_assert_eq!(table.likely(hash), table.find(hash, |_| true));
                     // A reader knows bucket and fingerprint alone, so it may say yes for another.
                     prop_assert!(reader.contains(hash) || !any);
                 }

@@ -26,6 +26,9 @@ fn removed_id_does_not_find_the_next_tenant() {
     assert_eq!(new.index, old.index);
     assert_eq!((slab.get_by_id(old), slab.get_by_id(new)), (None, Some(&'b')));
     assert!(slab.get_mut_by_id(old).is_none() && !slab.contains(old));
+    assert!(slab.discard(new.index) && !slab.discard(new.index) && !slab.contains(new));
+    let new = slab.insert('c').unwrap();
+    assert_eq!((new.index, new.generation), (old.index, 2));
     *slab.get_mut_by_id(new).unwrap() = 'z';
     assert_eq!(slab.get(new.index), Some(&'z'));
 }
@@ -56,17 +59,19 @@ fn get_beyond_the_end_is_none() {
 proptest! {
     #[test]
     fn any_sequence_is_that_of_a_map(
-        capacity in 0usize..40, ops in prop::collection::vec((any::<bool>(), 0u32..40), 0..300),
+        capacity in 0usize..40, ops in prop::collection::vec((0..3, 0u32..40), 0..300),
     ) {
         let mut slab = Slab::new(capacity);
         let mut model: HashMap<u32, (TcbId, usize)> = HashMap::new();
-        for (n, (insert, index)) in ops.into_iter().enumerate() {
-            if insert {
+        for (n, (op, index)) in ops.into_iter().enumerate() {
+            if op == 0 {
                 let id = slab.insert(n);
                 prop_assert_eq!(id.is_some(), model.len() < capacity);
                 if let Some(id) = id {
                     prop_assert!(model.insert(id.index, (id, n)).is_none());
                 }
+            } else if op == 1 {
+                prop_assert_eq!(slab.discard(index), model.remove(&index).is_some());
             } else {
                 prop_assert_eq!(slab.remove(index), model.remove(&index).map(|(_, value)| value));
             }
