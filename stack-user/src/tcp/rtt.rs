@@ -62,16 +62,17 @@ impl Rtt {
         Duration::from_micros(self.timeout_micros())
     }
 
-    /// The same in microseconds: this is asked for several times for every segment with text.
+    /// The same in microseconds.
     #[inline]
     pub fn timeout_micros(&self) -> u64 {
         // RFC 9293 3.8.1 (MUST-18): as RFC 6298 says.
+        // In whole microseconds: this is asked for several times for every segment with text.
         let base = match (self.srtt8, self.variance4) {
             (0, 0) => INITIAL.as_micros() as u64,
             (srtt8, variance4) => u64::from(srtt8 / 8) + u64::from(variance4),
         };
-        let timeout = base.max(MINIMUM.as_micros() as u64) << self.backoff.min(10);
-        timeout.min(MAXIMUM.as_micros() as u64)
+        let backed_off = base.max(MINIMUM.as_micros() as u64) << self.backoff.min(10);
+        backed_off.min(MAXIMUM.as_micros() as u64)
     }
 
     /// How often the timeout has doubled.
