@@ -16,6 +16,7 @@ mod raw;
 mod refusals;
 mod rules;
 mod time_wait;
+mod usual;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
