@@ -335,8 +335,11 @@ fn guarded_port_used_again_from_time_wait_passes() {
 fn guarded_listener_comes_goes_and_comes_again() {
     let topology = Topology::new();
     let guard = Guard::start(&topology, "");
-    let warning = guard.0.errors();
-    assert!(warning.contains("nobody listens") && warning.contains("80"), "{warning}");
+    // It is read by another thread than the line that says "ready".
+    wait_until("the warning is there", PATIENCE, || {
+        let warning = guard.0.errors();
+        warning.contains("nobody listens") && warning.contains("80")
+    });
     let refused = || topology.client.try_connect((SERVER, 80)).unwrap_err().kind();
     for _ in 0..2 {
         assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);

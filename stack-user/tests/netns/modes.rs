@@ -6,10 +6,10 @@ use std::net::Shutdown;
 
 use crate::family::{Ip, PREFIX, answer, question, shown};
 use crate::packets::{Capture, send};
-use crate::process::piped;
+use crate::process::{piped, wait_until};
 use crate::server::Sluice;
 use crate::topology::{
-    CLIENT, CLIENT_MAC, FREE, Namespace, Options, SERVED, SERVER, SERVER_MAC, Topology,
+    CLIENT, CLIENT_MAC, FREE, Namespace, Options, PATIENCE, SERVED, SERVER, SERVER_MAC, Topology,
 };
 use crate::transfer::{assert_echoes, fetch};
 
@@ -92,8 +92,9 @@ fn opened_connections_on_two_queues_are_echoed_on_whichever_queue_they_come() {
         assert_eq!(back, [7; 20_000]);
     }
     // CM-2.b: a veth tells of no hash.
-    let log = sluice.errors();
-    assert!(log.contains("local ports are chosen without regard to queues"), "{log}");
+    wait_until("it says so", PATIENCE, || {
+        sluice.errors().contains("local ports are chosen without regard to queues")
+    });
     // The kernel chooses a queue by the flow's hash, Sluice the shard before there is one: with
     // so many connections some of the frames are always handed over.
     let stats = page(&topology.client, "/stats");
