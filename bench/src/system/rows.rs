@@ -17,12 +17,18 @@ pub(super) fn of(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Vec
         for (n, peer) in peers.iter().enumerate() {
             let pairs = pairs(at, series, n + 1);
             let work = format!("{}{}", case.name, metric.suffix);
-            let row = measured(&work, [*subject, *peer], metric, (&pairs, series.failure()));
+            let row = measured(&work, [*subject, *peer], metric, (&pairs, failure(case, series)));
             let row = row.with(shared.clone()).with(beside(case, *peer, (series, n + 1)));
             rows.push(row);
         }
     }
     rows
+}
+
+/// How connections failed, and whose.
+fn failure(case: &Case, series: &Series) -> Option<String> {
+    let names: Vec<&str> = case.subjects.iter().map(|subject| subject.name()).collect();
+    series.failure(&names)
 }
 
 /// The row of pairs; where one side had no connection that went well, a failure and no figure of zero.
@@ -101,7 +107,7 @@ fn config(room: &Room, beds: &[Bed], case: &Case, series: &Series) -> Config {
     if case.has_spinners {
         say("spinners", "idle priority, on both CPUs".into());
     }
-    if let Some(failure) = series.failure() {
+    if let Some(failure) = failure(case, series) {
         say(FAILED, failure);
     }
     if let Some((rounds, most)) = series.disturbed() {

@@ -70,13 +70,16 @@ impl Series {
         Some((disturbed.len(), most))
     }
 
-    /// Connections that failed, and how the first of them did.
-    pub(super) fn failure(&self) -> Option<String> {
-        let found = self.rounds.iter().flatten().map(|sample| &sample.found);
-        let failed: u64 = found.clone().map(|found| found.failed).sum();
-        let opened: u64 = found.clone().map(|found| found.opened).sum();
-        let why = found.filter_map(|found| found.failure.as_deref()).next()?;
-        Some(format!("{failed} of {opened} ({why})"))
+    /// Connections that failed, and how the first of them did, by the names of the subjects.
+    pub(super) fn failure(&self, names: &[&str]) -> Option<String> {
+        let of = |(n, name): (usize, &&str)| {
+            let failed: u64 = self.of(n).map(|found| found.failed).sum();
+            let opened: u64 = self.of(n).map(|found| found.opened).sum();
+            let why = self.of(n).find_map(|found| found.failure.as_deref())?;
+            Some(format!("{name}: {failed} of {opened} ({why})"))
+        };
+        let all: Vec<String> = names.iter().enumerate().filter_map(of).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -217,13 +220,18 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_summed_and_the_first_is_named() {
+    fn failures_are_summed_by_subject_and_the_first_is_named() {
         let mut series = series(&[0.0, 0.0]);
-        assert_eq!(series.failure(), None);
+        let names = ["sluice", "kernel"];
+        assert_eq!(series.failure(&names), None);
         for (round, why) in series.rounds.iter_mut().zip(["first", "second"]) {
             let failure = Some(why.into());
             round[1].found = Found { failed: 2, opened: 10, failure, ..Found::default() };
         }
-        assert_eq!(series.failure().as_deref(), Some("4 of 20 (first)"));
+        assert_eq!(series.failure(&names).as_deref(), Some("kernel: 4 of 20 (first)"));
+        series.rounds[1][0].found =
+            Found { failed: 1, opened: 5, ..series.rounds[0][1].found.clone() };
+        let both = "sluice: 1 of 5 (first); kernel: 4 of 20 (first)";
+        assert_eq!(series.failure(&names).as_deref(), Some(both));
     }
 }
