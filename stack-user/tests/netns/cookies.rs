@@ -43,6 +43,18 @@ fn relayed_for_xdp() -> Topology {
     topology
 }
 
+/// Sends strays until one of them is seen in `judged`: while the array of flows is not complete, they go to the
+/// shard. Returns how many were sent.
+fn await_array(topology: &Topology, judged: impl Fn() -> u64) -> u32 {
+    let mut sent = 0;
+    wait_until("all flows are written down", PATIENCE, || {
+        forge(topology, sent, 1, ACK);
+        sent += 1;
+        judged() > 0
+    });
+    sent
+}
+
 #[test]
 #[ignore = "needs root"]
 fn always_serves_curl_by_cookies_of_the_program_alone() {
@@ -136,12 +148,7 @@ fn always_text_and_fin_by_two_cpus_are_never_reset() {
     let topology = Topology::new();
     let sluice = Sluice::start(&topology, "--syn-cookies always");
     let count = |name| sluice.counter(&topology.client, name);
-    let mut sent = 0;
-    wait_until("all flows are written down", PATIENCE, || {
-        forge(&topology, sent, 1, ACK);
-        sent += 1;
-        count("xdp_tx_reset") > 0
-    });
+    await_array(&topology, || count("xdp_tx_reset"));
     let resets = count("xdp_tx_reset");
     let run_on = |cpu| {
         let mut cpus = CpuSet::new();
@@ -202,13 +209,7 @@ fn always_answers_what_answers_nothing_by_rst_or_not_at_all() {
     let topology = Topology::new();
     let sluice = Sluice::start(&topology, "--syn-cookies always");
     let count = |name| sluice.counter(&topology.client, name);
-    // While the array of flows is not complete, strays go to the shard.
-    let mut sent = 0;
-    wait_until("all flows are written down", PATIENCE, || {
-        forge(&topology, sent, 1, ACK);
-        sent += 1;
-        count("xdp_tx_reset") > 0
-    });
+    let sent = await_array(&topology, || count("xdp_tx_reset"));
     let seen = || count("xdp_tx_reset") + count("xdp_redirect_stray");
     wait_until("all strays were seen", PATIENCE, || seen() == u64::from(sent));
     let [resets, dropped, failed] = ["xdp_tx_reset", "xdp_drop_stray", "cookies_failed"].map(count);
@@ -226,12 +227,7 @@ fn always_drops_what_answers_nothing_where_that_is_asked() {
     let topology = Topology::new();
     let sluice = Sluice::start(&topology, "--syn-cookies always --stray-acks drop");
     let count = |name| sluice.counter(&topology.client, name);
-    let mut sent = 0;
-    wait_until("all flows are written down", PATIENCE, || {
-        forge(&topology, sent, 1, ACK);
-        sent += 1;
-        count("xdp_drop_stray") > 0
-    });
+    let sent = await_array(&topology, || count("xdp_drop_stray"));
     let before = count("xdp_drop_stray");
     let late = u64::from(sent) - before - count("xdp_redirect_stray");
     forge(&topology, 1_000, 100, ACK);
