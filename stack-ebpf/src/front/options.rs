@@ -23,6 +23,23 @@ impl Offers {
 /// In place of what was not offered.
 pub(super) const NONE: u64 = u64::MAX;
 
+/// The options of a header of ten words as Linux lays them: MSS, SACK, timestamps, window scale. `None`
+/// where they are others, or otherwise.
+#[inline(always)]
+pub(super) fn usual(header: &[u32; 10]) -> Option<Offers> {
+    let [.., mss, permitted, stamp, _echo, scale] = header.map(u32::from_be);
+    let differs = mss >> 16 ^ 0x0204 | permitted ^ 0x0402_080a | scale >> 8 ^ 0x01_0303;
+    match differs {
+        0 => Some(Offers {
+            mss: mss as u16 as u64,
+            scale: scale as u8 as u64,
+            stamp: stamp as u64,
+            sack: 1,
+        }),
+        _ => None,
+    }
+}
+
 /// Reads the options of the header in `chunk`, which is `length` octets long; `None` where one has an
 /// impossible length (RFC 9293, 3.1: MUST-7). `unknown` gives back what it is given; in the program the
 /// verifier does not know that, and so has no more than one state to follow.

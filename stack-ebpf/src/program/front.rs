@@ -6,7 +6,6 @@ use core::mem::size_of;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{
     bpf_ktime_get_coarse_ns, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
-    bpf_xdp_store_bytes,
 };
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
@@ -15,7 +14,7 @@ use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
 use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{
-    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Sheet, Wire, defend_ipv4,
+    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4,
     defend_ipv6, is_ipv6,
 };
 use stack_ebpf::{Action, ListenerKey, Verdict};
@@ -184,6 +183,11 @@ impl Frame for Live<'_> {
     }
 
     #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.packet.words(offset)
+    }
+
+    #[inline(always)]
     fn length(&self) -> usize {
         self.packet.length()
     }
@@ -204,19 +208,21 @@ impl Wire for Live<'_> {
     }
 
     #[inline(always)]
-    fn replace(&mut self, with: &Sheet, length: usize) -> bool {
+    fn resize(&mut self, length: usize) -> bool {
         let by = length as i32 - self.length() as i32;
-        // SAFETY: the context is the program's own; no pointer into the packet is used after this.
-        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } != 0 {
-            return false;
+        if by == 0 {
+            return true;
         }
-        let Some(length) = bounded(length, size_of::<Sheet>() - Sheet::START) else { return false };
-        let from = with.words().as_ptr().cast::<u8>();
-        // SAFETY: so many bytes of the sheet lie behind its start.
-        unsafe {
-            let from = from.add(Sheet::START).cast_mut().cast();
-            bpf_xdp_store_bytes(self.ctx.ctx, 0, from, length) == 0
-        }
+        // SAFETY: the context is the program's own; no pointer into the packet is used after this but those
+        // that are taken anew.
+        let is_done = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } == 0;
+        self.packet = Packet { start: self.ctx.data(), end: self.ctx.data_end() };
+        is_done
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> bool {
+        self.packet.write(offset, words)
     }
 }
 
