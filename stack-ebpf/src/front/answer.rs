@@ -71,8 +71,8 @@ struct Syn {
 
 /// The maps and the clock as the program sees them.
 pub trait Defence {
-    /// What user space set; `None` before the map has its one value.
-    fn front(&self) -> Option<&Front>;
+    /// What user space set.
+    fn front(&self) -> &Front;
 
     /// The receive queue of this frame, which is the shard's number too.
     fn queue(&self) -> u32;
@@ -154,7 +154,7 @@ pub fn defend_ipv4<W: Wire, D: Defence>(
 ) -> Option<Verdict> {
     let place = place(vlan);
     let segment = Segment::<false>::of_ipv4(wire, place.at)?;
-    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+    Line { defence, front: defence.front(), place, segment }.meet(wire, scratch)
 }
 
 /// The part of [`defend`] for IPv6; `None`: steered as without.
@@ -167,7 +167,7 @@ pub fn defend_ipv6<W: Wire, D: Defence>(
 ) -> Option<Verdict> {
     let place = place(vlan);
     let segment = Segment::<true>::of_ipv6(wire, place.at)?;
-    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+    Line { defence, front: defence.front(), place, segment }.meet(wire, scratch)
 }
 
 #[inline(always)]

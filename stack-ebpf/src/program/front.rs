@@ -61,7 +61,7 @@ pub(super) fn is_closed(ctx: &XdpContext) -> bool {
 #[inline(always)]
 pub(super) fn knows_better(ctx: &XdpContext, local: &AddressKey, port: u16) -> bool {
     let Some(front) = FRONT.get(0) else { return false };
-    let maps = Maps { queue: ctx.rx_queue_index(), zero: front.zero };
+    let maps = Maps { queue: ctx.rx_queue_index(), front };
     let Some(place) = maps.listener(&transmute!(*local), port) else { return true };
     let door =
         || DOORS.get(maps.queue * front.doors + place).is_some_and(|door| door.is_closed != 0);
@@ -127,7 +127,7 @@ fn front<'a>(
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: as in `enter`; there is no other reference to it.
     let scratch = unsafe { &mut *scratch };
-    let defence = Maps { queue: ctx.rx_queue_index(), zero: set.zero };
+    let defence = Maps { queue: ctx.rx_queue_index(), front: set };
     let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx };
     let decided = defend(&mut live, &defence, config.vlan, scratch);
     let Some(verdict) = decided.or_else(|| Verdict::from_number(scratch.steered)) else {
@@ -238,14 +238,13 @@ pub(super) fn bounded(length: usize, most: usize) -> Option<u32> {
 /// The maps, as the library asks for them.
 struct Maps {
     queue: u32,
-    /// [`Front::zero`].
-    zero: u64,
+    front: &'static Front,
 }
 
 impl Defence for Maps {
     #[inline(always)]
-    fn front(&self) -> Option<&Front> {
-        FRONT.get(0)
+    fn front(&self) -> &Front {
+        self.front
     }
 
     #[inline(always)]
@@ -328,7 +327,7 @@ impl Defence for Maps {
 
     #[inline(always)]
     fn unknown(&self, value: u64) -> u64 {
-        hide(value, self.zero)
+        hide(value, self.front.zero)
     }
 }
 

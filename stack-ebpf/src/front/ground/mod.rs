@@ -124,8 +124,8 @@ impl Tables for Ground {
 }
 
 impl Defence for Ground {
-    fn front(&self) -> Option<&Front> {
-        Some(&self.front)
+    fn front(&self) -> &Front {
+        &self.front
     }
 
     fn queue(&self) -> u32 {
