@@ -22,6 +22,7 @@ mod options;
 mod reply;
 mod segment;
 mod sum;
+mod syn;
 
 pub use answer::{Defence, Scratch, Wire, defend, defend_ipv4, defend_ipv6, is_ipv6};
 pub use budget::Budget;

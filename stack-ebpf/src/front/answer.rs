@@ -6,6 +6,7 @@ use super::options::{self, NONE, Offers};
 use super::reply::{Reply, SynAck};
 use super::segment::{ACK, FIN, RST, SYN, Segment};
 use super::sum::{self, Chunk};
+use super::syn::{self, Syn};
 use super::{Door, Front, Gate, MAX_SHARDS, Record};
 use crate::cookie::{self, Offered, Period};
 use crate::flow::{Offsets, stamp_clock};
@@ -34,11 +35,11 @@ pub struct Scratch {
     pub record: Record,
     /// The verdict of [`crate::steer::classify`], as the program hands it on.
     pub steered: u32,
-    offers: Offers,
-    syn: Syn,
+    pub(super) offers: Offers,
+    pub(super) syn: Syn,
     /// The header of a SYN, and a piece of its text.
-    header: Chunk,
-    text: Chunk,
+    pub(super) header: Chunk,
+    pub(super) text: Chunk,
 }
 
 impl Scratch {
@@ -47,26 +48,10 @@ impl Scratch {
         record: Record::EMPTY,
         steered: 0,
         offers: Offers::NOTHING,
-        syn: Syn { at: 0, header: 0, length: 0, sum: 0, is_trusted: 0 },
+        syn: Syn::NONE,
         header: Chunk::ZERO,
         text: Chunk::ZERO,
     };
-}
-
-/// A SYN that has to be read piece by piece.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct Syn {
-    /// Where its segment begins.
-    at: u64,
-    /// The header's length.
-    header: u64,
-    /// Its length.
-    length: u64,
-    /// The sum of its pseudo-header.
-    sum: u64,
-    /// Not zero: its checksum does not matter.
-    is_trusted: u64,
 }
 
 /// The maps and the clock as the program sees them.
@@ -264,9 +249,10 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
             Some(true) => {}
             Some(false) => return Verdict::DropChecksum,
             None => match self.read_any(wire, scratch) {
-                SOUND => {}
-                UNSOUND => return Verdict::DropChecksum,
-                UNREAD => return Verdict::RedirectUnanswered,
+                syn::SOUND => {}
+                syn::CUT => return Verdict::DropTcpHeader,
+                syn::UNSOUND => return Verdict::DropChecksum,
+                syn::LONG => return Verdict::RedirectUnanswered,
                 _ => return Verdict::DropTcpOption,
             },
         }
@@ -302,9 +288,9 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         let Segment { at, header, length, .. } = self.segment;
         let sum = sum::of_addresses::<V6>(&self.segment.name) + sum::pseudo(length);
         let is_trusted = self.trusts_checksums() as u64;
-        scratch.syn =
-            Syn { at: at as u64, header: header as u64, length: length as u64, sum, is_trusted };
-        read_any(self.defence, wire, scratch)
+        let (at, header, length) = (at as u64, header as u64, length as u64);
+        scratch.syn = Syn { at, header, length, sum, is_trusted };
+        syn::read(self.defence, wire, scratch)
     }
 
     #[inline(always)]
@@ -352,11 +338,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
 
     /// A segment that belongs to nothing we know of.
     #[inline(always)]
-    fn stray<W: Wire>(
-        &self,
-        wire: &mut W,
-        (is_complete, now): (bool, u64),
-    ) -> Verdict {
+    fn stray<W: Wire>(&self, wire: &mut W, (is_complete, now): (bool, u64)) -> Verdict {
         let (segment, front) = (&self.segment, self.front);
         if !is_complete && self.defence.spend_stray(front.stray_cost, now) {
             return Verdict::RedirectStray;
@@ -391,7 +373,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
 }
 
 /// Looks for a flow in the regions of all shards, that of this queue's first: its entry, else [`NOBODYS`]
-/// or [`UNKNOWN`]. A function of its own, as is the next: so the verifier has one state after it, not one
+/// or [`UNKNOWN`]. A function of its own: so the verifier has one state after it, not one
 /// for each way out.
 #[inline(never)]
 fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
@@ -428,83 +410,10 @@ fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
     defence.unknown(if incomplete == 0 { NOBODYS } else { UNKNOWN })
 }
 
-/// Reads the options of any SYN, and whether its checksum is right; gives [`SOUND`], or what is wrong.
-/// A function of its own, which has all from memory that the verifier knows nothing of.
-#[inline(never)]
-fn read_any<W: Wire, D: Defence>(defence: &D, wire: &W, scratch: &mut Scratch) -> u64 {
-    let (syn, header) = (scratch.syn, &mut scratch.header);
-    if !wire.load(syn.at as usize, syn.header as usize, header) {
-        return defence.unknown(UNREAD);
-    }
-    let sum = match syn.is_trusted {
-        0 => sum_of_text(defence, wire, (syn, header.sum()), &mut scratch.text),
-        _ => Some(0),
-    };
-    match sum {
-        Some(0) => {}
-        Some(_) => return defence.unknown(UNSOUND),
-        None => return defence.unknown(UNREAD),
-    }
-    match parse(defence, header, syn.header, &mut scratch.offers) {
-        true => defence.unknown(SOUND),
-        false => defence.unknown(ODD),
-    }
-}
-
-/// What the checksum over a segment whose header has this sum comes to, which is zero where it is right;
-/// `None` where it is too long to be summed here.
-#[inline(always)]
-fn sum_of_text<W: Wire, D: Defence>(
-    defence: &D,
-    wire: &W,
-    (syn, header): (Syn, u64),
-    text: &mut Chunk,
-) -> Option<u16> {
-    let (mut at, mut left) = (syn.at + syn.header, syn.length.wrapping_sub(syn.header));
-    let mut sum = syn.sum + header;
-    for _ in 0..CHUNKS {
-        // All that the verifier could follow from piece to piece.
-        (at, left, sum) = (defence.unknown(at), defence.unknown(left), defence.unknown(sum));
-        if left == 0 {
-            return Some(sum::finish(sum));
-        }
-        let next = if left < size_of::<Chunk>() as u64 { left } else { size_of::<Chunk>() as u64 };
-        if !wire.load(at as usize, next as usize, text) {
-            return None;
-        }
-        sum += text.sum();
-        at += next;
-        left -= next;
-    }
-    None
-}
-
-/// As [`options::parse`], with what is offered written where it is wanted.
-#[inline(never)]
-fn parse<D: Defence>(defence: &D, header: &Chunk, length: u64, offers: &mut Offers) -> bool {
-    match options::parse(header, length, |value| defence.unknown(value)) {
-        Some(found) => {
-            *offers = found;
-            defence.unknown(1) != 0
-        }
-        None => false,
-    }
-}
-
 /// No entry: no shard has the flow. No entry is this, for a kind of zero is none.
 const NOBODYS: u64 = 0;
 /// No entry: a shard that has not written all of its flows down may have it. Nor is this one: shard 255
 /// is not looked at.
 const UNKNOWN: u64 = 0x3ff;
-/// A SYN that can be answered.
-const SOUND: u64 = 0;
-/// A SYN with a wrong checksum.
-const UNSOUND: u64 = 1;
-/// A SYN that cannot be read here.
-const UNREAD: u64 = 2;
-/// A SYN with an option of impossible length.
-const ODD: u64 = 3;
 /// Octets of the header of a SYN of Linux's.
 const USUAL: usize = 40;
-/// Pieces of a SYN's text that are summed: 1536 octets.
-const CHUNKS: usize = 24;

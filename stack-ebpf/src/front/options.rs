@@ -106,3 +106,33 @@ const SACK_PERMITTED: u64 = 4;
 const SACK: u64 = 5;
 const STAMPS: u64 = 8;
 const USER_TIMEOUT: u64 = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with Linux's options, as words and as it is read octet by octet.
+    fn header(options: [u8; 20]) -> ([u32; 10], Chunk) {
+        let mut chunk = Chunk::ZERO;
+        chunk.octets_mut()[20..40].copy_from_slice(&options);
+        let word = |n| core::array::from_fn(|octet| chunk.octets()[4 * n + octet]);
+        (core::array::from_fn(|n| u32::from_ne_bytes(word(n))), chunk)
+    }
+
+    #[test]
+    fn usual_options_are_what_they_are_read_for_one_by_one() {
+        let usual_ones =
+            [2, 4, 5, 0xb4, 4, 2, 8, 10, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 9, 1, 3, 3, 14];
+        let values = [2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 19];
+        for at in 0..20 {
+            for bit in 0..8 {
+                let mut options = usual_ones;
+                options[at] ^= 1 << bit;
+                let (words, chunk) = header(options);
+                let found = usual(&words);
+                assert_eq!(found.is_some(), values.contains(&at), "octet {at}, bit {bit}");
+                assert!(found.is_none() || found == parse(&chunk, 40, |value| value));
+            }
+        }
+    }
+}

@@ -43,9 +43,8 @@ impl Segment<true> {
         if (second >> 8) as u8 != frame::TCP {
             return None;
         }
-        let word = |n: usize| {
-            u32::from_le(addrs[n]) as u64 | (u32::from_le(addrs[n + 1]) as u64) << 32
-        };
+        let word =
+            |n: usize| u32::from_le(addrs[n]) as u64 | (u32::from_le(addrs[n + 1]) as u64) << 32;
         let (remote, local) = ([word(0), word(2)], [word(4), word(6)]);
         let length = (second >> 16) as usize;
         Self::behind(frame, (at + 40, length), (local, remote))

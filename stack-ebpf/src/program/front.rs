@@ -14,8 +14,8 @@ use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
 use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{
-    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4,
-    defend_ipv6, is_ipv6,
+    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4, defend_ipv6,
+    is_ipv6,
 };
 use stack_ebpf::{Action, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};

@@ -13,9 +13,7 @@ use stack_ebpf::cookie::{Keys, Period};
 use stack_ebpf::flow::{FlowName, Offsets};
 use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, SUMMARY_WORDS, home, mark};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::front::{
-    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend,
-};
+use stack_ebpf::front::{Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend};
 use stack_ebpf::siphash::Key;
 use stack_ebpf::steer::{Tables, classify};
 use zerocopy::FromBytes;
