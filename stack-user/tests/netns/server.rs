@@ -86,6 +86,16 @@ impl Sluice {
         self.process.signal(Signal::SIGCONT);
     }
 
+    /// Has its threads run at once whenever they have something to do, whoever else wants the CPUs.
+    /// Where that may not be asked for they run as before.
+    pub(crate) fn run_first(&self) {
+        let mut chrt = Command::new("chrt");
+        chrt.args(["--all-tasks", "--fifo", "--pid", "1", &self.process.pid().to_string()]);
+        if !chrt.status().is_ok_and(|status| status.success()) {
+            note!("the threads of sluice run when it is their turn");
+        }
+    }
+
     /// Panics when it is no longer running.
     pub(crate) fn assert_alive(&mut self) {
         self.process.assert_alive();
