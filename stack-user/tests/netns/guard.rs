@@ -295,7 +295,7 @@ fn guarded_nginx_in_a_flood_serves_forty_of_forty() {
     flooded(&topology, || {
         for nth in 0..40 {
             let mut curl = topology.client.command("curl");
-            curl.args(["--silent", "--show-error", "--fail", "--max-time", "10"]);
+            curl.args(["--silent", "--show-error", "--fail", "--max-time", "60"]);
             let got = curl.arg(format!("http://{}/page", shown(SERVER))).output().unwrap();
             let said = String::from_utf8_lossy(&got.stderr);
             assert!(got.status.success() && got.stdout == page.as_bytes(), "{nth}: {said}");

@@ -17,7 +17,7 @@ use crate::transfer::{assert_echoes, fetch};
 /// Fetches a page with curl as text.
 fn page(client: &Namespace, path: &str) -> String {
     let mut curl = client.command("curl");
-    curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "60"]);
     piped(curl.arg(format!("http://{}{path}", shown(SERVER))), |out| {
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();

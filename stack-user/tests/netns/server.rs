@@ -126,7 +126,7 @@ fn stats(client: &Namespace) -> serde_json::Value {
 /// the first, so that whoever asks is open and counted.
 pub(crate) fn stats_of(client: &Namespace, server: Ip) -> serde_json::Value {
     let mut curl = client.command("curl");
-    curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "60"]);
     let page = format!("http://{}/stats", shown(server));
     piped(curl.args([&page, &page]), |out| {
         let pages = serde_json::Deserializer::from_reader(out).into_iter();

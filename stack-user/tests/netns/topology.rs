@@ -27,8 +27,9 @@ pub(crate) const SERVED: &str = "10.77.0.1,fd77::1,fe80::1";
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-/// How long a test waits for one step of a peer before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for one step of a peer before it fails. To load the program alone takes a second of
+/// a CPU, of which a busy machine may have a twentieth left.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a topology is made of.
 pub(crate) struct Options {
