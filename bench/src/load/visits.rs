@@ -237,6 +237,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener};
 
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, getsockname, socket};
+
     use super::*;
 
     fn options(to: SocketAddrV4) -> Options {
@@ -281,8 +283,11 @@ mod tests {
 
     #[test]
     fn visits_to_nobody_fail_and_say_so() {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let report = visit(&options(SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port())));
+        // Held, so that nobody else is given the port, but not listened on.
+        let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let place: SockaddrIn = getsockname(held.as_raw_fd()).unwrap();
+        let report = visit(&options(place.into()));
         assert_eq!((report.completed, report.failed, report.refused), (0, 50, 50));
         assert!(report.failure.unwrap().contains("ECONNREFUSED"));
     }

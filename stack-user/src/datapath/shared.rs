@@ -93,6 +93,7 @@ mod tests {
     use std::fs::File;
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Sender, channel};
 
     const LAYOUT: Layout = Layout { flows: 100, connections: 4 };
     /// Where the other process finds the memory.
@@ -132,8 +133,8 @@ mod tests {
         assert!(open(file.as_fd()).is_err());
     }
 
-    /// Writes records whose figures are all equal until told to stop.
-    fn write(region: &Region, stop: &AtomicBool) {
+    /// Writes records whose figures are all equal until told to stop; says when the first flow is there.
+    fn write(region: &Region, begun: &Sender<()>, stop: &AtomicBool) {
         use crate::tables::published::Record;
         use crate::tcp::{State, Summary};
         use crate::wire::{Addr, FourTuple};
@@ -141,6 +142,7 @@ mod tests {
         let mut flows = region.flow_table();
         let stays = crate::tables::flow::FlowRef::new(crate::tables::flow::FlowKind::Tcb, 1);
         flows.insert(7, stays).unwrap();
+        begun.send(()).unwrap();
         (0..4).for_each(|index| region.note_record(index));
         let mut n = 1u32;
         while !stop.load(Ordering::Relaxed) {
@@ -166,7 +168,10 @@ mod tests {
             Region::create(words, LAYOUT, Identity { boot: 5, process: 1, shard: 2, shards: 3 });
         let stop = AtomicBool::new(false);
         let output = std::thread::scope(|scope| {
-            scope.spawn(|| write(&region, &stop));
+            let (begun, begins) = channel();
+            let (region, is_over) = (&region, &stop);
+            scope.spawn(move || write(region, &begun, is_over));
+            begins.recv().unwrap();
             let mut reader = Command::new(std::env::current_exe().unwrap());
             let name = "datapath::shared::tests::reader_in_another_process";
             reader.args([name, "--exact", "--nocapture"]).stdin(Stdio::null());

@@ -36,6 +36,11 @@ fn is_reset(segment: &Segment) -> bool {
     segment.has(RST)
 }
 
+/// The number behind a FIN.
+fn end(fin: &Segment) -> u32 {
+    fin.seq().wrapping_add(fin.text().len() as u32 + 1)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn served_kernel_closes_first_and_keeps_time_wait() {
@@ -51,8 +56,11 @@ fn served_kernel_closes_first_and_keeps_time_wait() {
     wait_until("the kernel is in TIME-WAIT", PATIENCE, || {
         in_state(&topology, "time-wait").iter().any(|line| line.contains(":7"))
     });
-    let first = |way| seen.wait("its FIN", (way, 1), is_fin).len();
-    assert_eq!((first(Way::ToServer), first(Way::ToClient)), (1, 1));
+    for way in [Way::ToServer, Way::ToClient] {
+        // One FIN, however often a relay that was late has made its sender repeat it.
+        let fins = seen.wait("its FIN", (way, 1), is_fin);
+        assert!(fins.iter().all(|fin| end(fin) == end(&fins[0])), "{way:?}: {fins:?}");
+    }
     assert!(!seen.any(is_reset));
     sluice.stop();
 }
@@ -98,9 +106,10 @@ fn served_both_close_at_once_and_their_fins_cross() {
 fn opened_both_close_at_once_and_their_fins_cross() {
     let topology = relayed();
     let listener = topology.client.listen((CLIENT, PEER_PORT));
+    // From the start: how soon Sluice's comes is its own business.
+    let held = hold_fins(&topology, PEER_PORT);
     let opener = Opener::start(&topology, "--hold 0.3");
     let (stream, _) = accept(&listener);
-    let held = hold_fins(&topology, PEER_PORT);
     stream.shutdown(Shutdown::Write).unwrap();
     assert_fins_cross(&topology, &held, PEER_PORT);
     assert_eq!(read(&stream, &mut [0; 8]).unwrap(), 0);
@@ -123,9 +132,8 @@ fn assert_fins_cross(topology: &Topology, held: &Seen, port: u16) {
     topology.relay().release();
     for (way, fin) in [(Way::ToClient, theirs), (Way::ToServer, ours)] {
         // RFC 9293 3.6, figure 14: each FIN is acknowledged by a segment of its own.
-        let after = fin.seq().wrapping_add(fin.text().len() as u32 + 1);
         seen.wait("the acknowledgment of the FIN", (way, 1), |segment| {
-            segment.has(ACK) && segment.ack() == after
+            segment.has(ACK) && segment.ack() == end(&fin)
         });
     }
     assert!(!seen.any(is_reset));

@@ -10,8 +10,9 @@ use stack_ebpf::impair::Port;
 
 use crate::impair::Rates;
 use crate::packets::{Capture, send};
+use crate::process::wait_until;
 use crate::topology::{
-    CLIENT, CLIENT_MAC, Middle, Options, SERVER, SERVER_MAC, Topology, accept, pass,
+    CLIENT, CLIENT_MAC, Middle, Options, PATIENCE, SERVER, SERVER_MAC, Topology, accept, pass,
 };
 use crate::transfer::read;
 use relay::Link;
@@ -64,9 +65,9 @@ fn raw_frame_is_sent_and_captured() {
     let mut capture = Capture::start(&topology.server, "veth0", "raw-frame");
     let frame = [&SERVER_MAC[..], &CLIENT_MAC, &[0x88, 0xb5], &[1; 50]].concat();
     assert_eq!(send(&topology.client, "veth1", std::iter::repeat_n(frame.clone(), 3)), 3);
-    let (path, _) = capture.finish();
-    let bytes = std::fs::read(path).unwrap();
-    assert_eq!(bytes.windows(frame.len()).filter(|window| *window == frame).count(), 3);
+    wait_until("all are captured", PATIENCE, || capture.count(&frame) >= 3);
+    capture.finish();
+    assert_eq!(capture.count(&frame), 3);
 }
 
 /// The kernel talks to itself across `middle`; gives how long `bytes` took.

@@ -189,7 +189,7 @@ impl<'a> Load<'a> {
     /// How long nothing at all may happen. Where thousands share a link, those that lost a segment
     /// again and again wait for their timers when all others are done: half a minute, then one.
     fn patience(&self) -> Duration {
-        if self.count > 1000 { PATIENCE * 9 } else { PATIENCE }
+        if self.count > 1000 { PATIENCE * 3 } else { PATIENCE }
     }
 
     /// Opens as many as may be open.

@@ -133,7 +133,8 @@ fn stopped_server_closes_open_connections_with_fin() {
 fn time_limit_ends_the_server_by_itself() {
     let topology = Topology::new();
     let before = topology.server.state();
-    let mut sluice = Sluice::start(&topology, "--for 1");
+    // Time enough for one page also where the machine is busy.
+    let mut sluice = Sluice::start(&topology, "--for 4");
     fetch(&topology.client, SERVER, 1000);
     sluice.assert_ends_well();
     assert_eq!(topology.server.state(), before);

@@ -123,7 +123,8 @@ fn opened_zero_window_of_ours_is_probed_by_the_kernel_until_it_opens() {
     let topology = relayed();
     let listener = topology.client.listen((CLIENT, PEER_PORT));
     let seen = Seen::on(topology.relay(), PEER_PORT);
-    let opener = Opener::start(&topology, "--receive 20000000 --pause 2");
+    // Long enough for two probes of a kernel that has measured the round trip while the machine was busy.
+    let opener = Opener::start(&topology, "--receive 20000000 --pause 5");
     let (stream, _) = accept(&listener);
     std::thread::scope(|scope| {
         let writing = scope.spawn(|| (&stream).write_all(&pattern(20_000_000)));

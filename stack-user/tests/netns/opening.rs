@@ -87,7 +87,10 @@ fn served_third_ack_lost_is_made_good_by_data() {
     let sluice = Sluice::start(&topology, "");
     let seen = Seen::with(topology.relay(), 7, drop_first(1, Way::ToServer, Segment::is_bare));
     assert_echoes(&topology.client, (SERVER, 7), b"data completes the handshake");
-    assert_eq!(seen.all(Way::ToClient, is_syn_ack).len(), 1, "there was no need to repeat it");
+    // Before it a client that was late may have been asked again.
+    let mut after = seen.since(|way, segment| way == Way::ToServer && !segment.text().is_empty());
+    let is_repeated = after.any(|(way, segment)| way == Way::ToClient && is_syn_ack(&segment));
+    assert!(!is_repeated, "there was no need to repeat it");
     sluice.stop();
 }
 

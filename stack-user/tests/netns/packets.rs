@@ -46,8 +46,6 @@ impl Capture {
         setsockopt(&socket.fd, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         // The reader looks at the end mark as often as this.
         setsockopt(&socket.fd, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
-        // A burst of some hundred frames does not fit in the default of 208 KiB.
-        setsockopt(&socket.fd, sockopt::RcvBufForce, &(32 << 20)).unwrap();
         let name = format!("{test}-{}.pcap", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let mut file = BufWriter::new(File::create(&path).expect("the capture can be written"));
@@ -56,7 +54,7 @@ impl Capture {
         let over = Arc::clone(&is_over);
         let writer = std::thread::spawn(move || {
             let mut buffer = vec![0; SNAP];
-            let mut count = 0;
+            let (mut count, mut is_quiet) = (0, false);
             // What came before the mark was set is still read.
             loop {
                 match recv(socket.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
@@ -64,8 +62,14 @@ impl Capture {
                         count += 1;
                         file.write_all(&pcap_record(count, len)).unwrap();
                         file.write_all(&buffer[..len]).unwrap();
+                        is_quiet = false;
                     }
                     Err(_) if over.load(Ordering::Relaxed) => break,
+                    // Nothing comes for the moment: what did can be read.
+                    Err(_) if !is_quiet => {
+                        file.flush().unwrap();
+                        is_quiet = true;
+                    }
                     Err(_) => {}
                 }
             }
@@ -73,6 +77,12 @@ impl Capture {
             count as usize
         });
         Self { path, is_over, writer: Some(writer) }
+    }
+
+    /// How often `octets` are in what was captured, and has been written by now.
+    pub(crate) fn count(&self, octets: &[u8]) -> usize {
+        let bytes = std::fs::read(&self.path).expect("the capture can be read");
+        bytes.windows(octets.len()).filter(|window| *window == octets).count()
     }
 
     /// Ends the capture; gives its file and how many frames it holds.

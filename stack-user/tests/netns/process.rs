@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +16,8 @@ pub(crate) struct Process {
     /// Lines of its standard output.
     lines: Receiver<String>,
     errors: Arc<Mutex<String>>,
+    /// Reads its standard error to the end.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -30,14 +33,14 @@ impl Process {
         let errors = Arc::new(Mutex::new(String::new()));
         let (shared, stderr) =
             (Arc::clone(&errors), child.stderr.take().expect("stderr is a pipe"));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut text = shared.lock().unwrap();
                 text.push_str(&line);
                 text.push('\n');
             }
         });
-        Self { child, lines, errors }
+        Self { child, lines, errors, reader: Some(reader) }
     }
 
     /// Its process id: `ip netns exec` becomes the command it runs.
@@ -45,7 +48,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has written to standard error until now.
+    /// What it has written to standard error until now; all of it once its end was waited for.
     pub(crate) fn errors(&self) -> String {
         self.errors.lock().unwrap().clone()
     }
@@ -82,6 +85,10 @@ impl Process {
             status = self.child.try_wait().expect("the process is ours");
             status.is_some()
         });
+        // Its last words may still lie in the pipe.
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
         status.expect("it has ended")
     }
 }

@@ -13,7 +13,7 @@ fn assert_refuses(topology: &Topology, command: &mut Command, words: &[&str]) {
     let shown = format!("{command:?}");
     // The bound is curl's and sluice's own: a server that starts would never end.
     let mut bounded = Command::new("timeout");
-    bounded.args(["--kill-after=1", "20"]).arg(command.get_program()).args(command.get_args());
+    bounded.args(["--kill-after=1", "60"]).arg(command.get_program()).args(command.get_args());
     let output = bounded.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{shown}:\n{errors}");

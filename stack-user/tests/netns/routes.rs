@@ -32,7 +32,7 @@ fn routes_for_some_segments_or_without_carrier_are_not_told() {
     topology.server.ip(&format!("route add 10.3.0.0/16 via {CLIENT}"));
     let lens: Vec<u8> =
         netlink.routes(interface).unwrap().iter().map(|route| route.prefix_len).collect();
-    assert_eq!(lens, [120, 112, 64, 64]);
+    assert_eq!(lens, [120, 112, 64, 64], "the link was up before");
     topology.client.ip("link set veth1 down");
     wait_until("the carrier is gone", PATIENCE, || netlink.routes(interface).unwrap().is_empty());
     topology.client.ip("link set veth1 up");

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::family::{ETHERTYPE, HEADER, is_tcp, length, seal};
+use crate::family::{ETHERTYPE, HEADER, Ip, is_tcp, length, seal};
 
 /// Control bits (RFC 9293, 3.1).
 pub(crate) const FIN: u8 = 1;
@@ -59,6 +59,16 @@ impl Segment {
     pub(crate) fn ports(&self) -> (u16, u16) {
         let port = |at: usize| u16::from_be_bytes([self.frame[at], self.frame[at + 1]]);
         (port(TCP), port(TCP + 2))
+    }
+
+    /// The source address, in its octets.
+    pub(crate) fn source(&self) -> &[u8] {
+        &self.frame[TCP - 2 * ADDRESS..TCP - ADDRESS]
+    }
+
+    /// The destination address, in its octets.
+    pub(crate) fn destination(&self) -> &[u8] {
+        &self.frame[TCP - ADDRESS..TCP]
     }
 
     /// Whether one of its ports is `port`.
@@ -170,6 +180,8 @@ fn checksum(bytes: &[u8], sum: u32) -> u16 {
     !(sum as u16)
 }
 
+/// The length of an address, of which two end the IP header.
+const ADDRESS: usize = size_of::<Ip>();
 /// Where the IP header begins.
 const IP: usize = 14;
 /// Where the TCP header begins.

@@ -4,6 +4,7 @@
 //! when a test fails, and those of processes that are gone are swept by the next run.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Once;
@@ -26,8 +27,9 @@ pub(crate) const SERVED: &str = "10.77.0.1,fd77::1,fe80::1";
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-/// How long a test waits for one step of a peer before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for one step of a peer before it fails. To load the program alone takes a second of
+/// a CPU, of which a busy machine may have a twentieth left.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a topology is made of.
 pub(crate) struct Options {
@@ -108,7 +110,7 @@ impl Topology {
             // As of IPv4, an address stays when its interface goes down.
             end.write_sysctl("net/ipv6/conf/default/keep_addr_on_down", "1");
         }
-        let ends = [(&server, "veth0", SERVER_MAC), (&client, "veth1", CLIENT_MAC)];
+        let ends = ends(&server, &client);
         let [a, b] = ends.map(|(namespace, name, mac)| {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
             options.end(namespace, &format!("{name} address {mac}"))
@@ -171,7 +173,17 @@ impl Topology {
             topology.furnish(&middle, options.middle);
             topology._middle = Some(middle);
         }
+        topology.await_carrier();
         topology
+    }
+
+    /// The kernel notices a carrier by a work of its own, which may be late; routes and states change with it.
+    fn await_carrier(&self) {
+        for (namespace, name, _) in ends(&self.server, &self.client) {
+            wait_until("the link is up", PATIENCE, || {
+                namespace.ip(&format!("-o link show dev {name}")).contains("state UP")
+            });
+        }
     }
 
     /// A host behind the client, which has to forward, on a link whose router takes so much.
@@ -247,6 +259,14 @@ impl Topology {
     fn attach_peer_program(&mut self) {
         self.peer = Some(pass(&self.client, "veth1"));
     }
+}
+
+/// Each namespace with its end of the link.
+fn ends<'a>(
+    server: &'a Namespace,
+    client: &'a Namespace,
+) -> [(&'a Namespace, &'static str, [u8; 6]); 2] {
+    [(server, "veth0", SERVER_MAC), (client, "veth1", CLIENT_MAC)]
 }
 
 /// Holds the program that passes everything on `interface`.
@@ -327,7 +347,16 @@ impl Namespace {
 
     /// The kernel's listener in this namespace.
     pub(crate) fn listen(&self, at: (Ip, u16)) -> TcpListener {
-        self.inside(|| TcpListener::bind(at)).unwrap_or_else(|error| panic!("bind {at:?}: {error}"))
+        let mut bound = None;
+        // A process that another test starts this moment has our descriptors until it is another program.
+        wait_until("the port is free", PATIENCE, || {
+            match self.inside(|| TcpListener::bind(at)) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                outcome => bound = Some(outcome),
+            }
+            bound.is_some()
+        });
+        bound.expect("it was tried").unwrap_or_else(|error| panic!("bind {at:?}: {error}"))
     }
 
     /// As [`Namespace::listen`], for so many connections that nobody has accepted yet.

@@ -54,7 +54,7 @@ pub(crate) fn assert_pattern(source: &mut dyn Read) -> usize {
 /// Fetches `/bytes/size` with curl and compares all of it.
 pub(crate) fn fetch(client: &Namespace, address: Ip, size: usize) {
     let mut curl = client.command("curl");
-    curl.args(["--silent", "--show-error", "--fail", "--max-time", "120", "--speed-time", "10"]);
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "300", "--speed-time", "60"]);
     curl.arg(format!("http://{}/bytes/{size}", shown(address)));
     assert_eq!(piped(&mut curl, assert_pattern), size);
 }

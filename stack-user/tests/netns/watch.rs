@@ -55,6 +55,15 @@ impl Seen {
         wanted.map(|(_, segment)| segment.clone()).collect()
     }
 
+    /// The first that is as `begin` says, and all that came after it.
+    pub(crate) fn since(
+        &self,
+        begin: impl Fn(Way, &Segment) -> bool,
+    ) -> impl Iterator<Item = (Way, Segment)> {
+        let seen = self.0.lock().unwrap().clone();
+        seen.into_iter().skip_while(move |(way, segment)| !begin(*way, segment))
+    }
+
     /// Waits until `count` went `way` that satisfy `wanted`; gives them.
     pub(crate) fn wait(
         &self,

@@ -63,12 +63,12 @@ fn both_families_are_served_at_once() {
     let sluice = Sluice::start(&topology, &options);
     assert!(sluice.ready.contains(&format!(" {FREE},10.77.0.9 ")), "{}", sluice.ready);
     fetch(&topology.client, FREE, 1 << 20);
-    let page = topology.client.quiet("curl --silent --fail --max-time 30 http://10.77.0.9/bytes/7");
+    let page = topology.client.quiet("curl --silent --fail --max-time 60 http://10.77.0.9/bytes/7");
     assert!(!page.is_empty());
     sluice.stop();
     let sluice = Sluice::start(&topology, "");
     fetch(&topology.client, SERVER, 1 << 20);
-    topology.client.quiet("curl --silent --fail --max-time 30 http://10.77.0.1/stats");
+    topology.client.quiet("curl --silent --fail --max-time 60 http://10.77.0.1/stats");
     sluice.stop();
 }
 

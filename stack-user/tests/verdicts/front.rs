@@ -40,8 +40,7 @@ impl Both {
         run_on(0).unwrap();
         let mut ground = Ground::new(vlan);
         // A period begins with the clock of the shards, so that the test falls into one.
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
-        let nanos = now.tv_sec() as u64 * SECOND + now.tv_nsec() as u64;
+        let nanos = now();
         (ground.front.origin, ground.now) = (nanos, nanos + SECOND);
         ground.front.keys = Keys::at(SECRET, Period(0));
         let size = FrontSize { shards: 2, doors: 2, buckets: ground.front.buckets, sources: 64 };
@@ -185,6 +184,12 @@ fn context(start: usize, end: usize) -> [u32; 6] {
     [start as u32, end as u32, 0, 0, 0, 0]
 }
 
+/// The clock that the program reads, in ns.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() as u64 * SECOND + now.tv_nsec() as u64
+}
+
 /// Has this thread, and so the program, run on one CPU.
 fn run_on(cpu: usize) -> nix::Result<()> {
     let mut cpus = CpuSet::new();
@@ -294,10 +299,9 @@ fn frame_without_room_ahead_goes_bare_and_is_counted() {
 fn acknowledgment_is_taken_up_to_64_seconds_and_never_from_128_on() {
     for phase in [0, 1, 32, 62] {
         let mut both = Both::new(0);
-        let begin = both.ground.front.origin - (64 + phase) * SECOND;
         let at = |both: &mut Both, age: u64| {
-            both.ground.front.origin = begin - age * SECOND;
-            // As user space renews them; the seconds that the test takes count too.
+            both.ground.front.origin = now() - (64 + phase + age) * SECOND;
+            // As user space renews them; what the test takes until the frame is met counts too.
             both.ground.front.keys = Keys::at(SECRET, Period(((64 + phase + age) / 64) as u32));
             both.tell();
         };
