@@ -14,8 +14,6 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-#[cfg(doc)]
-use crate::flow::FlowName;
 use crate::flow::{Offsets, PERIOD, PERIOD_BITS};
 use crate::siphash::Key;
 
@@ -23,7 +21,7 @@ use crate::siphash::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Keys {
-    /// Of the offsets of sequence numbers and timestamps ([`FlowName::offsets`]).
+    /// Of the offsets of sequence numbers and timestamps ([`Offsets`]).
     pub sequence: Key,
     /// Of the cookies of even and of odd epochs.
     epochs: [Epoch; 2],
@@ -135,7 +133,7 @@ pub const fn decode(
 const fn tag(key: &Key, offsets: Offsets, irs: u32, period: Period) -> u32 {
     // Of the period as many bits as fit: they come again after 34 years.
     let tail = ((period.0 as u64 & 0xff_ffff) << 32) | irs as u64;
-    key.hash_with_tail(&[offsets.hash], (tail, 7)) as u32
+    key.hash_with_tail(&[offsets.fingerprint], (tail, 7)) as u32
 }
 
 /// The index of the largest of [`MSS`] that a peer takes which takes `mss` octets.

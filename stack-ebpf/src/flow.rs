@@ -28,18 +28,6 @@ impl FlowName {
         Words { local: halves(self.local), remote: halves(self.remote), ports }
     }
 
-    /// The keyed hash of the name.
-    #[inline(always)]
-    pub const fn hash(&self, key: &Key) -> u64 {
-        self.words().hash(key)
-    }
-
-    /// What is added to the clocks. `key` is of nothing else.
-    #[inline(always)]
-    pub const fn offsets(&self, key: &Key) -> Offsets {
-        self.words().offsets(key)
-    }
-
     /// As [`Words::fingerprint`].
     #[inline(always)]
     pub const fn fingerprint(&self, key: &Key) -> u64 {
@@ -66,25 +54,9 @@ impl Words {
         [0, (octets as u64) << 32 | V4 as u64]
     }
 
-    /// The keyed hash of the name; of IPv4 only the four octets of each address, which takes six
-    /// rounds less. The length tells the two forms apart.
-    #[inline(always)]
-    pub const fn hash(&self, key: &Key) -> u64 {
-        let Self { local: [a, b], remote: [c, d], ports } = *self;
-        match self.is_v4() {
-            true => key.hash_with_tail(&[(b >> 32) | (d >> 32 << 32)], (ports as u64, 4)),
-            false => key.hash_with_tail(&[a, b, c, d], (ports as u64, 4)),
-        }
-    }
-
-    /// What is added to the clocks. `key` is of nothing else.
-    #[inline(always)]
-    pub const fn offsets(&self, key: &Key) -> Offsets {
-        Offsets { hash: self.hash(key) }
-    }
-
-    /// The hash under which a flow is found in a table, and in the program's array of flows; the
-    /// same rule as for [`Words::hash`].
+    /// The keyed hash of the name, under which a flow is found in a table and in the program's array of
+    /// flows; of IPv4 only the four octets of each address, which takes three rounds less. The length
+    /// tells the two forms apart.
     #[inline(always)]
     pub const fn fingerprint(&self, key: &Key) -> u64 {
         let Self { local: [a, b], remote: [c, d], ports } = *self;
@@ -104,12 +76,24 @@ impl Words {
 
 /// What is added to the clocks for one name: two halves of one keyed hash, which tell nothing of each
 /// other.
+///
+/// The name is hashed once, into its fingerprint, and that is what everything else is made of that an
+/// outsider sees: by SipHash-2-4 under other keys. Nobody outside sees a fingerprint, so that it need not
+/// do more than tell names apart, which is what a hash table trusts it for as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offsets {
-    pub(crate) hash: u64,
+    pub(crate) fingerprint: u64,
+    hash: u64,
 }
 
 impl Offsets {
+    /// Those of the name with this fingerprint ([`Words::fingerprint`]). `key` is of nothing else.
+    #[inline(always)]
+    pub const fn new(fingerprint: u64, key: &Key) -> Self {
+        // Seven octets: an eighth would cost two rounds, and two names in 2^56 may well have the same.
+        Self { fingerprint, hash: key.hash_with_tail(&[], (fingerprint >> 8, 7)) }
+    }
+
     /// F of RFC 9293, 3.4.1: what is added to the clock of sequence numbers.
     #[inline(always)]
     pub const fn sequence(&self) -> u32 {
@@ -164,7 +148,7 @@ mod tests {
     #[test]
     fn every_part_of_the_name_and_of_the_key_counts() {
         let key = Key::new([1; 16]);
-        let hash = NAME.hash(&key);
+        let hash = NAME.fingerprint(&key);
         let others = [
             FlowName { local: mapped([10, 0, 0, 3]), ..NAME },
             FlowName { remote: mapped([10, 0, 0, 3]), ..NAME },
@@ -173,16 +157,23 @@ mod tests {
             FlowName { local: NAME.remote, remote: NAME.local, ..NAME },
             FlowName { local_port: NAME.remote_port, remote_port: NAME.local_port, ..NAME },
         ];
-        assert!(others.iter().all(|other| other.hash(&key) != hash));
-        assert_ne!(NAME.hash(&Key::new([2; 16])), hash);
-        assert_eq!(NAME.hash(&key), hash);
-        let table = NAME.fingerprint(&key);
-        assert!(others.iter().all(|other| other.fingerprint(&key) != table) && table != hash);
+        assert!(others.iter().all(|other| other.fingerprint(&key) != hash));
+        assert_ne!(NAME.fingerprint(&Key::new([2; 16])), hash);
+        assert_eq!(NAME.fingerprint(&key), hash);
         let [v6, other] = [7, 8].map(|octet| FlowName { local: [octet; 16], ..NAME });
-        assert_ne!(v6.hash(&key), other.hash(&key));
         assert_ne!(v6.fingerprint(&key), other.fingerprint(&key));
-        let offsets = NAME.offsets(&key);
-        assert_eq!(u64::from(offsets.stamp()) << 32 | u64::from(offsets.sequence()), hash);
+    }
+
+    #[test]
+    fn offsets_are_of_the_fingerprint_and_of_their_key() {
+        let key = Key::new(core::array::from_fn(|n| n as u8));
+        let all = |offsets: Offsets| [offsets.sequence(), offsets.stamp()];
+        // The vector of SipHash's authors for 00 01 .. 06.
+        let offsets = Offsets::new(0x0605_0403_0201_0000, &key);
+        assert_eq!(all(offsets), [0x8b01_d137, 0xab02_00f5]);
+        let others = [Offsets::new(1 << 63, &key), Offsets::new(1 << 8, &key)];
+        assert!(others.iter().all(|other| all(*other) != all(Offsets::new(0, &key))));
+        assert_ne!(all(offsets), all(Offsets::new(0x0605_0403_0201_0000, &Key::new([1; 16]))));
     }
 
     #[test]

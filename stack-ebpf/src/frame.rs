@@ -98,6 +98,14 @@ pub trait Frame {
     /// The header at `offset` bytes from the frame's start; `None` where the frame ends before it.
     fn read<T: FromBytes>(&self, offset: usize) -> Option<T>;
 
+    /// So many words from `offset` on, as they lie in memory, of which a frame's halves alone are
+    /// aligned; `None` where the frame ends before.
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        let halves: [[u16; 2]; N] = self.read(offset)?;
+        Some(halves.map(|halves| transmute!(halves)))
+    }
+
     /// The frame's length in bytes.
     fn length(&self) -> usize;
 }

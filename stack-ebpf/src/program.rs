@@ -13,7 +13,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
-use stack_ebpf::contract::{AddressKey, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
+use stack_ebpf::contract::{AddressKey, Limits, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
 use stack_ebpf::hints::{Hints, Listened, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
@@ -42,7 +42,8 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let verdict = classify(&packet, &Maps { ctx, hints: Cell::new(None) });
+    let maps = Maps { ctx, hints: Cell::new(None), limits: Cell::new(None) };
+    let verdict = classify(&packet, &maps);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
     match verdict.action() {
@@ -80,6 +81,8 @@ struct Maps<'a> {
     ctx: &'a XdpContext,
     /// Looked up once: an address is asked for before its ports.
     hints: Cell<Option<&'static Hints>>,
+    /// Likewise: whether a source is blocked is asked before what it may send.
+    limits: Cell<Option<&'static Limits>>,
 }
 
 impl Tables for Maps<'_> {
@@ -90,7 +93,9 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn address(&self, addr: &AddressKey) -> Option<Address> {
-        self.hints.set(HINTS.get(0));
+        if self.hints.get().is_none() {
+            self.hints.set(HINTS.get(0));
+        }
         if let Told::Exactly(kind) = self.hints.get()?.address(addr) {
             return kind;
         }
@@ -123,12 +128,13 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn is_blocked(&self, source: &AddressKey) -> bool {
-        limits::is_blocked(source)
+        self.limits.set(limits::limits());
+        self.limits.get().is_none_or(|limits| limits::is_blocked(limits, source))
     }
 
     #[inline(always)]
     fn admits(&self, local: &AddressKey, port: u16, source: &AddressKey) -> bool {
-        !limits::limits_syns()
+        self.limits.get().is_some_and(|limits| limits.syn_cost == 0)
             || front::knows_better(self.ctx, local, port)
             || limits::spend_syn(source)
     }

@@ -8,7 +8,7 @@ use aya::maps::{Array, HashMap, ProgramArray};
 use nix::time::{ClockId, clock_gettime};
 use stack_ebpf::contract::{self, ListenerKey, PRESENT, mapped};
 use stack_ebpf::cookie::{Keys, Period, encode};
-use stack_ebpf::flow::FlowName;
+use stack_ebpf::flow::{FlowName, Offsets};
 use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, home, mark};
 use stack_ebpf::front::{Door, Front, Gate};
 use stack_ebpf::hints::Hints;
@@ -157,7 +157,7 @@ fn name(remote_port: u16) -> FlowName {
 
 /// A cookie of the first 64 s after the gate was closed.
 fn cookie() -> u32 {
-    let offsets = name(PEER_PORT).offsets(&SECRET);
+    let offsets = Offsets::new(name(PEER_PORT).fingerprint(&FLOW_KEY), &SECRET);
     encode(&keys(), offsets, IRS, 6, Period(0)).expect("the keys are of this time")
 }
 

@@ -6,6 +6,7 @@ use crate::flow::{FlowName, sequence_clock, stamp_clock};
 use std::vec::Vec;
 
 const SECRET: Key = Key::new(*b"a secret of ours");
+const FLOW_KEY: Key = Key::new(*b"the key of flows");
 const NAME: FlowName = FlowName {
     local: mapped([10, 0, 0, 1]),
     remote: mapped([192, 0, 2, 7]),
@@ -32,15 +33,20 @@ impl Rng {
     }
 }
 
+/// What a name adds to the clocks under this key.
+fn offsets_of(name: &FlowName, key: Key) -> Offsets {
+    Offsets::new(name.fingerprint(&FLOW_KEY), &key)
+}
+
 /// A cookie of a connection under [`SECRET`].
 fn made(name: &FlowName, irs: u32, mss: u8, period: Period) -> u32 {
     let keys = Keys::at(SECRET, period);
-    encode(&keys, name.offsets(&SECRET), irs, mss, period).expect("keys of this time")
+    encode(&keys, offsets_of(name, SECRET), irs, mss, period).expect("keys of this time")
 }
 
 /// What a number is taken for.
 fn read(name: &FlowName, irs: u32, iss: u32, period: Period) -> Option<u8> {
-    decode(&Keys::at(SECRET, period), name.offsets(&SECRET), irs, iss, period)
+    decode(&Keys::at(SECRET, period), offsets_of(name, SECRET), irs, iss, period)
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -67,7 +73,7 @@ fn cookie_of_any_name_is_read_in_its_period_and_the_next() {
 fn cookie_is_taken_until_64_seconds_and_never_from_128_on() {
     let mut rng = Rng(6);
     let mut keys = Keys::at(SECRET, Period(0));
-    let offsets = NAME.offsets(&SECRET);
+    let offsets = offsets_of(&NAME, SECRET);
     let (mut now, mut renewed) = (0, 0);
     let mut waiting: Vec<(u64, u32, u32)> = Vec::new();
     while now < 86_400 * SECOND {
@@ -90,7 +96,7 @@ fn cookie_is_taken_until_64_seconds_and_never_from_128_on() {
 
 #[test]
 fn keys_of_other_times_make_and_take_nothing() {
-    let offsets = NAME.offsets(&SECRET);
+    let offsets = offsets_of(&NAME, SECRET);
     let iss = made(&NAME, 7, 2, Period(1_000));
     let none = Keys::read_from_bytes(&[0; size_of::<Keys>()]).expect("any octets are keys");
     for keys in [Keys::at(SECRET, Period(800)), Keys::at(SECRET, Period(1_200)), none] {
@@ -116,9 +122,9 @@ fn cookie_of_another_name_peer_or_secret_is_none() {
     assert_eq!(read(&NAME, 78, iss, period), None);
     let other = Key::new([9; 16]);
     let keys = Keys::at(other, period);
-    assert_eq!(decode(&keys, NAME.offsets(&other), 77, iss, period), None);
+    assert_eq!(decode(&keys, offsets_of(&NAME, other), 77, iss, period), None);
     // The sequence numbers' part of the secret alone does not make cookies.
-    assert_eq!(decode(&keys, NAME.offsets(&SECRET), 77, iss, period), None);
+    assert_eq!(decode(&keys, offsets_of(&NAME, SECRET), 77, iss, period), None);
 }
 
 // One guess in 2^28 is right: a million find none.
@@ -143,7 +149,7 @@ fn guessed_numbers_are_right_as_often_as_was_promised() {
     for _ in 0..1 << 24 {
         let words = rng.next();
         let name = FlowName { remote_port: words as u16, ..NAME };
-        let offsets = name.offsets(&SECRET);
+        let offsets = offsets_of(&name, SECRET);
         let made_in = if words >> 16 & 1 == 0 { period } else { period.before() };
         let clock = offsets.sequence().wrapping_add(made_in.0 << PERIOD_BITS);
         let iss = clock.wrapping_add((words >> 40) as u32);
@@ -159,7 +165,7 @@ fn cookie_lies_where_the_clock_of_sequence_numbers_is() {
     let mut rng = Rng(3);
     for _ in 0..1_000 {
         let nanos = rng.next() >> 8;
-        let offset = NAME.offsets(&SECRET).sequence();
+        let offset = offsets_of(&NAME, SECRET).sequence();
         let isn = offset.wrapping_add(sequence_clock(nanos) as u32);
         let iss = made(&NAME, rng.next() as u32, 0, Period::at(nanos));
         let apart = iss.wrapping_sub(isn) as i32;
@@ -236,7 +242,7 @@ fn stamp_with_the_offset_of_the_name_stays_behind_later_segments() {
     let mut rng = Rng(5);
     for _ in 0..10_000 {
         let (name, nanos) = (rng.name(), rng.next() >> 8);
-        let offset = name.offsets(&SECRET).stamp();
+        let offset = offsets_of(&name, SECRET).stamp();
         let offer = Offered { window_scale: Some((rng.next() % 15) as u8), sack_permitted: true };
         let stamp = offer.into_clock(stamp_clock(nanos)).wrapping_add(offset);
         let later = stamp_clock(nanos + rng.next() % 1_000_000_000_000).wrapping_add(offset);

@@ -3,9 +3,10 @@
 use core::mem::size_of;
 
 use super::options::{self, NONE, Offers};
-use super::reply::{Reply, Sheet, SynAck};
+use super::reply::{Reply, SynAck};
 use super::segment::{ACK, FIN, RST, SYN, Segment};
 use super::sum::{self, Chunk};
+use super::syn::{self, Syn};
 use super::{Door, Front, Gate, MAX_SHARDS, Record};
 use crate::cookie::{self, Offered, Period};
 use crate::flow::{Offsets, stamp_clock};
@@ -19,8 +20,11 @@ pub trait Wire: Frame {
     /// them.
     fn load(&self, offset: usize, length: usize, into: &mut Chunk) -> bool;
 
-    /// Makes the first `length` octets of the sheet the frame; `false` where that cannot be.
-    fn replace(&mut self, with: &Sheet, length: usize) -> bool;
+    /// Makes the frame so long at its end; `false` where that cannot be.
+    fn resize(&mut self, length: usize) -> bool;
+
+    /// Writes words, as they lie in memory, from an even `offset` on; `false` where the frame ends before.
+    fn write<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> bool;
 }
 
 /// Memory that is as large as the decision needs, which is more than a program's stack has.
@@ -31,11 +35,11 @@ pub struct Scratch {
     pub record: Record,
     /// The verdict of [`crate::steer::classify`], as the program hands it on.
     pub steered: u32,
-    offers: Offers,
+    pub(super) offers: Offers,
+    pub(super) syn: Syn,
     /// The header of a SYN, and a piece of its text.
-    header: Chunk,
-    text: Chunk,
-    sheet: Sheet,
+    pub(super) header: Chunk,
+    pub(super) text: Chunk,
 }
 
 impl Scratch {
@@ -44,16 +48,16 @@ impl Scratch {
         record: Record::EMPTY,
         steered: 0,
         offers: Offers::NOTHING,
+        syn: Syn::NONE,
         header: Chunk::ZERO,
         text: Chunk::ZERO,
-        sheet: Sheet::EMPTY,
     };
 }
 
 /// The maps and the clock as the program sees them.
 pub trait Defence {
-    /// What user space set; `None` before the map has its one value.
-    fn front(&self) -> Option<&Front>;
+    /// What user space set.
+    fn front(&self) -> &Front;
 
     /// The receive queue of this frame, which is the shard's number too.
     fn queue(&self) -> u32;
@@ -135,7 +139,7 @@ pub fn defend_ipv4<W: Wire, D: Defence>(
 ) -> Option<Verdict> {
     let place = place(vlan);
     let segment = Segment::<false>::of_ipv4(wire, place.at)?;
-    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+    Line { defence, front: defence.front(), place, segment }.meet(wire, scratch)
 }
 
 /// The part of [`defend`] for IPv6; `None`: steered as without.
@@ -148,7 +152,7 @@ pub fn defend_ipv6<W: Wire, D: Defence>(
 ) -> Option<Verdict> {
     let place = place(vlan);
     let segment = Segment::<true>::of_ipv6(wire, place.at)?;
-    Line { defence, front: defence.front()?, place, segment }.meet(wire, scratch)
+    Line { defence, front: defence.front(), place, segment }.meet(wire, scratch)
 }
 
 #[inline(always)]
@@ -209,7 +213,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
             return Some(self.answer_syn(wire, scratch, (door, clock)));
         }
         if segment.has(ACK) && !segment.has(SYN | RST) {
-            let offsets = segment.name.offsets(&front.keys.sequence);
+            let offsets = Offsets::new(fingerprint, &front.keys.sequence);
             let (irs, iss) =
                 (segment.sequence.wrapping_sub(1), segment.acknowledgment.wrapping_sub(1));
             let period = Period::at(clock);
@@ -223,7 +227,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if self.defence.is_proven(fingerprint) {
             return Some(Verdict::RedirectProven);
         }
-        Some(self.stray(wire, &mut scratch.sheet, (is_complete, now)))
+        Some(self.stray(wire, (is_complete, now)))
     }
 
     /// Answers a SYN by a cookie, in place.
@@ -241,57 +245,57 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if !self.defence.is_classified() && !segment.is_sound(wire) {
             return Verdict::DropIpChecksum;
         }
-        let header = &mut scratch.header;
-        if !wire.load(segment.at, segment.header, header) {
-            return Verdict::DropTcpHeader;
+        match self.read_usual(wire, &mut scratch.offers) {
+            Some(true) => {}
+            Some(false) => return Verdict::DropChecksum,
+            None => match self.read_any(wire, scratch) {
+                syn::SOUND => {}
+                syn::CUT => return Verdict::DropTcpHeader,
+                syn::UNSOUND => return Verdict::DropChecksum,
+                syn::LONG => return Verdict::RedirectUnanswered,
+                _ => return Verdict::DropTcpOption,
+            },
         }
-        if front.flags & Front::TRUSTS_CHECKSUMS == 0 {
-            match self.sum(wire, header, &mut scratch.text) {
-                Some(0) => {}
-                Some(_) => return Verdict::DropChecksum,
-                None => return Verdict::RedirectUnanswered,
-            }
-        }
-        let offers = &mut scratch.offers;
-        if !parse(self.defence, header, segment.header as u64, offers) {
-            return Verdict::DropTcpOption;
-        }
-        let offsets = segment.name.offsets(&front.keys.sequence);
-        let Some(answer) = self.syn_ack(door, offsets, (*offers, clock)) else {
+        let offsets = Offsets::new(scratch.record.fingerprint, &front.keys.sequence);
+        let Some(answer) = self.syn_ack(door, offsets, (scratch.offers, clock)) else {
             return Verdict::RedirectUnanswered;
         };
-        match self.reply().syn_ack(wire, &mut scratch.sheet, &answer) {
+        match self.reply().syn_ack(wire, &answer) {
             Some(()) => Verdict::TransmitCookie,
             None => Verdict::DropUnsent,
         }
     }
 
-    /// What the checksum over the segment with this header comes to, which is zero where it is right;
-    /// `None` where it is too long to be summed here.
+    /// Reads the options of a SYN that is laid out as Linux does it and has no text, and whether its
+    /// checksum is right; `None` for any other.
     #[inline(always)]
-    fn sum<W: Wire>(&self, wire: &W, header: &Chunk, text: &mut Chunk) -> Option<u16> {
+    fn read_usual<W: Wire>(&self, wire: &W, offers: &mut Offers) -> Option<bool> {
         let segment = &self.segment;
-        let unknown = |value| self.defence.unknown(value);
-        let mut sum = sum::of_addresses::<V6>(&segment.name);
-        sum += sum::pseudo(segment.length) + header.sum();
-        let mut at = (segment.at + segment.header) as u64;
-        let mut left = (segment.length - segment.header) as u64;
-        for _ in 0..CHUNKS {
-            // All that the verifier could follow from piece to piece.
-            (at, left, sum) = (unknown(at), unknown(left), unknown(sum));
-            if left == 0 {
-                return Some(sum::finish(sum));
-            }
-            let next =
-                if left < size_of::<Chunk>() as u64 { left } else { size_of::<Chunk>() as u64 };
-            if !wire.load(at as usize, next as usize, text) {
-                return None;
-            }
-            sum += text.sum();
-            at += next;
-            left -= next;
+        // What the verifier does not learn here it need not follow where the SYN is another.
+        let differs = (segment.header ^ USUAL) | (segment.length ^ USUAL);
+        if self.defence.unknown(differs as u64) != 0 {
+            return None;
         }
-        None
+        let header = wire.words(segment.at)?;
+        *offers = options::usual(&header)?;
+        let sum = sum::of_addresses::<V6>(&segment.name) + sum::pseudo(USUAL);
+        Some(self.trusts_checksums() || sum::finish(sum + sum::of_words(&header)) == 0)
+    }
+
+    /// The same for any other SYN, or what is wrong with it.
+    #[inline(always)]
+    fn read_any<W: Wire>(&self, wire: &W, scratch: &mut Scratch) -> u64 {
+        let Segment { at, header, length, .. } = self.segment;
+        let sum = sum::of_addresses::<V6>(&self.segment.name) + sum::pseudo(length);
+        let is_trusted = self.trusts_checksums() as u64;
+        let (at, header, length) = (at as u64, header as u64, length as u64);
+        scratch.syn = Syn { at, header, length, sum, is_trusted };
+        syn::read(self.defence, wire, scratch)
+    }
+
+    #[inline(always)]
+    fn trusts_checksums(&self) -> bool {
+        self.front.flags & Front::TRUSTS_CHECKSUMS != 0
     }
 
     /// What the SYN-ACK says, as the shard would say it; `None` while the keys are of other times.
@@ -334,12 +338,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
 
     /// A segment that belongs to nothing we know of.
     #[inline(always)]
-    fn stray<W: Wire>(
-        &self,
-        wire: &mut W,
-        sheet: &mut Sheet,
-        (is_complete, now): (bool, u64),
-    ) -> Verdict {
+    fn stray<W: Wire>(&self, wire: &mut W, (is_complete, now): (bool, u64)) -> Verdict {
         let (segment, front) = (&self.segment, self.front);
         if !is_complete && self.defence.spend_stray(front.stray_cost, now) {
             return Verdict::RedirectStray;
@@ -351,7 +350,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         if !is_complete || self.is_martian() || !self.defence.spend_reset(front.reset_cost, now) {
             return Verdict::DropStray;
         }
-        match self.reply().reset(wire, sheet, segment.acknowledgment) {
+        match self.reply().reset(wire, segment.acknowledgment) {
             Some(()) => Verdict::TransmitReset,
             None => Verdict::DropUnsent,
         }
@@ -374,7 +373,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
 }
 
 /// Looks for a flow in the regions of all shards, that of this queue's first: its entry, else [`NOBODYS`]
-/// or [`UNKNOWN`]. A function of its own, as is the next: so the verifier has one state after it, not one
+/// or [`UNKNOWN`]. A function of its own: so the verifier has one state after it, not one
 /// for each way out.
 #[inline(never)]
 fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
@@ -411,22 +410,10 @@ fn known<D: Defence>(defence: &D, front: &Front, fingerprint: u64) -> u64 {
     defence.unknown(if incomplete == 0 { NOBODYS } else { UNKNOWN })
 }
 
-/// As [`options::parse`], with what is offered written where it is wanted.
-#[inline(never)]
-fn parse<D: Defence>(defence: &D, header: &Chunk, length: u64, offers: &mut Offers) -> bool {
-    match options::parse(header, length, |value| defence.unknown(value)) {
-        Some(found) => {
-            *offers = found;
-            defence.unknown(1) != 0
-        }
-        None => false,
-    }
-}
-
 /// No entry: no shard has the flow. No entry is this, for a kind of zero is none.
 const NOBODYS: u64 = 0;
 /// No entry: a shard that has not written all of its flows down may have it. Nor is this one: shard 255
 /// is not looked at.
 const UNKNOWN: u64 = 0x3ff;
-/// Pieces of a SYN's text that are summed: 1536 octets.
-const CHUNKS: usize = 24;
+/// Octets of the header of a SYN of Linux's.
+const USUAL: usize = 40;

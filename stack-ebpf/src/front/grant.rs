@@ -11,7 +11,7 @@ use super::sum::Chunk;
 use super::{Door, Front, Record};
 use crate::contract::AddressKey;
 use crate::cookie::{MSS, Offered};
-use crate::flow::Words;
+use crate::flow::{Offsets, Words};
 use crate::frame::{self, Ethernet, Frame};
 
 /// A connection as the kernel's sockets are looked up by it.
@@ -180,7 +180,7 @@ impl<const V6: bool> Segment<V6> {
         let mss = if mss < Self::LEAST { Self::LEAST } else { mss };
         let mut terms = Terms { mss, ..Terms::default() };
         if stamps.are_there != 0 && door.options & Door::TIMESTAMPS != 0 {
-            let offsets = self.name.offsets(&front.keys.sequence);
+            let offsets = Offsets::new(record.fingerprint, &front.keys.sequence);
             let offered = Offered::from_clock(stamps.echo.wrapping_sub(offsets.stamp()));
             (terms.stamp, terms.echo, terms.is_stamped) = (stamps.value, stamps.echo, 1);
             if let Some(scale) = offered.window_scale

@@ -23,6 +23,23 @@ impl Offers {
 /// In place of what was not offered.
 pub(super) const NONE: u64 = u64::MAX;
 
+/// The options of a header of ten words as Linux lays them: MSS, SACK, timestamps, window scale. `None`
+/// where they are others, or otherwise.
+#[inline(always)]
+pub(super) fn usual(header: &[u32; 10]) -> Option<Offers> {
+    let [.., mss, permitted, stamp, _echo, scale] = header.map(u32::from_be);
+    let differs = mss >> 16 ^ 0x0204 | permitted ^ 0x0402_080a | scale >> 8 ^ 0x01_0303;
+    match differs {
+        0 => Some(Offers {
+            mss: mss as u16 as u64,
+            scale: scale as u8 as u64,
+            stamp: stamp as u64,
+            sack: 1,
+        }),
+        _ => None,
+    }
+}
+
 /// Reads the options of the header in `chunk`, which is `length` octets long; `None` where one has an
 /// impossible length (RFC 9293, 3.1: MUST-7). `unknown` gives back what it is given; in the program the
 /// verifier does not know that, and so has no more than one state to follow.
@@ -89,3 +106,33 @@ const SACK_PERMITTED: u64 = 4;
 const SACK: u64 = 5;
 const STAMPS: u64 = 8;
 const USER_TIMEOUT: u64 = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with Linux's options, as words and as it is read octet by octet.
+    fn header(options: [u8; 20]) -> ([u32; 10], Chunk) {
+        let mut chunk = Chunk::ZERO;
+        chunk.octets_mut()[20..40].copy_from_slice(&options);
+        let word = |n| core::array::from_fn(|octet| chunk.octets()[4 * n + octet]);
+        (core::array::from_fn(|n| u32::from_ne_bytes(word(n))), chunk)
+    }
+
+    #[test]
+    fn usual_options_are_what_they_are_read_for_one_by_one() {
+        let usual_ones =
+            [2, 4, 5, 0xb4, 4, 2, 8, 10, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 9, 1, 3, 3, 14];
+        let values = [2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 19];
+        for at in 0..20 {
+            for bit in 0..8 {
+                let mut options = usual_ones;
+                options[at] ^= 1 << bit;
+                let (words, chunk) = header(options);
+                let found = usual(&words);
+                assert_eq!(found.is_some(), values.contains(&at), "octet {at}, bit {bit}");
+                assert!(found.is_none() || found == parse(&chunk, 40, |value| value));
+            }
+        }
+    }
+}

@@ -23,14 +23,14 @@ pub(super) struct Segment<const V6: bool> {
 impl Segment<false> {
     #[inline(always)]
     pub fn of_ipv4<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
-        let ip: [u16; 10] = frame.read(at)?;
-        let is_plain = u16::from_be(ip[0]) >> 8 == 0x45 && u16::from_be(ip[3]) & 0x3fff == 0;
-        if !is_plain || u16::from_be(ip[4]) as u8 != frame::TCP {
+        let [first, fragment, hops, remote, local] = frame.words(at)?;
+        let is_plain = u32::from_be(first) >> 24 == 0x45 && u32::from_be(fragment) & 0x3fff == 0;
+        if !is_plain || (u32::from_be(hops) >> 16) as u8 != frame::TCP {
             return None;
         }
-        let octets = |n: usize| u16::from_le(ip[n]) as u32 | (u16::from_le(ip[n + 1]) as u32) << 16;
-        let (remote, local) = (Words::mapped(octets(6)), Words::mapped(octets(8)));
-        let length = (u16::from_be(ip[1]) as usize).checked_sub(20)?;
+        let octets = |addr| Words::mapped(u32::from_le(addr));
+        let (remote, local) = (octets(remote), octets(local));
+        let length = (u32::from_be(first) as u16 as usize).checked_sub(20)?;
         Self::behind(frame, (at + 20, length), (local, remote))
     }
 }
@@ -38,16 +38,15 @@ impl Segment<false> {
 impl Segment<true> {
     #[inline(always)]
     pub fn of_ipv6<F: Frame + ?Sized>(frame: &F, at: usize) -> Option<Self> {
-        let ip: [u16; 20] = frame.read(at)?;
-        if u16::from_be(ip[3]) >> 8 != frame::TCP as u16 {
+        let [_, second, addrs @ ..] = frame.words::<10>(at)?;
+        let second = u32::from_be(second);
+        if (second >> 8) as u8 != frame::TCP {
             return None;
         }
-        let word = |n: usize| {
-            let half = |n: usize| u16::from_le(ip[n]) as u64;
-            half(n) | half(n + 1) << 16 | half(n + 2) << 32 | half(n + 3) << 48
-        };
-        let (remote, local) = ([word(4), word(8)], [word(12), word(16)]);
-        let length = u16::from_be(ip[2]) as usize;
+        let word =
+            |n: usize| u32::from_le(addrs[n]) as u64 | (u32::from_le(addrs[n + 1]) as u64) << 32;
+        let (remote, local) = ([word(0), word(2)], [word(4), word(6)]);
+        let length = (second >> 16) as usize;
         Self::behind(frame, (at + 40, length), (local, remote))
     }
 }
@@ -59,20 +58,17 @@ impl<const V6: bool> Segment<V6> {
         (at, length): (usize, usize),
         (local, remote): ([u64; 2], [u64; 2]),
     ) -> Option<Self> {
-        let tcp: [u16; 7] = frame.read(at)?;
-        let half = |n: usize| u16::from_be(tcp[n]);
-        let word = |n: usize| (half(n) as u32) << 16 | half(n + 1) as u32;
-        let header = (half(6) >> 12) as usize * 4;
+        let [ports, sequence, acknowledgment, flags] = frame.words(at)?.map(u32::from_be);
+        let header = (flags >> 28) as usize * 4;
         // Both were checked before.
         if header < 20 || header > length || at + length > frame.length() {
             return None;
         }
-        let ports = (half(1) as u32) << 16 | half(0) as u32;
         Some(Self {
-            name: Words { local, remote, ports },
-            sequence: word(2),
-            acknowledgment: word(4),
-            flags: half(6) as u8,
+            name: Words { local, remote, ports: ports.rotate_left(16) },
+            sequence,
+            acknowledgment,
+            flags: (flags >> 16) as u8,
             header,
             at,
             length,

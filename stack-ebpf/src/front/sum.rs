@@ -37,6 +37,16 @@ impl Chunk {
     }
 }
 
+/// The sum of words as they lie in memory.
+#[inline(always)]
+pub(super) fn of_words(words: &[u32]) -> u64 {
+    let mut sum = 0;
+    for word in words {
+        sum += *word as u64;
+    }
+    sum
+}
+
 /// The sum of halfwords as they lie in memory.
 #[inline(always)]
 pub(super) fn of(halves: &[u16]) -> u64 {
@@ -66,10 +76,9 @@ pub(super) fn of_addresses<const V6: bool>(name: &Words) -> u64 {
 }
 
 /// The checksum that a sum gives, as it lies in memory; zero for that of something whose checksum is
-/// right.
+/// right. No sum here is of so much that it had more than 47 bits.
 #[inline(always)]
 pub(super) fn finish(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);

@@ -95,7 +95,7 @@ fn syn_without_options_is_answered_with_mss_alone() {
         assert_eq!(answer.options, [&[2, 4][..], &mss.to_be_bytes()].concat());
         assert_eq!(answer.window, window);
         let keys = &ground.front.keys;
-        let offsets = says.name().offsets(&SECRET);
+        let offsets = says.offsets();
         let index = decode(keys, offsets, 77_000, answer.sequence, Period::at(ground.now));
         let least = if says.is_v6 { 1220 } else { 536 };
         assert_eq!(index.map(|index| MSS[usize::from(index)]), Some(least));
@@ -107,7 +107,7 @@ fn syn_of_linux_is_answered_with_every_option() {
     for (ground, says) in everywhere() {
         let says = Says { options: linux_options(9_999, 8), ..says };
         let answer = cookie(&ground, &says);
-        let offset = says.name().offsets(&SECRET).stamp();
+        let offset = says.offsets().stamp();
         let offered = Offered { window_scale: Some(8), sack_permitted: true };
         let stamp = offered.into_clock(stamp_clock(ground.now)).wrapping_add(offset);
         let mss: u16 = if says.is_v6 { 1440 } else { 1460 };
@@ -118,7 +118,7 @@ fn syn_of_linux_is_answered_with_every_option() {
         assert_eq!(answer.options, wanted);
         assert_eq!(answer.window, if says.is_v6 { 64_260 } else { 65_160 });
         let keys = &ground.front.keys;
-        let offsets = says.name().offsets(&SECRET);
+        let offsets = says.offsets();
         let index = decode(keys, offsets, 77_000, answer.sequence, Period::at(ground.now));
         assert_eq!(index.map(|index| MSS[usize::from(index)]), Some(1460));
     }

@@ -22,7 +22,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use stack_ebpf::contract::{ASSIGN_NUMBER, MAX_LISTENERS};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::front::{Caller, Chunk, Record, Said, Sheet, Terms, Wire, caller, grant};
+use stack_ebpf::front::{Caller, Chunk, Record, Said, Terms, Wire, caller, grant};
 use stack_ebpf::hints::Hints;
 use stack_ebpf::{Config, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
@@ -215,7 +215,12 @@ impl Wire for Skb {
     }
 
     #[inline(always)]
-    fn replace(&mut self, _with: &Sheet, _length: usize) -> bool {
+    fn resize(&mut self, _length: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, _offset: usize, _words: [u32; N]) -> bool {
         false
     }
 }

@@ -6,7 +6,6 @@ use core::mem::size_of;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{
     bpf_ktime_get_coarse_ns, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
-    bpf_xdp_store_bytes,
 };
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
@@ -15,8 +14,8 @@ use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
 use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{
-    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Sheet, Wire, defend_ipv4,
-    defend_ipv6, is_ipv6,
+    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4, defend_ipv6,
+    is_ipv6,
 };
 use stack_ebpf::{Action, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
@@ -62,7 +61,7 @@ pub(super) fn is_closed(ctx: &XdpContext) -> bool {
 #[inline(always)]
 pub(super) fn knows_better(ctx: &XdpContext, local: &AddressKey, port: u16) -> bool {
     let Some(front) = FRONT.get(0) else { return false };
-    let maps = Maps { queue: ctx.rx_queue_index(), zero: front.zero };
+    let maps = Maps { queue: ctx.rx_queue_index(), front };
     let Some(place) = maps.listener(&transmute!(*local), port) else { return true };
     let door =
         || DOORS.get(maps.queue * front.doors + place).is_some_and(|door| door.is_closed != 0);
@@ -128,7 +127,7 @@ fn front<'a>(
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: as in `enter`; there is no other reference to it.
     let scratch = unsafe { &mut *scratch };
-    let defence = Maps { queue: ctx.rx_queue_index(), zero: set.zero };
+    let defence = Maps { queue: ctx.rx_queue_index(), front: set };
     let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx };
     let decided = defend(&mut live, &defence, config.vlan, scratch);
     let Some(verdict) = decided.or_else(|| Verdict::from_number(scratch.steered)) else {
@@ -184,6 +183,11 @@ impl Frame for Live<'_> {
     }
 
     #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        self.packet.words(offset)
+    }
+
+    #[inline(always)]
     fn length(&self) -> usize {
         self.packet.length()
     }
@@ -204,19 +208,21 @@ impl Wire for Live<'_> {
     }
 
     #[inline(always)]
-    fn replace(&mut self, with: &Sheet, length: usize) -> bool {
+    fn resize(&mut self, length: usize) -> bool {
         let by = length as i32 - self.length() as i32;
-        // SAFETY: the context is the program's own; no pointer into the packet is used after this.
-        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } != 0 {
-            return false;
+        if by == 0 {
+            return true;
         }
-        let Some(length) = bounded(length, size_of::<Sheet>() - Sheet::START) else { return false };
-        let from = with.words().as_ptr().cast::<u8>();
-        // SAFETY: so many bytes of the sheet lie behind its start.
-        unsafe {
-            let from = from.add(Sheet::START).cast_mut().cast();
-            bpf_xdp_store_bytes(self.ctx.ctx, 0, from, length) == 0
-        }
+        // SAFETY: the context is the program's own; no pointer into the packet is used after this but those
+        // that are taken anew.
+        let is_done = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } == 0;
+        self.packet = Packet { start: self.ctx.data(), end: self.ctx.data_end() };
+        is_done
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> bool {
+        self.packet.write(offset, words)
     }
 }
 
@@ -232,14 +238,13 @@ pub(super) fn bounded(length: usize, most: usize) -> Option<u32> {
 /// The maps, as the library asks for them.
 struct Maps {
     queue: u32,
-    /// [`Front::zero`].
-    zero: u64,
+    front: &'static Front,
 }
 
 impl Defence for Maps {
     #[inline(always)]
-    fn front(&self) -> Option<&Front> {
-        FRONT.get(0)
+    fn front(&self) -> &Front {
+        self.front
     }
 
     #[inline(always)]
@@ -322,7 +327,7 @@ impl Defence for Maps {
 
     #[inline(always)]
     fn unknown(&self, value: u64) -> u64 {
-        hide(value, self.zero)
+        hide(value, self.front.zero)
     }
 }
 

@@ -20,8 +20,8 @@ static SOURCES: LruHashMap<[u64; 2], Budget> = LruHashMap::with_max_entries(1, 0
 
 /// Whether an address is on the block list. The trie is looked into only while it holds something.
 #[inline(always)]
-pub(super) fn is_blocked(source: &AddressKey) -> bool {
-    LIMITS.get(0).is_none_or(|limits| limits.has_blocks != 0 && is_listed(source))
+pub(super) fn is_blocked(limits: &contract::Limits, source: &AddressKey) -> bool {
+    limits.has_blocks != 0 && is_listed(source)
 }
 
 /// A function of its own: the key shall not lie on the stack of every frame that is ours.
@@ -32,10 +32,10 @@ fn is_listed(source: &AddressKey) -> bool {
     BLOCKS.get(&key.0).is_some()
 }
 
-/// Whether there is a limit to SYNs.
+/// What user space set.
 #[inline(always)]
-pub(super) fn limits_syns() -> bool {
-    LIMITS.get(0).is_none_or(|limits| limits.syn_cost != 0)
+pub(super) fn limits() -> Option<&'static contract::Limits> {
+    LIMITS.get(0)
 }
 
 /// Takes a SYN out of its source's budget. What cannot be counted is not let through.

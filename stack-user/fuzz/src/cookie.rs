@@ -1,7 +1,7 @@
 //! The codec of SYN cookies: what was made is read in its period and the next, and nothing else is.
 
 use stack_ebpf::cookie::{self, Keys, MSS, Offered, Period};
-use stack_ebpf::flow::FlowName;
+use stack_ebpf::flow::{FlowName, Offsets};
 use stack_ebpf::siphash::Key;
 
 use super::source::Source;
@@ -18,7 +18,7 @@ pub fn run(data: &[u8]) {
     let (irs, period) = (source.u32(), Period::at(source.u64()));
     let mss = cookie::mss_index(source.u16());
     assert!(usize::from(mss) < MSS.len());
-    let offsets = name.offsets(&secret);
+    let offsets = Offsets::new(name.fingerprint(&Key::new([7; 16])), &secret);
     let iss = cookie::encode(&Keys::at(secret, period), offsets, irs, mss, period);
     let iss = iss.expect("the keys are of this time");
     for later in 0..8 {

@@ -170,7 +170,7 @@ impl Core {
             return Err(OpenError::Full);
         }
         let above = old.and_then(|index| self.time_waits.get(index)).map(|record| record.snd_nxt);
-        let offsets = self.offsets(&tuple);
+        let offsets = self.offsets(self.hasher.hash(&tuple));
         let (iss, offset) = (Self::isn_above(offsets, above, now), offsets.stamp());
         let mss = self.mss_for(&tuple.remote);
         let Self { conns, pool, counters, census, config, .. } = self;

@@ -25,7 +25,7 @@ impl Core {
         if let Some(listening) = self.listeners.at_mut(listener) {
             listening.cookies_until = Some(period.0.wrapping_add(1));
         }
-        let offsets = self.offsets(&arrival.tuple);
+        let offsets = self.offsets(arrival.hash);
         let mut record = self.half_open_for(arrival, (listener, offsets), now);
         // CM-3.g, CM-3.h.
         let mss = cookie::mss_index(record.peer_mss());
@@ -127,7 +127,7 @@ impl Core {
         let keys = self.cookies.keys(&self.config.secrets, period);
         let segment = &arrival.segment;
         let (irs, iss) = (segment.seq - 1, segment.ack - 1);
-        let offsets = self.offsets(&arrival.tuple);
+        let offsets = self.offsets(arrival.hash);
         let mss = match arrival.cookie {
             Some(mss) => mss,
             None => cookie::decode(&keys, offsets, irs.0, iss.0, period)?,

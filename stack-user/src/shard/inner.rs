@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use stack_ebpf::flow::{FlowName, Offsets, sequence_clock};
+use stack_ebpf::flow::{Offsets, sequence_clock};
 use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, Secrets, ShardConfig};
@@ -425,14 +425,14 @@ impl Core {
 
     /// The timestamp offset of a connection: the same for the same name, so that PAWS holds across
     /// its lives (RFC 7323, section 5.4). The XDP program has the same function (CM-3.i).
-    pub(super) fn stamp_offset(&self, tuple: &FourTuple) -> u32 {
+    pub(super) fn stamp_offset(&self, hash: u64) -> u32 {
         // CM-3.i: as the XDP program computes it.
-        self.offsets(tuple).stamp()
+        self.offsets(hash).stamp()
     }
 
-    /// What a connection's name adds to both clocks: one hash, for whoever needs either.
-    pub(super) fn offsets(&self, tuple: &FourTuple) -> Offsets {
-        flow_name(tuple).offsets(&Key::new(self.config.secrets.isn))
+    /// What the name with this hash adds to both clocks.
+    pub(super) fn offsets(&self, hash: u64) -> Offsets {
+        Offsets::new(hash, &Key::new(self.config.secrets.isn))
     }
 
     /// The most text that a peer of this family may send us in a segment (RFC 9293, 3.7.1).
@@ -461,12 +461,6 @@ impl Core {
 // With 4 bytes of generation, 16 of its alarm, 64 of its published record, 11 of the flow table, and 12
 // for an entry of the wheel, an idle connection stays below 480 bytes.
 const _: () = assert!(size_of::<Conn>() <= 368);
-
-/// A connection's name, as the XDP program knows it.
-pub(super) fn flow_name(tuple: &FourTuple) -> FlowName {
-    let FourTuple { local, remote, local_port, remote_port } = *tuple;
-    FlowName { local: local.0, remote: remote.0, local_port, remote_port }
-}
 
 /// A number that is another for each process.
 fn random(secrets: &Secrets) -> u64 {

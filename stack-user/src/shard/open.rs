@@ -62,7 +62,7 @@ impl Core {
         now: Instant,
     ) {
         // CM-1.h: its text is not acknowledged, and comes again.
-        let offsets = self.offsets(&arrival.tuple);
+        let offsets = self.offsets(arrival.hash);
         let record = HalfOpen {
             iss: Self::isn_above(offsets, above, now),
             ..self.half_open_for(arrival, (listener, offsets), now)

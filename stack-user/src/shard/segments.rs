@@ -208,7 +208,7 @@ impl Core {
     }
 
     fn acknowledge_old(&mut self, index: u32, arrival: &Arrival<'_>, now: Instant) {
-        let offset = self.stamp_offset(&arrival.tuple);
+        let offset = self.stamp_offset(arrival.hash);
         let Some(record) = self.time_waits.get(index) else { return };
         let bare = record.ack(offset, now);
         self.reply_bare(arrival.mac, arrival.tuple, bare);

@@ -221,7 +221,7 @@ fn handshake_by_cookie_is_what_the_library_says() {
             let says = Says { vlan, ..says };
             let (verdict, answer) = both.agree(&says.frame());
             assert_eq!(verdict, Verdict::TransmitCookie);
-            let offsets = says.name().offsets(&SECRET);
+            let offsets = says.offsets();
             let iss = sequence(&answer, &says);
             let keys = &both.ground.front.keys;
             let index = decode(keys, offsets, says.sequence, iss, Period(0)).unwrap();

@@ -10,12 +10,10 @@ use std::vec::Vec;
 use stack_ebpf::Verdict;
 use stack_ebpf::contract::{Address, AddressKey, Config, mapped};
 use stack_ebpf::cookie::{Keys, Period};
-use stack_ebpf::flow::FlowName;
+use stack_ebpf::flow::{FlowName, Offsets};
 use stack_ebpf::flows::{Bucket, Entry, FEWEST_BUCKETS, Kind, SUMMARY_WORDS, home, mark};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::front::{
-    Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Sheet, Wire, defend,
-};
+use stack_ebpf::front::{Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend};
 use stack_ebpf::siphash::Key;
 use stack_ebpf::steer::{Tables, classify};
 use zerocopy::FromBytes;
@@ -124,8 +122,8 @@ impl Tables for Ground {
 }
 
 impl Defence for Ground {
-    fn front(&self) -> Option<&Front> {
-        Some(&self.front)
+    fn front(&self) -> &Front {
+        &self.front
     }
 
     fn queue(&self) -> u32 {
@@ -209,11 +207,15 @@ impl Wire for Live {
         true
     }
 
-    fn replace(&mut self, with: &Sheet, length: usize) -> bool {
-        let octets: Vec<u8> = with.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let Some(frame) = octets.get(Sheet::START..Sheet::START + length) else { return false };
-        self.0 = frame.to_vec();
+    fn resize(&mut self, length: usize) -> bool {
+        self.0.resize(length, 0);
         true
+    }
+
+    fn write<const N: usize>(&mut self, offset: usize, words: [u32; N]) -> bool {
+        let octets: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let room = self.0.get_mut(offset..offset + octets.len());
+        room.map(|room| room.copy_from_slice(&octets)).is_some()
     }
 }
 
@@ -268,6 +270,11 @@ impl Says {
             false => (mapped(self.local), mapped(self.remote)),
         };
         FlowName { local, remote, local_port: self.ports.1, remote_port: self.ports.0 }
+    }
+
+    /// What its name adds to the clocks.
+    pub(crate) fn offsets(&self) -> Offsets {
+        Offsets::new(self.name().fingerprint(&FLOW_KEY), &SECRET)
     }
 
     /// The frame with right checksums, but for the damage.

@@ -79,7 +79,7 @@ fn settle(raw: &mut Raw) {
 fn made(raw: &Raw, port: u16, irs: u32) -> u32 {
     let period = Period::at(raw.now.as_nanos());
     let keys = Keys::at(Key::new(raw.shard.core.config.secrets.isn), period);
-    let offsets = raw.shard.core.offsets(&tuple(port));
+    let offsets = raw.shard.core.offsets(raw.shard.core.hasher.hash(&tuple(port)));
     cookie::encode(&keys, offsets, irs, 6, period).expect("keys of this time")
 }
 

@@ -69,7 +69,7 @@ fn tuple(port: u16) -> FourTuple {
 fn isn_follows_a_clock_of_4_microseconds_and_a_keyed_hash() {
     let raw = Raw::new(|_| {});
     let at = |raw: &Raw, micros: u64, port| {
-        let offsets = raw.shard.core.offsets(&tuple(port));
+        let offsets = raw.shard.core.offsets(raw.shard.core.hasher.hash(&tuple(port)));
         Core::isn(offsets, Instant::from_nanos(micros * 1_000)).0
     };
     let first = at(&raw, 1_000_000, 1);
