@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::ipv4::Delivery;
 use crate::wire::run::Run;
-use crate::wire::usual::{self, Usual};
+use crate::wire::usual::{self, Fields};
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, ipv4, ndp};
 
 impl Shard {
@@ -89,7 +89,7 @@ impl Shard {
         };
         let (header, stamps) = conn.tcb.take_ack(&mut env, now);
         let delivery = conn.tcb.delivery(&core.config.tcp);
-        let usual = Usual {
+        let fields = Fields {
             to: mac,
             from: core.config.mac,
             src,
@@ -102,9 +102,8 @@ impl Shard {
             window: header.window,
             urgent: 0,
             stamps,
-            text: &[],
         };
-        usual.write(delivery, out);
+        fields.write(delivery, out);
         let has_deadline = conn.on_plain_output();
         core.count_out(usual::LEN);
         tx.commit(START, usual::LEN);

@@ -45,8 +45,10 @@ impl Addr {
     /// Whether it is an IPv4 address.
     #[inline]
     pub const fn is_v4(&self) -> bool {
-        // As one comparison of a number: this is asked for every frame.
-        u128::from_be_bytes(self.0) >> 32 == 0xffff
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.0;
+        // As two comparisons of numbers: this is asked for every frame.
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h]) == 0
+            && u32::from_be_bytes([i, j, k, l]) == 0xffff
     }
 }
 
