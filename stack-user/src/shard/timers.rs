@@ -51,15 +51,23 @@ impl Shard {
         let wheel = self.core.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let publish = self.core.publisher.next_deadline().unwrap_or(Instant::NEVER);
         let mut first = wheel.min(publish);
+        // Asked for in each turn.
+        if self.core.shutdown.is_some() || self.core.front.is_some() {
+            first = first.min(self.rare_deadline());
+        }
+        (first != Instant::NEVER).then_some(first)
+    }
+
+    /// When the shutdown or the gates have something to do; [`Instant::NEVER`] where they have not.
+    #[inline(never)]
+    fn rare_deadline(&self) -> Instant {
+        let mut first = self.core.front_due().unwrap_or(Instant::NEVER);
         if let Some(Shutdown::Until(deadline)) = self.core.shutdown
             && !self.core.conns.is_empty()
         {
             first = first.min(deadline);
         }
-        if let Some(due) = self.core.front_due() {
-            first = first.min(due);
-        }
-        (first != Instant::NEVER).then_some(first)
+        first
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {

@@ -5,6 +5,7 @@
 //! nothing has happened yet.
 
 use super::Shard;
+use super::deliver::Offer;
 use super::demux::Arrival;
 use super::inner::Core;
 use crate::counters::{Counter, DropReason};
@@ -34,7 +35,7 @@ impl Shard {
     /// whether it is. The addresses need no look: a connection has none that are not for us.
     #[inline(always)]
     pub(super) fn take_usual(&mut self, index: u32, usual: &Usual<'_>, now: Instant) -> bool {
-        let Some((conn, mut env)) = self.core.conn_env(index) else { return false };
+        let Some((conn, mut env, mut lists)) = self.core.conn_parts(index) else { return false };
         if !names(usual, conn.tcb.tuple()) || !Gist::may_have(usual.flags()) || !conn.is_plain() {
             return false;
         }
@@ -52,13 +53,35 @@ impl Shard {
         env.counters.count(Counter::SegmentsIn);
         let is_unseen = conn.tcb.on_predicted(&gist, &mut env, now);
         let service = conn.service;
-        if conn.tcb.has_events() {
+        // Ahead of the call: a service that does nothing to its connection leaves nothing to be settled.
+        let is_settled =
+            !conn.tcb.has_events() && lists.settle_plain((index, conn), is_unseen, &env, now);
+        if !is_settled {
+            self.deliver_unsettled((index, service), (text, is_unseen), now);
+        } else if !text.is_empty() {
+            let offer = self.offer_plain((index, service), text, now);
+            if offer != Offer::TakenAlone && !self.settle_offered(index, (offer, is_unseen), now) {
+                self.settle(index, now);
+            }
+        }
+        true
+    }
+
+    /// What a predicted segment brought to a connection that there is more to be done for.
+    #[inline(never)]
+    fn deliver_unsettled(
+        &mut self,
+        (index, service): (u32, u16),
+        (text, is_unseen): (&[u8], bool),
+        now: Instant,
+    ) {
+        let has_events = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_events());
+        if has_events {
             self.deliver(index, (text, Chain::default()), now);
             self.settle(index, now);
         } else if !self.deliver_plain((index, service), (text, is_unseen), now) {
             self.settle(index, now);
         }
-        true
     }
 }
 

@@ -92,10 +92,11 @@ impl Tcb {
     /// published record shows.
     #[inline(always)]
     pub fn on_predicted(&mut self, gist: &Gist, env: &mut Env<'_>, now: Instant) -> bool {
+        // First of all, for the clock is read for it in any case. No keepalive is to be put off, and nobody
+        // has said that more follows: prediction has seen to it.
+        self.ack_at = stamp_clock(now);
         self.update_recent((gist.seq, gist.stamps), now);
         let is_unseen = gist.ack == self.snd.una;
-        // No keepalive is to be put off, and nobody has said that more follows: prediction has seen to it.
-        self.ack_at = stamp_clock(now);
         self.update_window((gist.seq, gist.ack, gist.window));
         // What arrives and is consumed leaves all figures as they are.
         if !is_unseen {
