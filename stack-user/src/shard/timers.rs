@@ -50,24 +50,24 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let publish = self.core.publisher.next_deadline().unwrap_or(Instant::NEVER);
-        let mut first = wheel.min(publish);
+        let first = wheel.min(publish);
         // Asked for in each turn.
         if self.core.shutdown.is_some() || self.core.front.is_some() {
-            first = first.min(self.rare_deadline());
+            return self.earlier_deadline(first);
         }
         (first != Instant::NEVER).then_some(first)
     }
 
-    /// When the shutdown or the gates have something to do; [`Instant::NEVER`] where they have not.
+    /// When the shutdown or the gates have something to do, where that is before `first`.
     #[inline(never)]
-    fn rare_deadline(&self) -> Instant {
-        let mut first = self.core.front_due().unwrap_or(Instant::NEVER);
+    fn earlier_deadline(&self, mut first: Instant) -> Option<Instant> {
+        first = first.min(self.core.front_due().unwrap_or(Instant::NEVER));
         if let Some(Shutdown::Until(deadline)) = self.core.shutdown
             && !self.core.conns.is_empty()
         {
             first = first.min(deadline);
         }
-        first
+        (first != Instant::NEVER).then_some(first)
     }
 
     fn on_connection_timer(&mut self, index: u32, generation: u32, now: Instant) {

@@ -208,15 +208,11 @@ impl Core {
             return false;
         }
         let Some(frame) = tx.reserve() else { return false };
-        let Some(out) = frame.get_mut(START..).and_then(|out| out.first_chunk_mut()) else {
-            return false;
-        };
-        // Read after the call, over which it would have to be kept.
-        let Some(mac) = hop.mac else { return false };
+        let out = frame.get_mut(START..START + usual::LEN);
+        let Some(out) = out.and_then(|out| out.first_chunk_mut()) else { return false };
+        let Some(mac) = &hop.mac else { return false };
         let (header, stamps) = conn.tcb.take_ack(&mut self.counters, now);
         let fields = Fields {
-            to: mac,
-            from: self.config.mac,
             src: ipv4::octets(&conn.tcb.tuple().local),
             dst: ipv4::octets(&conn.tcb.tuple().remote),
             src_port: header.src_port,
@@ -229,7 +225,7 @@ impl Core {
             stamps,
         };
         // One that has a way of its own owes more than that.
-        fields.write(self.config.tcp.delivery(), out);
+        fields.write((mac, &self.config.mac), self.config.tcp.delivery(), out);
         let has_deadline = conn.on_plain_output();
         self.count_out(usual::LEN);
         tx.commit(START, usual::LEN);

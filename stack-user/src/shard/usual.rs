@@ -7,11 +7,11 @@
 use super::Shard;
 use super::deliver::Offer;
 use super::demux::Arrival;
-use super::inner::Core;
+use super::inner::{Conn, Core, Lists};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{Gist, Segment, SeqNum};
+use crate::tcp::{Env, Gist, Segment, SeqNum};
 use crate::time::Instant;
 use crate::wire::tcp::Options;
 use crate::wire::usual::{Fields, Usual};
@@ -19,7 +19,7 @@ use crate::wire::{Addr, FourTuple, ipv4};
 
 impl Shard {
     /// As [`Shard::take_usual`], for the connection that the table has.
-    #[inline(never)]
+    #[inline]
     pub(super) fn take_usual_of(
         &mut self,
         likely: Option<FlowRef>,
@@ -33,29 +33,16 @@ impl Shard {
 
     /// Takes a usual frame whose segment is the next of the connection at `index`, for which it is likely;
     /// whether it is. The addresses need no look: a connection has none that are not for us.
-    #[inline(always)]
+    // Apart: what its caller needs where it is not would have to be kept all the way.
+    #[inline(never)]
     pub(super) fn take_usual(&mut self, index: u32, usual: &Usual<'_>, now: Instant) -> bool {
-        let Some((conn, mut env, mut lists)) = self.core.conn_parts(index) else { return false };
-        if !names(usual, conn.tcb.tuple()) || !Gist::may_have(usual.flags()) || !conn.is_plain() {
+        let Some((conn, env, lists)) = self.core.conn_parts(index) else { return false };
+        let Some(Took { service, is_unseen, is_settled }) =
+            conn.take_usual((index, usual), env, lists, now)
+        else {
             return false;
-        }
-        let text = usual.text();
-        let gist = Gist {
-            seq: SeqNum(usual.seq()),
-            ack: SeqNum(usual.ack()),
-            window: usual.window(),
-            stamps: Some(usual.stamps()),
-            len: text.len(),
         };
-        if !conn.tcb.predicts(&gist, &env) {
-            return false;
-        }
-        env.counters.count(Counter::SegmentsIn);
-        let is_unseen = conn.tcb.on_predicted(&gist, &mut env, now);
-        let service = conn.service;
-        // Ahead of the call: a service that does nothing to its connection leaves nothing to be settled.
-        let is_settled =
-            !conn.tcb.has_events() && lists.settle_plain((index, conn), is_unseen, &env, now);
+        let text = usual.text();
         if !is_settled {
             self.deliver_unsettled((index, service), (text, is_unseen), now);
         } else if !text.is_empty() {
@@ -82,6 +69,50 @@ impl Shard {
         } else if !self.deliver_plain((index, service), (text, is_unseen), now) {
             self.settle(index, now);
         }
+    }
+}
+
+/// A usual segment that its connection has taken.
+struct Took {
+    service: u16,
+    /// As [`Tcb::on_predicted`] says.
+    ///
+    /// [`Tcb::on_predicted`]: crate::tcp::Tcb::on_predicted
+    is_unseen: bool,
+    /// Whether the connection is settled, should its service do nothing to it.
+    is_settled: bool,
+}
+
+impl Conn {
+    /// Takes a usual segment, if it is the next. In one piece, so that what prediction has found need not
+    /// be looked at again.
+    #[inline(always)]
+    fn take_usual(
+        &mut self,
+        (index, usual): (u32, &Usual<'_>),
+        mut env: Env<'_>,
+        mut lists: Lists<'_>,
+        now: Instant,
+    ) -> Option<Took> {
+        if !names(usual, self.tcb.tuple()) || !Gist::may_have(usual.flags()) || !self.is_plain() {
+            return None;
+        }
+        let gist = Gist {
+            seq: SeqNum(usual.seq()),
+            ack: SeqNum(usual.ack()),
+            window: usual.window(),
+            stamps: Some(usual.stamps()),
+            len: usual.text().len(),
+        };
+        if !self.tcb.predicts(&gist, &env) {
+            return None;
+        }
+        env.counters.count(Counter::SegmentsIn);
+        let is_unseen = self.tcb.on_predicted(&gist, &mut env, now);
+        // Ahead of the call: a service that does nothing to its connection leaves nothing to be settled.
+        let is_settled =
+            !self.tcb.has_events() && lists.settle_plain((index, self), is_unseen, &env, now);
+        Some(Took { service: self.service, is_unseen, is_settled })
     }
 }
 
@@ -119,7 +150,7 @@ impl Core {
         usual: &Usual<'a>,
         hash: u64,
     ) -> Result<Arrival<'a>, DropReason> {
-        let Fields { from, src, dst, src_port, dst_port, .. } = usual.fields();
+        let Fields { src, dst, src_port, dst_port, .. } = usual.fields();
         let addr = |octets: [u8; 4]| Addr::from(core::net::Ipv4Addr::from(octets));
         let (local, remote) = (addr(dst), addr(src));
         let is_local = |addr: &Addr| self.config.addrs.iter().any(|local| local.addr == *addr);
@@ -131,7 +162,7 @@ impl Core {
             return Err(DropReason::DropMartian);
         }
         Ok(Arrival {
-            mac: from,
+            mac: usual.from(),
             tuple: FourTuple { local, remote, local_port: dst_port, remote_port: src_port },
             hash,
             segment: segment_of(usual),

@@ -17,8 +17,7 @@ impl Tcb {
         self.owes_ack_alone()
             && self.switches.has(Switch::Stamps)
             && !self.switches.has(Switch::OwesTimeout)
-            && self.own.is_none()
-            && self.rcv.early.is_empty()
+            && self.is_bare()
             && self.rcv.duplicate.0 == self.rcv.duplicate.1
     }
 

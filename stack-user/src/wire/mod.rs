@@ -45,10 +45,9 @@ impl Addr {
     /// Whether it is an IPv4 address.
     #[inline]
     pub const fn is_v4(&self) -> bool {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.0;
-        // As two comparisons of numbers: this is asked for every frame.
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]) == 0
-            && u32::from_be_bytes([i, j, k, l]) == 0xffff
+        // As two comparisons of words: this is asked for every frame.
+        let ((words, _), (halves, _)) = (self.0.as_chunks::<8>(), self.0.as_chunks::<4>());
+        u64::from_ne_bytes(words[0]) == 0 && u32::from_be_bytes(halves[2]) == 0xffff
     }
 }
 

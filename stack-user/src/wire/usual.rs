@@ -18,13 +18,9 @@ pub struct Usual<'a> {
     text: &'a [u8],
 }
 
-/// The fields of such a frame's headers.
+/// The fields of such a frame's headers behind the one of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// The receiver's address on the link.
-    pub to: MacAddr,
-    /// The sender's address on the link.
-    pub from: MacAddr,
     /// The sender's IPv4 address.
     pub src: [u8; 4],
     /// The receiver's IPv4 address.
@@ -142,12 +138,10 @@ impl<'a> Usual<'a> {
         self.text
     }
 
-    /// All fields of its headers.
+    /// All fields of its headers behind the one of the link.
     pub fn fields(&self) -> Fields {
         let ((src, dst), (src_port, dst_port)) = (self.addrs(), self.ports());
         Fields {
-            to: self.to(),
-            from: self.from(),
             src,
             dst,
             src_port,
@@ -163,50 +157,42 @@ impl<'a> Usual<'a> {
 }
 
 impl Fields {
-    /// Writes a frame of this form that has no text, with its checksums. They are counted from the
-    /// fields themselves, which is faster than from octets that have only just been written, and in the
-    /// order in which they stand there, so that nothing has to be turned round for it.
+    /// Writes a frame of this form that has no text, with its checksums, between two addresses on the
+    /// link. The words are counted as they are written, which is faster than to read octets that have only
+    /// just been written.
     #[inline(always)]
-    pub fn write(&self, delivery: Delivery, out: &mut [u8; LEN]) {
-        let addrs = sum(&[self.src, self.dst]);
-        let [len_high, len_low] = ((LEN - ETHERNET) as u16).to_be_bytes();
-        let start = [0x45, delivery.traffic_class, len_high, len_low];
-        let life = [delivery.hop_limit, PROTOCOL_TCP, 0, 0];
-        let check = !checksum::fold(addrs + sum(&[start, DONT_FRAGMENT, life]));
-        let ports = (u32::from(self.src_port) << 16 | u32::from(self.dst_port)).to_be_bytes();
-        let (seq, ack) = (self.seq.to_be_bytes(), self.ack.to_be_bytes());
-        let control = 0x80 << 24 | u32::from(self.flags.0) << 16 | u32::from(self.window);
-        let (control, urgent) = (control.to_be_bytes(), u32::from(self.urgent).to_be_bytes());
-        let (value, echo) = (self.stamps.value.to_be_bytes(), self.stamps.echo.to_be_bytes());
-        // RFC 9293 3.1 (MUST-2), CM-9.d.
-        let pseudo = addrs + sum(&[PSEUDO]);
-        let words = [ports, seq, ack, control, urgent, STAMPS, value, echo];
-        let sum = !checksum::fold(pseudo + sum(&words));
-        put(out, 0, self.to.0);
-        put(out, 6, self.from.0);
+    pub fn write(&self, (to, from): (&MacAddr, &MacAddr), delivery: Delivery, out: &mut [u8; LEN]) {
+        put(out, 0, to.0);
+        put(out, 6, from.0);
         put(out, 12, [0x08, 0x00]);
-        put(out, 14, start);
-        put(out, 18, DONT_FRAGMENT);
-        put(out, 22, [delivery.hop_limit, PROTOCOL_TCP]);
-        put(out, 24, check.to_ne_bytes());
-        put(out, 26, self.src);
-        put(out, 30, self.dst);
-        put(out, 34, ports);
-        put(out, 38, seq);
-        put(out, 42, ack);
-        put(out, 46, control);
-        put(out, 50, sum.to_ne_bytes());
-        put(out, 52, self.urgent.to_be_bytes());
-        put(out, 54, STAMPS);
-        put(out, 58, value);
-        put(out, 62, echo);
+        let [len_high, len_low] = ((LEN - ETHERNET) as u16).to_be_bytes();
+        let start = count(out, 14, [0x45, delivery.traffic_class, len_high, len_low])
+            + count(out, 18, DONT_FRAGMENT)
+            + count(out, 22, [delivery.hop_limit, PROTOCOL_TCP, 0, 0]);
+        let addrs = count(out, 26, self.src) + count(out, 30, self.dst);
+        put(out, 24, (!checksum::fold(start + addrs)).to_ne_bytes());
+        let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
+        let control = 0x80 << 24 | u32::from(self.flags.0) << 16 | u32::from(self.window);
+        let numbers = count(out, 34, ports.to_be_bytes())
+            + count(out, 38, self.seq.to_be_bytes())
+            + count(out, 42, self.ack.to_be_bytes());
+        let others = count(out, 46, control.to_be_bytes())
+            + count(out, 50, u32::from(self.urgent).to_be_bytes())
+            + count(out, 54, STAMPS);
+        let stamps = count(out, 58, self.stamps.value.to_be_bytes())
+            + count(out, 62, self.stamps.echo.to_be_bytes());
+        // RFC 9293 3.1 (MUST-2), CM-9.d.
+        let pseudo = addrs + u64::from(u32::from_ne_bytes(PSEUDO));
+        let sum = pseudo + numbers + others + stamps;
+        put(out, 50, (!checksum::fold(sum)).to_ne_bytes());
     }
 }
 
-/// The sum of a few words as they stand in the frame.
+/// Writes a word; how it counts in a sum, in the order in which it stands there.
 #[inline(always)]
-fn sum<const N: usize>(words: &[[u8; 4]; N]) -> u64 {
-    words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
+fn count(out: &mut [u8; LEN], place: usize, octets: [u8; 4]) -> u64 {
+    put(out, place, octets);
+    u32::from_ne_bytes(octets).into()
 }
 
 #[inline(always)]

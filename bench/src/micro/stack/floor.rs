@@ -52,8 +52,6 @@ impl Floor {
         self.text.get_mut(..text.len())?.copy_from_slice(text);
         flow.nxt = flow.nxt.wrapping_add(text.len() as u32);
         let ack = Fields {
-            to: usual.from(),
-            from: usual.to(),
             src: dst,
             dst: src,
             src_port: dst_port,
@@ -67,7 +65,7 @@ impl Floor {
         };
         let start = HEADROOM - usual::BEFORE;
         let out = self.outbox.next()?.get_mut(start..)?.first_chunk_mut()?;
-        ack.write(Delivery::default(), out);
+        ack.write((&usual.from(), &usual.to()), Delivery::default(), out);
         self.outbox.commit(start, usual::LEN);
         Some(())
     }

@@ -6,11 +6,12 @@ use crate::wire::ethernet::{ETHERTYPE_IPV4, Frame};
 use crate::wire::tcp::{Header, Options, Packet};
 use crate::wire::{Addr, ethernet, ipv4, tcp};
 
-/// A frame's headers, and its text.
-type Whole<'a> = (Fields, &'a [u8]);
+/// A frame: its receiver and its sender on the link, the other headers, and the text.
+type Whole<'a> = ([MacAddr; 2], Fields, &'a [u8]);
 
 fn whole(bytes: &[u8], verifies: bool) -> Option<Whole<'_>> {
-    Usual::read(bytes, verifies).map(|usual| (usual.fields(), usual.text()))
+    Usual::read(bytes, verifies)
+        .map(|usual| ([usual.to(), usual.from()], usual.fields(), usual.text()))
 }
 
 /// What the parsers of each layer make of a frame, where it has the usual form.
@@ -33,8 +34,6 @@ fn layer_by_layer(bytes: &[u8], verifies: bool) -> Result<Option<Whole<'_>>, Dro
         && segment.options == Options { timestamps: segment.options.timestamps, ..Options::NONE };
     let Some(stamps) = segment.options.timestamps.filter(|_| is_usual) else { return Ok(None) };
     let fields = Fields {
-        to: frame.dst,
-        from: frame.src,
         src: ipv4::octets(&packet.src),
         dst: ipv4::octets(&packet.dst),
         src_port: segment.src_port,
@@ -46,7 +45,7 @@ fn layer_by_layer(bytes: &[u8], verifies: bool) -> Result<Option<Whole<'_>>, Dro
         urgent: segment.urgent,
         stamps,
     };
-    Ok(Some((fields, segment.payload)))
+    Ok(Some(([frame.dst, frame.src], fields, segment.payload)))
 }
 
 fn frame(header: Header, stamps: Timestamps, text: &[u8], padding: usize) -> Vec<u8> {
@@ -92,8 +91,6 @@ fn write_and_read_is_the_same_with_the_largest_and_the_smallest_words() {
         let word = u32::from_be_bytes([octet; 4]);
         let half = u16::from_be_bytes([octet; 2]);
         let fields = Fields {
-            to: MacAddr([octet; 6]),
-            from: MacAddr([octet; 6]),
             src: [octet; 4],
             dst: [octet; 4],
             src_port: half,
@@ -106,8 +103,10 @@ fn write_and_read_is_the_same_with_the_largest_and_the_smallest_words() {
             stamps: Timestamps { value: word, echo: word },
         };
         let mut out = [0; LEN];
-        fields.write(Delivery { traffic_class: octet, hop_limit: octet }, &mut out);
-        assert_eq!(whole(&out, true), Some((fields, &[][..])));
+        let mac = MacAddr([octet; 6]);
+        let delivery = Delivery { traffic_class: octet, hop_limit: octet };
+        fields.write((&mac, &mac), delivery, &mut out);
+        assert_eq!(whole(&out, true), Some(([mac; 2], fields, &[][..])));
     }
 }
 
@@ -135,7 +134,7 @@ proptest! {
         let bytes = frame(header, stamps, &[], 0);
         let usual = Usual::read(&bytes, true).unwrap();
         let mut out = [0xaa; LEN];
-        usual.fields().write(Delivery::default(), &mut out);
+        usual.fields().write((&usual.to(), &usual.from()), Delivery::default(), &mut out);
         prop_assert_eq!(&out[..], &bytes[..]);
     }
 
@@ -166,11 +165,12 @@ proptest! {
             bytes[24..26].copy_from_slice(&sum.to_be_bytes());
         }
         bytes.truncate(bytes.len().saturating_sub(cut));
-        if let Some((fields, [])) = whole(&bytes, true) {
+        if let Some(([to, from], fields, [])) = whole(&bytes, true) {
             // What is not read is written as a sender of ours has it.
             let mut out = [0; LEN];
-            fields.write(Delivery { traffic_class: bytes[15], hop_limit: bytes[22] }, &mut out);
-            prop_assert_eq!(whole(&out, true), Some((fields, &[][..])));
+            let delivery = Delivery { traffic_class: bytes[15], hop_limit: bytes[22] };
+            fields.write((&to, &from), delivery, &mut out);
+            prop_assert_eq!(whole(&out, true), Some(([to, from], fields, &[][..])));
         }
         let layers = layer_by_layer(&bytes, verifies).unwrap_or(None);
         prop_assert_eq!(whole(&bytes, verifies), layers);
