@@ -23,6 +23,8 @@ pub struct Wheel {
     tick: u64,
     /// Every entry before this tick has fired.
     elapsed: u64,
+    /// When the time has to be followed again, in nanoseconds; in the past where others have moved on.
+    followed: u64,
     /// Entries not fired yet.
     len: usize,
     /// A bit for each slot that is not empty.
@@ -61,6 +63,7 @@ impl Wheel {
             origin: now.as_nanos(),
             tick: u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX).max(1),
             elapsed: 0,
+            followed: 0,
             len: 0,
             occupied: [0; LEVELS],
             slots: [[Chain::EMPTY; SLOTS]; LEVELS],
@@ -94,10 +97,12 @@ impl Wheel {
     /// seems.
     #[inline]
     pub fn keep_up(&mut self, now: Instant) {
-        let since = now.as_nanos().saturating_sub(self.origin);
         // Most turns begin in the tick of the one before: a division takes longer than that to see.
-        if self.len == 0 && since >= (self.elapsed + 1).saturating_mul(self.tick) {
+        if self.len == 0 && now.as_nanos() >= self.followed {
+            let since = now.as_nanos().saturating_sub(self.origin);
             self.elapsed = self.elapsed.max(self.ticks(since));
+            let next = (self.elapsed + 1).saturating_mul(self.tick);
+            self.followed = self.origin.saturating_add(next);
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::Shard;
 use super::handle::Handle;
-use super::inner::{Admission, Conn, Core, Mark};
+use super::inner::{Admission, Conn, Core, Lists, Mark};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{CloseReason, Events, Trouble};
+use crate::tcp::{CloseReason, Env, Events, Trouble};
 use crate::time::Instant;
 
 impl Shard {
@@ -50,66 +50,71 @@ impl Shard {
     }
 
     /// As [`Shard::deliver`], for text alone that a connection of `service` gets to which
-    /// [`Conn::is_plain`] applies.
-    /// Whether that was all, and the connection is settled.
-    #[inline(always)]
+    /// [`Conn::is_plain`] applies. What `is_unseen` changed nothing that its record shows; what the
+    /// service sends does, and output notes that. Whether that was all, and the connection is settled.
     pub(super) fn deliver_plain(
         &mut self,
         (index, service): (u32, u16),
         (text, is_unseen): (&[u8], bool),
         now: Instant,
     ) -> bool {
-        let takes_all = text.is_empty() || self.offer_plain((index, service), text, now);
-        if takes_all && self.settle_plain(index, is_unseen, now) {
-            return true;
+        match text.is_empty() {
+            true => self.settle_offered(index, (Offer::Taken, is_unseen), now),
+            false => {
+                let offer = self.offer_plain((index, service), text, now);
+                self.settle_offered(index, (offer, is_unseen), now)
+            }
         }
-        if !self.core.conns.get(index).is_some_and(Conn::is_at_rest) {
-            self.go_on_reading(index, now);
-        }
-        false
     }
 
-    /// Offers such text; whether the service took all of it. What it left is kept.
+    /// Offers such text. What the service leaves is kept.
     #[inline(always)]
-    fn offer_plain(&mut self, (index, service): (u32, u16), text: &[u8], now: Instant) -> bool {
+    pub(super) fn offer_plain(
+        &mut self,
+        (index, service): (u32, u16),
+        text: &[u8],
+        now: Instant,
+    ) -> Offer {
         let service = &mut *self.services[usize::from(service)];
         let mut handle = Handle::new(&mut self.core, index, now).holding(text.len());
         let consumed = service.on_data(&mut handle, text);
-        if consumed < text.len()
-            && let Some((conn, mut env)) = self.core.conn_env(index)
-            && !conn.tcb.is_text_lost()
-        {
-            conn.tcb.keep_unread(&text[consumed..], &mut env);
+        let is_changed = handle.is_changed();
+        if consumed < text.len() {
+            self.keep_left(index, &text[consumed..]);
+            return Offer::Left;
         }
-        consumed >= text.len()
+        if is_changed { Offer::Taken } else { Offer::TakenAlone }
     }
 
-    /// As [`Shard::settle`], where there is nothing to tell and nothing ends; false, and nothing was
-    /// done, where it may be otherwise. What `is_unseen` changed nothing that its record shows; what the
-    /// service sent does, and output notes that.
-    #[inline(always)]
-    fn settle_plain(&mut self, index: u32, is_unseen: bool, now: Instant) -> bool {
-        let Core { conns, publisher, pool, config, dirty, unarmed, .. } = &mut self.core;
-        let Some(conn) = conns.get_mut(index) else { return false };
-        let is_plain = conn.is_plain()
-            && conn.stuck == 0
-            && !conn.tcb.is_stuck()
-            && !conn.tcb.waits_for_pool(pool, &config.tcp)
-            && (!conn.marks.has_any_of(&[Mark::Dirty, Mark::Waiting])
-                || conn.marks.has(Mark::Unarmed));
-        if !is_plain {
-            return false;
+    /// Keeps what the service left of text.
+    #[inline(never)]
+    fn keep_left(&mut self, index: u32, text: &[u8]) {
+        if let Some((conn, mut env)) = self.core.conn_env(index)
+            && !conn.tcb.is_text_lost()
+        {
+            conn.tcb.keep_unread(text, &mut env);
         }
-        if !is_unseen {
-            publisher.note(index, conn, now);
+    }
+
+    /// After such text was offered: settles the connection where that is simple; whether it was.
+    #[inline(never)]
+    pub(super) fn settle_offered(
+        &mut self,
+        index: u32,
+        (offer, is_unseen): (Offer, bool),
+        now: Instant,
+    ) -> bool {
+        let Some((conn, env, mut lists)) = self.core.conn_parts(index) else { return false };
+        if offer != Offer::Left
+            && conn.is_plain()
+            && lists.settle_plain((index, conn), is_unseen, &env, now)
+        {
+            return true;
         }
-        if !conn.marks.has(Mark::Unarmed) {
-            conn.marks.set(Mark::Dirty, true);
-            conn.marks.set(Mark::Unarmed, true);
-            dirty.push_back(index);
-            *unarmed += 1;
+        if !conn.is_at_rest() {
+            self.go_on_reading(index, now);
         }
-        true
+        false
     }
 
     /// What happened besides text; `held` octets of it are still to be offered.
@@ -182,11 +187,8 @@ impl Shard {
                 .call_holding(index, held, now, |service, conn| service.on_data(conn, text))
                 .unwrap_or(0),
         };
-        if consumed < text.len()
-            && let Some((conn, mut env)) = self.core.conn_env(index)
-            && !conn.tcb.is_text_lost()
-        {
-            conn.tcb.keep_unread(&text[consumed..], &mut env);
+        if consumed < text.len() {
+            self.keep_left(index, &text[consumed..]);
         }
     }
 
@@ -320,6 +322,49 @@ impl Shard {
     }
 }
 
+/// What a service did with text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It took all, and did nothing to its connection.
+    TakenAlone,
+    /// It took all.
+    Taken,
+    /// It left some.
+    Left,
+}
+
+impl Lists<'_> {
+    /// As [`Shard::settle`], for a connection to which [`Conn::is_plain`] applies, where there is nothing to
+    /// tell and nothing ends; false, and nothing was done, where it may be otherwise.
+    #[inline(always)]
+    pub(super) fn settle_plain(
+        &mut self,
+        (index, conn): (u32, &mut Conn),
+        is_unseen: bool,
+        env: &Env<'_>,
+        now: Instant,
+    ) -> bool {
+        let is_simple = conn.stuck == 0
+            && !conn.tcb.is_stuck()
+            && !conn.tcb.waits_for_pool(env.pool, env.config)
+            && (!conn.marks.has_any_of(&[Mark::Dirty, Mark::Waiting])
+                || conn.marks.has(Mark::Unarmed));
+        if !is_simple {
+            return false;
+        }
+        if !is_unseen {
+            self.publisher.note(index, conn, now);
+        }
+        conn.marks.set(Mark::AckAlone, conn.owes_ack_alone());
+        if !conn.marks.has(Mark::Unarmed) {
+            conn.marks.set(Mark::Dirty, true);
+            conn.marks.set(Mark::Unarmed, true);
+            self.dirty.push_unarmed(index);
+        }
+        true
+    }
+}
+
 impl Core {
     /// A connection goes on: output looks at it in this turn, the wheel by its deadline, and it is
     /// remembered where it waits for room in the pool. Whether it is an orphan too many.
@@ -330,9 +375,10 @@ impl Core {
             conn.marks.set(Mark::Dirty, true);
             // Output comes to it in this turn, and its deadline may be another one then.
             conn.marks.set(Mark::Unarmed, true);
-            self.dirty.push_back(index);
-            self.unarmed += 1;
+            self.dirty.push_unarmed(index);
         }
+        let is_alone = conn.marks.has(Mark::Dirty) && conn.is_plain() && conn.owes_ack_alone();
+        conn.marks.set(Mark::AckAlone, is_alone);
         let is_armed_later = conn.marks.has(Mark::Unarmed);
         if conn.tcb.waits_for_pool(&self.pool, &self.config.tcp) && !conn.marks.has(Mark::Starved) {
             conn.marks.set(Mark::Starved, true);

@@ -81,26 +81,41 @@ impl Shard {
     ) {
         let frame = frames[0];
         self.core.count_in(frame);
+        let usual = self.core.read_usual(frame);
+        // Segments of one connection come in trains, and to compare a name takes a tenth of hash and
+        // look-up. One that is open is the one that the table has.
+        if let Some(usual) = &usual
+            && self.take_usual(self.core.last, usual, now)
+        {
+            return;
+        }
+        self.take_stray((frame, ahead.first().copied()), usual, elsewhere, now);
+    }
+
+    /// Takes a frame that came alone, and is not the next of the connection of the one before.
+    #[inline(never)]
+    fn take_stray(
+        &mut self,
+        (frame, ahead): (&[u8], Option<Ahead<'_>>),
+        usual: Option<Usual<'_>>,
+        elsewhere: &mut Passing<'_>,
+        now: Instant,
+    ) {
         let mut slot = None;
-        let mut likely = None;
-        if let Some(usual) = self.core.read_usual(frame) {
-            let mut hash = None;
-            likely = self
-                .core
-                .last_for(&usual)
-                .or_else(|| self.core.flows.likely(*hash.insert(self.core.hash_usual(&usual))));
-            if self.take_usual(likely, &usual, now) {
-                self.core.last = likely.map_or(0, FlowRef::index);
-                return;
-            }
-            let hash = hash.unwrap_or_else(|| self.core.hash_usual(&usual));
-            slot = Some(Parsed::Usual(usual, hash));
+        if let Some(usual) = usual {
+            slot = Some(Parsed::Usual(usual, self.core.hash_usual(&usual)));
         } else if let Err(reason) = self.core.parse(frame, &mut slot) {
             self.core.counters.count(reason);
-        } else if let Some(hash) = slot.as_ref().and_then(Parsed::hash) {
-            likely = self.core.flows.likely(hash);
         }
-        let ahead = ahead.first().map(|ahead| (*ahead, frame.len()));
+        let hash = slot.as_ref().and_then(Parsed::hash);
+        let likely = hash.and_then(|hash| self.core.flows.likely(hash));
+        if let Some(usual) = &usual
+            && self.take_usual_of(likely, usual, now)
+        {
+            self.core.last = likely.map_or(0, FlowRef::index);
+            return;
+        }
+        let ahead = ahead.map(|ahead| (ahead, frame.len()));
         let look = Look { likely, is_fresh: true };
         self.take_parsed((0, ahead), (&mut slot, look), elsewhere, now);
     }
@@ -129,7 +144,7 @@ impl Shard {
         // Third pass: each in its turn, names compared. A frame before may have changed what was found.
         for index in 0..frames.len() {
             if let Some(Parsed::Usual(usual, _)) = &parsed[index]
-                && self.take_usual_of_many(likely[index], usual, now)
+                && self.take_usual_of(likely[index], usual, now)
             {
                 continue;
             }

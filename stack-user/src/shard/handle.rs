@@ -13,12 +13,14 @@ pub(super) struct Handle<'a> {
     /// Octets of text that are neither in the receive buffer nor consumed: the service looks at them.
     held: usize,
     now: Instant,
+    /// Whether something may have been done to the connection.
+    is_changed: bool,
 }
 
 impl<'a> Handle<'a> {
     /// The connection at `index`, which has to be there.
     pub(super) fn new(core: &'a mut Core, index: u32, now: Instant) -> Self {
-        Self { core, index, held: 0, now }
+        Self { core, index, held: 0, now, is_changed: false }
     }
 
     /// As it is, while the service looks at `held` octets.
@@ -26,11 +28,17 @@ impl<'a> Handle<'a> {
         Self { held, ..self }
     }
 
+    /// Whether more than questions was asked of it.
+    pub(super) fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
     fn conn(&self) -> &Conn {
         self.core.conns.get(self.index).expect("a connection outlives the call of its service")
     }
 
     fn parts(&mut self) -> (&mut Conn, Env<'_>) {
+        self.is_changed = true;
         self.core.conn_env(self.index).expect("a connection outlives the call of its service")
     }
 }

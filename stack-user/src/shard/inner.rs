@@ -9,6 +9,7 @@ use stack_ebpf::siphash::Key;
 
 use super::config::{LocalAddr, Request, Route, Secrets, ShardConfig};
 use super::cookies::Cookies;
+use super::dirty::Dirty;
 use super::front::ShardFront;
 use super::orphans::Orphans;
 use super::publish::Publisher;
@@ -53,9 +54,7 @@ pub(super) struct Core {
     pub counters: Counters,
     pub census: Census,
     /// Connections that output has to look at, each once.
-    pub dirty: VecDeque<u32>,
-    /// How many of the last of them are to be armed when output has come to them, and not before.
-    pub unarmed: usize,
+    pub dirty: Dirty,
     /// Connections whose service waits for room in the pool, each once.
     pub starved: VecDeque<u32>,
     pub replies: VecDeque<Reply>,
@@ -160,6 +159,12 @@ impl Conn {
             && !self.tcb.has_events()
     }
 
+    /// Whether an acknowledgment with timestamps, over IPv4, is all that a plain connection has to send.
+    #[inline(always)]
+    pub(super) fn owes_ack_alone(&self) -> bool {
+        self.tcb.owes_stamped_ack() && !self.tcb.owes_several() && self.tcb.tuple().local.is_v4()
+    }
+
     /// Whether something other than output has to be done for it.
     pub(super) fn is_unsettled(&self) -> bool {
         match self.is_admitted() {
@@ -167,6 +172,12 @@ impl Conn {
             false => self.tcb.is_silent() && !self.marks.has(Mark::Detached),
         }
     }
+}
+
+/// Where a connection that has changed is written down.
+pub(super) struct Lists<'a> {
+    pub dirty: &'a mut Dirty,
+    pub publisher: &'a mut Publisher,
 }
 
 /// A bit of [`Marks`].
@@ -199,6 +210,8 @@ pub(super) enum Mark {
     Unarmed = 1 << 11,
     /// Its alarm may be set.
     Armed = 1 << 12,
+    /// On the dirty list, and found to owe what [`Conn::owes_ack_alone`] says when it was last settled.
+    AckAlone = 1 << 13,
 }
 
 /// Yes-or-no state of a connection in its shard, a bit each.
@@ -299,8 +312,7 @@ impl Core {
             pool: Pool::new(limits.buffers),
             counters: Counters::default(),
             census: Census::default(),
-            dirty: VecDeque::new(),
-            unarmed: 0,
+            dirty: Dirty::default(),
             starved: VecDeque::new(),
             replies: VecDeque::with_capacity(limits.replies),
             publisher: Publisher::new(region),
@@ -318,7 +330,14 @@ impl Core {
     }
 
     /// The connection at `index` and what it needs to handle something.
+    #[inline]
     pub(super) fn conn_env(&mut self, index: u32) -> Option<(&mut Conn, Env<'_>)> {
+        self.conn_parts(index).map(|(conn, env, _)| (conn, env))
+    }
+
+    /// As [`Core::conn_env`], with what a connection is settled with.
+    #[inline(always)]
+    pub(super) fn conn_parts(&mut self, index: u32) -> Option<(&mut Conn, Env<'_>, Lists<'_>)> {
         let conn = self.conns.get_mut(index)?;
         let env = Env {
             pool: &mut self.pool,
@@ -326,7 +345,7 @@ impl Core {
             census: &mut self.census,
             config: &self.config.tcp,
         };
-        Some((conn, env))
+        Some((conn, env, Lists { dirty: &mut self.dirty, publisher: &mut self.publisher }))
     }
 
     /// Puts a connection on the dirty list, once.
@@ -337,7 +356,7 @@ impl Core {
             && !conn.marks.has(Mark::Waiting)
         {
             conn.marks.set(Mark::Dirty, true);
-            self.dirty.push_back(index);
+            self.dirty.push(index);
         }
     }
 
@@ -359,9 +378,7 @@ impl Core {
     /// Output does not come to the rest of the dirty list in this turn: the wheel hears of it now.
     #[cold]
     pub(super) fn arm_rest(&mut self, now: Instant) {
-        let first = self.dirty.len().saturating_sub(core::mem::take(&mut self.unarmed));
-        for at in first..self.dirty.len() {
-            let index = self.dirty[at];
+        for index in self.dirty.take_unarmed() {
             if self.conns.get(index).is_some_and(|conn| conn.marks.has(Mark::Unarmed)) {
                 self.arm(index, now);
             }

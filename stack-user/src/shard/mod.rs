@@ -11,6 +11,7 @@ mod config;
 mod cookies;
 mod deliver;
 mod demux;
+mod dirty;
 mod discovery;
 mod front;
 mod handle;

@@ -20,19 +20,19 @@ pub(super) struct Publisher {
     stale: VecDeque<u32>,
     /// How many of them the present sweep has left.
     left: usize,
-    /// When the next sweep begins, if there is anything to write.
+    /// When the next sweep begins; [`Instant::NEVER`] while there is nothing to write.
     due: Instant,
 }
 
 impl Publisher {
     pub(super) fn new(region: Region) -> Self {
         let records = region.records();
-        Self { region, records, stale: VecDeque::new(), left: 0, due: Instant::ZERO }
+        Self { region, records, stale: VecDeque::new(), left: 0, due: Instant::NEVER }
     }
 
     /// When there is something to write.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        (!self.stale.is_empty()).then_some(self.due)
+        (self.due != Instant::NEVER).then_some(self.due)
     }
 
     pub(super) fn region(&self) -> &Region {
@@ -69,7 +69,7 @@ impl Publisher {
     /// The next of the sweep; `None` when it is over or the next is not due.
     fn pop(&mut self, now: Instant) -> Option<u32> {
         if self.left == 0 {
-            if self.due > now || self.stale.is_empty() {
+            if self.due > now {
                 return None;
             }
             self.left = self.stale.len();
@@ -79,7 +79,11 @@ impl Publisher {
             // What changed since the sweep began waits for the next.
             self.due = now + INTERVAL;
         }
-        self.stale.pop_front()
+        let next = self.stale.pop_front();
+        if self.stale.is_empty() {
+            self.due = Instant::NEVER;
+        }
+        next
     }
 }
 

@@ -70,8 +70,14 @@ impl Core {
             assert!(is_told, "events were not told: {:?}", conn.tcb);
             self.assert_armed(id.index, conn, now);
             assert!(
-                !conn.marks.has(Mark::Dirty) || self.dirty.contains(&id.index),
+                !conn.marks.has(Mark::Dirty) || self.dirty.contains(id.index),
                 "dirty and not listed"
+            );
+            assert!(
+                !conn.marks.has(Mark::AckAlone)
+                    || (conn.marks.has(Mark::Dirty) && conn.is_plain() && conn.owes_ack_alone()),
+                "an acknowledgment is not all that is owed: {:?}",
+                conn.tcb
             );
         }
         for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {

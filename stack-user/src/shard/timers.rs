@@ -50,14 +50,22 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Instant> {
         let wheel = self.core.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let publish = self.core.publisher.next_deadline().unwrap_or(Instant::NEVER);
-        let mut first = wheel.min(publish);
+        let first = wheel.min(publish);
+        // Asked for in each turn.
+        if self.core.shutdown.is_some() || self.core.front.is_some() {
+            return self.earlier_deadline(first);
+        }
+        (first != Instant::NEVER).then_some(first)
+    }
+
+    /// When the shutdown or the gates have something to do, where that is before `first`.
+    #[inline(never)]
+    fn earlier_deadline(&self, mut first: Instant) -> Option<Instant> {
+        first = first.min(self.core.front_due().unwrap_or(Instant::NEVER));
         if let Some(Shutdown::Until(deadline)) = self.core.shutdown
             && !self.core.conns.is_empty()
         {
             first = first.min(deadline);
-        }
-        if let Some(due) = self.core.front_due() {
-            first = first.min(due);
         }
         (first != Instant::NEVER).then_some(first)
     }

@@ -4,12 +4,12 @@ use super::inner::{Conn, Core, Hop, Mark};
 use super::replies::{Body, Reply};
 use super::{Shard, Transmit};
 use crate::counters::Counter;
-use crate::tcp::{Env, HEADROOM, MAX_HEADER, MOST_PIECES, Written};
+use crate::tcp::{HEADROOM, MAX_HEADER, MOST_PIECES, Written};
 use crate::time::Instant;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::ipv4::Delivery;
 use crate::wire::run::Run;
-use crate::wire::usual::{self, Usual};
+use crate::wire::usual::{self, Fields};
 use crate::wire::{Addr, MacAddr, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, arp, ipv4, ndp};
 
 impl Shard {
@@ -24,12 +24,12 @@ impl Shard {
         }
         // A connection that would send for ever goes to the end of the list after its share.
         for _ in 0..self.core.dirty.len() {
-            let Some(index) = self.core.dirty.pop_front() else { return };
+            let Some(index) = self.core.dirty.pop() else { break };
             if !self.send_plain(index, tx, now) && !self.send_any(index, tx, now) {
                 return;
             }
         }
-        self.core.unarmed = self.core.dirty.len();
+        self.core.dirty.end_round();
         if !self.core.replies.is_empty() {
             self.ask_now(tx, now);
         }
@@ -45,88 +45,39 @@ impl Shard {
         }
     }
 
-    /// Sends what most connections owe: an acknowledgment with timestamps, to a next hop that is known,
-    /// and nothing else. Whether that was it; nothing was done otherwise.
+    /// Sees to connections that most are like: they owe an acknowledgment alone, or nothing. Whether it
+    /// is one; nothing was done otherwise.
     #[inline]
     fn send_plain(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
         let core = &mut self.core;
         let Some(conn) = core.conns.get_mut(index) else { return false };
-        if !conn.is_plain() {
-            return false;
+        if conn.marks.has(Mark::AckAlone) {
+            return core.send_ack(index, tx, now);
         }
-        if conn.tcb.is_quiet() {
+        let is_done = conn.is_plain() && conn.tcb.is_quiet();
+        if is_done {
             core.publisher.note(index, conn, now);
             if conn.on_plain_output() {
                 core.arm(index, now);
             }
-            return true;
         }
-        let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
-        let hop = core.neighbours.at(hop);
-        // Both addresses are of one family.
-        let is_usual = hop.mac.is_some()
-            && hop.ask_at > now
-            && conn.tcb.tuple().local.is_v4()
-            && core.config.vlan.is_none()
-            && conn.tcb.owes_stamped_ack()
-            && !conn.tcb.owes_several();
-        if !is_usual {
-            return false;
-        }
-        let Some(frame) = tx.reserve() else { return false };
-        let Some(out) = frame.get_mut(START..).and_then(|out| out.first_chunk_mut()) else {
-            return false;
-        };
-        // Read after the call, over which it would have to be kept.
-        let Some(mac) = hop.mac else { return false };
-        let (local, remote) = (&conn.tcb.tuple().local, &conn.tcb.tuple().remote);
-        let (src, dst) = (ipv4::octets(local), ipv4::octets(remote));
-        let mut env = Env {
-            pool: &mut core.pool,
-            counters: &mut core.counters,
-            census: &mut core.census,
-            config: &core.config.tcp,
-        };
-        let (header, stamps) = conn.tcb.take_ack(&mut env, now);
-        let delivery = conn.tcb.delivery(&core.config.tcp);
-        let usual = Usual {
-            to: mac,
-            from: core.config.mac,
-            src,
-            dst,
-            src_port: header.src_port,
-            dst_port: header.dst_port,
-            seq: header.seq,
-            ack: header.ack,
-            flags: header.flags,
-            window: header.window,
-            urgent: 0,
-            stamps,
-            text: &[],
-        };
-        usual.write(delivery, out);
-        let has_deadline = conn.on_plain_output();
-        core.count_out(usual::LEN);
-        tx.commit(START, usual::LEN);
-        if has_deadline {
-            core.arm(index, now);
-        }
-        true
+        is_done
     }
 
     /// Sends what a connection owes, at most its share of a turn. Without a frame for it, false: the rest
     /// of the list waits as well.
     #[inline(never)]
     fn send_any(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        if let Some(conn) = self.core.conns.get_mut(index) {
+            conn.marks.set(Mark::AckAlone, false);
+        }
         match self.send_share(index, tx, now) {
             Sent::All => self.after_output(index, now),
             Sent::Share => {
-                self.core.dirty.push_back(index);
-                self.core.unarmed += 1;
+                self.core.dirty.push_unarmed(index);
             }
             Sent::NoFrame => {
-                self.core.dirty.push_front(index);
-                self.core.unarmed = self.core.dirty.len().min(self.core.unarmed + 1);
+                self.core.dirty.put_back(index);
                 self.core.arm_rest(now);
                 return false;
             }
@@ -229,6 +180,7 @@ impl Conn {
     fn on_plain_output(&mut self) -> bool {
         self.marks.set(Mark::Dirty, false);
         self.marks.set(Mark::Unarmed, false);
+        self.marks.set(Mark::AckAlone, false);
         self.marks.has(Mark::Armed) || self.tcb.has_timer()
     }
 }
@@ -244,6 +196,45 @@ enum Sent {
 }
 
 impl Core {
+    /// Sends the acknowledgment that a connection owes, and nothing else, to a next hop that is known.
+    /// Whether it could; nothing was done otherwise.
+    #[inline(always)]
+    fn send_ack(&mut self, index: u32, tx: &mut dyn Transmit, now: Instant) -> bool {
+        let Some(conn) = self.conns.get_mut(index) else { return false };
+        debug_assert!(conn.is_plain() && conn.owes_ack_alone(), "nobody has settled it");
+        let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
+        let hop = self.neighbours.at(hop);
+        if hop.mac.is_none() || hop.ask_at <= now || self.config.vlan.is_some() {
+            return false;
+        }
+        let Some(frame) = tx.reserve() else { return false };
+        let out = frame.get_mut(START..START + usual::LEN);
+        let Some(out) = out.and_then(|out| out.first_chunk_mut()) else { return false };
+        let Some(mac) = &hop.mac else { return false };
+        let (header, stamps) = conn.tcb.take_ack(&mut self.counters, now);
+        let fields = Fields {
+            src: ipv4::octets(&conn.tcb.tuple().local),
+            dst: ipv4::octets(&conn.tcb.tuple().remote),
+            src_port: header.src_port,
+            dst_port: header.dst_port,
+            seq: header.seq,
+            ack: header.ack,
+            flags: header.flags,
+            window: header.window,
+            urgent: 0,
+            stamps,
+        };
+        // One that has a way of its own owes more than that.
+        fields.write((mac, &self.config.mac), self.config.tcp.delivery(), out);
+        let has_deadline = conn.on_plain_output();
+        self.count_out(usual::LEN);
+        tx.commit(START, usual::LEN);
+        if has_deadline {
+            self.arm(index, now);
+        }
+        true
+    }
+
     /// Sends replies without state; false where there was no frame for the next.
     #[inline(never)]
     fn send_replies(&mut self, tx: &mut dyn Transmit) -> bool {

@@ -5,77 +5,124 @@
 //! nothing has happened yet.
 
 use super::Shard;
+use super::deliver::Offer;
 use super::demux::Arrival;
-use super::inner::Core;
+use super::inner::{Conn, Core, Lists};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
-use crate::tcp::{Gist, Segment, SeqNum, State};
+use crate::tcp::{Env, Gist, Segment, SeqNum};
 use crate::time::Instant;
 use crate::wire::tcp::Options;
-use crate::wire::usual::Usual;
+use crate::wire::usual::{Fields, Usual};
 use crate::wire::{Addr, FourTuple, ipv4};
 
 impl Shard {
-    /// As [`Shard::take_usual`], for one of many.
-    #[inline(never)]
-    pub(super) fn take_usual_of_many(
+    /// As [`Shard::take_usual`], for the connection that the table has.
+    #[inline]
+    pub(super) fn take_usual_of(
         &mut self,
         likely: Option<FlowRef>,
         usual: &Usual<'_>,
         now: Instant,
     ) -> bool {
-        self.take_usual(likely, usual, now)
+        likely
+            .filter(|flow| flow.kind() == FlowKind::Tcb)
+            .is_some_and(|flow| self.take_usual(flow.index(), usual, now))
     }
 
-    /// Takes a usual frame whose segment is the next of the connection that it is likely for; whether it
-    /// is. The addresses need no look: a connection has none that are not for us.
-    #[inline(always)]
-    pub(super) fn take_usual(
-        &mut self,
-        likely: Option<FlowRef>,
-        usual: &Usual<'_>,
-        now: Instant,
-    ) -> bool {
-        let Some(index) = likely.filter(|flow| flow.kind() == FlowKind::Tcb).map(FlowRef::index)
+    /// Takes a usual frame whose segment is the next of the connection at `index`, for which it is likely;
+    /// whether it is. The addresses need no look: a connection has none that are not for us.
+    // Apart: what its caller needs where it is not would have to be kept all the way.
+    #[inline(never)]
+    pub(super) fn take_usual(&mut self, index: u32, usual: &Usual<'_>, now: Instant) -> bool {
+        let Some((conn, env, lists)) = self.core.conn_parts(index) else { return false };
+        let Some(Took { service, is_unseen, is_settled }) =
+            conn.take_usual((index, usual), env, lists, now)
         else {
             return false;
         };
-        let Some((conn, mut env)) = self.core.conn_env(index) else { return false };
-        let gist = Gist {
-            seq: SeqNum(usual.seq),
-            ack: SeqNum(usual.ack),
-            window: usual.window,
-            stamps: Some(usual.stamps),
-            len: usual.text.len(),
-        };
-        let is_next = names(usual, conn.tcb.tuple())
-            && Gist::may_have(usual.flags)
-            && conn.is_plain()
-            && conn.tcb.predicts(&gist, &env);
-        if !is_next {
-            return false;
-        }
-        env.counters.count(Counter::SegmentsIn);
-        let is_unseen = conn.tcb.on_predicted(&gist, &mut env, now);
-        let service = conn.service;
-        if conn.tcb.has_events() {
-            self.deliver(index, (usual.text, Chain::default()), now);
-            self.settle(index, now);
-        } else if !self.deliver_plain((index, service), (usual.text, is_unseen), now) {
-            self.settle(index, now);
+        let text = usual.text();
+        if !is_settled {
+            self.deliver_unsettled((index, service), (text, is_unseen), now);
+        } else if !text.is_empty() {
+            let offer = self.offer_plain((index, service), text, now);
+            if offer != Offer::TakenAlone && !self.settle_offered(index, (offer, is_unseen), now) {
+                self.settle(index, now);
+            }
         }
         true
+    }
+
+    /// What a predicted segment brought to a connection that there is more to be done for.
+    #[inline(never)]
+    fn deliver_unsettled(
+        &mut self,
+        (index, service): (u32, u16),
+        (text, is_unseen): (&[u8], bool),
+        now: Instant,
+    ) {
+        let has_events = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_events());
+        if has_events {
+            self.deliver(index, (text, Chain::default()), now);
+            self.settle(index, now);
+        } else if !self.deliver_plain((index, service), (text, is_unseen), now) {
+            self.settle(index, now);
+        }
+    }
+}
+
+/// A usual segment that its connection has taken.
+struct Took {
+    service: u16,
+    /// As [`Tcb::on_predicted`] says.
+    ///
+    /// [`Tcb::on_predicted`]: crate::tcp::Tcb::on_predicted
+    is_unseen: bool,
+    /// Whether the connection is settled, should its service do nothing to it.
+    is_settled: bool,
+}
+
+impl Conn {
+    /// Takes a usual segment, if it is the next. In one piece, so that what prediction has found need not
+    /// be looked at again.
+    #[inline(always)]
+    fn take_usual(
+        &mut self,
+        (index, usual): (u32, &Usual<'_>),
+        mut env: Env<'_>,
+        mut lists: Lists<'_>,
+        now: Instant,
+    ) -> Option<Took> {
+        if !names(usual, self.tcb.tuple()) || !Gist::may_have(usual.flags()) || !self.is_plain() {
+            return None;
+        }
+        let gist = Gist {
+            seq: SeqNum(usual.seq()),
+            ack: SeqNum(usual.ack()),
+            window: usual.window(),
+            stamps: Some(usual.stamps()),
+            len: usual.text().len(),
+        };
+        if !self.tcb.predicts(&gist, &env) {
+            return None;
+        }
+        env.counters.count(Counter::SegmentsIn);
+        let is_unseen = self.tcb.on_predicted(&gist, &mut env, now);
+        // Ahead of the call: a service that does nothing to its connection leaves nothing to be settled.
+        let is_settled =
+            !self.tcb.has_events() && lists.settle_plain((index, self), is_unseen, &env, now);
+        Some(Took { service: self.service, is_unseen, is_settled })
     }
 }
 
 /// Whether a frame has the name of a connection.
-#[inline]
+#[inline(always)]
 fn names(usual: &Usual<'_>, tuple: &FourTuple) -> bool {
-    tuple.remote_port == usual.src_port
-        && tuple.local_port == usual.dst_port
-        && tuple.remote.is_octets(usual.src)
-        && tuple.local.is_octets(usual.dst)
+    let (src, dst) = usual.addrs();
+    (tuple.remote_port, tuple.local_port) == usual.ports()
+        && tuple.remote.is_octets(src)
+        && tuple.local.is_octets(dst)
 }
 
 impl Core {
@@ -84,7 +131,7 @@ impl Core {
     pub(super) fn read_usual<'a>(&self, bytes: &'a [u8]) -> Option<Usual<'a>> {
         let config = &self.config;
         let usual = Usual::read(bytes, config.verify_checksums)?;
-        if usual.to != config.mac || config.vlan.is_some() {
+        if usual.to() != config.mac || config.vlan.is_some() {
             return None;
         }
         Some(usual)
@@ -93,18 +140,8 @@ impl Core {
     /// The hash of its flow.
     #[inline(always)]
     pub(super) fn hash_usual(&self, usual: &Usual<'_>) -> u64 {
-        let (addrs, ports) = ((usual.dst, usual.src), (usual.dst_port, usual.src_port));
-        self.hasher.hash_v4(addrs, ports)
-    }
-
-    /// The connection that the last lone segment was for, if this one has its name. Segments of one
-    /// connection come in trains, and to compare a name takes a tenth of hash and look-up. One that is
-    /// open is the one that the table has.
-    #[inline(always)]
-    pub(super) fn last_for(&self, usual: &Usual<'_>) -> Option<FlowRef> {
-        let conn = self.conns.get(self.last)?;
-        let is_it = conn.tcb.state() == State::Established && names(usual, conn.tcb.tuple());
-        is_it.then_some(FlowRef::new(FlowKind::Tcb, self.last))
+        let ((src, dst), (src_port, dst_port)) = (usual.addrs(), usual.ports());
+        self.hasher.hash_v4((dst, src), (dst_port, src_port))
     }
 
     /// A usual frame that takes the long way after all: its segment, if it is for us.
@@ -113,8 +150,9 @@ impl Core {
         usual: &Usual<'a>,
         hash: u64,
     ) -> Result<Arrival<'a>, DropReason> {
+        let Fields { src, dst, src_port, dst_port, .. } = usual.fields();
         let addr = |octets: [u8; 4]| Addr::from(core::net::Ipv4Addr::from(octets));
-        let (local, remote) = (addr(usual.dst), addr(usual.src));
+        let (local, remote) = (addr(dst), addr(src));
         let is_local = |addr: &Addr| self.config.addrs.iter().any(|local| local.addr == *addr);
         if !is_local(&local) {
             return Err(DropReason::DropNotOurs);
@@ -124,24 +162,25 @@ impl Core {
             return Err(DropReason::DropMartian);
         }
         Ok(Arrival {
-            mac: usual.from,
-            tuple: FourTuple {
-                local,
-                remote,
-                local_port: usual.dst_port,
-                remote_port: usual.src_port,
-            },
+            mac: usual.from(),
+            tuple: FourTuple { local, remote, local_port: dst_port, remote_port: src_port },
             hash,
-            segment: Segment {
-                seq: SeqNum(usual.seq),
-                ack: SeqNum(usual.ack),
-                flags: usual.flags,
-                window: usual.window,
-                urgent: usual.urgent,
-                options: Options { timestamps: Some(usual.stamps), ..Options::NONE },
-                text: usual.text,
-            },
+            segment: segment_of(usual),
             cookie: None,
         })
+    }
+}
+
+/// The segment of a usual frame.
+fn segment_of<'a>(usual: &Usual<'a>) -> Segment<'a> {
+    let Fields { seq, ack, flags, window, urgent, stamps, .. } = usual.fields();
+    Segment {
+        seq: SeqNum(seq),
+        ack: SeqNum(ack),
+        flags,
+        window,
+        urgent,
+        options: Options { timestamps: Some(stamps), ..Options::NONE },
+        text: usual.text(),
     }
 }

@@ -6,7 +6,7 @@
 
 use super::own::Switch;
 use super::{Env, Tcb};
-use crate::counters::Counter;
+use crate::counters::{Counter, Counters};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Header, Timestamps, emit_stamped};
 
@@ -17,22 +17,23 @@ impl Tcb {
         self.owes_ack_alone()
             && self.switches.has(Switch::Stamps)
             && !self.switches.has(Switch::OwesTimeout)
-            && self.own.is_none()
-            && self.rcv.early.is_empty()
+            && self.is_bare()
             && self.rcv.duplicate.0 == self.rcv.duplicate.1
     }
 
     /// Writes it with its checksum; returns its length.
     #[inline]
     pub(super) fn write_ack(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> usize {
-        let (header, stamps) = self.take_ack(env, now);
+        // One of several is one of those that are each sent.
+        self.owed.extra_acks = self.owed.extra_acks.saturating_sub(1);
+        let (header, stamps) = self.take_ack(env.counters, now);
         emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out)
     }
 
     /// Its header and timestamps, for a caller who writes it with the headers before it and who has
     /// asked whether it is owed; it counts as sent.
     #[inline(always)]
-    pub fn take_ack(&mut self, env: &mut Env<'_>, now: Instant) -> (Header, Timestamps) {
+    pub fn take_ack(&mut self, counters: &mut Counters, now: Instant) -> (Header, Timestamps) {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
         let window = self.offer_window(Flags::ACK);
         let header = Header {
@@ -45,8 +46,8 @@ impl Tcb {
             checksum: 0,
             urgent: 0,
         };
-        env.counters.count(Counter::SegmentsOut);
-        self.on_ack_sent(true);
+        counters.count(Counter::SegmentsOut);
+        self.on_acknowledged();
         (header, stamps)
     }
 }

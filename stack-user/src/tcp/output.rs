@@ -475,6 +475,12 @@ impl Tcb {
         if is_bare && self.owed.extra_acks > 0 {
             self.owed.extra_acks -= 1;
         }
+        self.on_acknowledged();
+    }
+
+    /// A segment that leaves acknowledges all that has arrived.
+    #[inline(always)]
+    pub(super) fn on_acknowledged(&mut self) {
         self.owed.ack = Ack::None;
         self.timers.delayed_ack = Deadline::NEVER;
         self.rcv.acked = self.rcv.nxt;

@@ -202,6 +202,15 @@ pub struct Env<'a> {
     pub config: &'a Config,
 }
 
+impl Env<'_> {
+    /// The same once more, for a call.
+    #[inline(always)]
+    pub(super) fn again(&mut self) -> Env<'_> {
+        let Self { pool, counters, census, config } = self;
+        Env { pool, counters, census, config }
+    }
+}
+
 impl Tcb {
     /// An active open (RFC 9293, 3.10.1): enters SYN-SENT and owes a SYN. `mss` is what we can
     /// receive, `offset` the connection's timestamp offset.
@@ -420,6 +429,13 @@ impl Tcb {
     /// Whether the peer is owed an acknowledgment, which may wait.
     pub fn owes_ack(&self) -> bool {
         self.owed.ack != Ack::None
+    }
+
+    /// Whether nothing is missing in either direction, and nothing was asked for that few ask for.
+    #[inline(always)]
+    pub(super) fn is_bare(&self) -> bool {
+        // Nearly always all are none: a branch for each would take longer than the look.
+        self.recovery.is_none() & self.rcv.early.is_empty() & self.own.is_none()
     }
 
     /// Whether nothing is left: CLOSED, told, and no RST owed.

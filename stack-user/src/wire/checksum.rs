@@ -171,20 +171,26 @@ fn sum_rest(rest: &[u8]) -> u64 {
     for word in words {
         sum = add(sum, u64::from_ne_bytes(*word));
     }
-    let mut last = 0;
-    let mut tail = tail;
+    // Most texts are whole words.
+    if tail.is_empty() { sum } else { add(sum, sum_tail(tail)) }
+}
+
+/// The sum of less than a word.
+#[inline]
+fn sum_tail(mut tail: &[u8]) -> u64 {
+    let mut sum = 0;
     if let Some((four, rest)) = tail.split_first_chunk() {
-        last += u64::from(u32::from_ne_bytes(*four));
+        sum += u64::from(u32::from_ne_bytes(*four));
         tail = rest;
     }
     if let Some((two, rest)) = tail.split_first_chunk() {
-        last += u64::from(u16::from_ne_bytes(*two));
+        sum += u64::from(u16::from_ne_bytes(*two));
         tail = rest;
     }
     if let [odd, ..] = *tail {
-        last += u64::from(u16::from_ne_bytes([odd, 0]));
+        sum += u64::from(u16::from_ne_bytes([odd, 0]));
     }
-    add(sum, last)
+    sum
 }
 
 /// One's complement addition.

@@ -45,8 +45,9 @@ impl Addr {
     /// Whether it is an IPv4 address.
     #[inline]
     pub const fn is_v4(&self) -> bool {
-        // As one comparison of a number: this is asked for every frame.
-        u128::from_be_bytes(self.0) >> 32 == 0xffff
+        // As two comparisons of words: this is asked for every frame.
+        let ((words, _), (halves, _)) = (self.0.as_chunks::<8>(), self.0.as_chunks::<4>());
+        u64::from_ne_bytes(words[0]) == 0 && u32::from_be_bytes(halves[2]) == 0xffff
     }
 }
 

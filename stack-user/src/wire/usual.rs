@@ -10,13 +10,17 @@ use super::ipv4::Delivery;
 use super::tcp::{Flags, Timestamps};
 use super::{MacAddr, PROTOCOL_TCP};
 
-/// A frame of that form whose checksums are right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A frame of that form whose checksums are right. Its fields are read where they are used: nobody needs
+/// all of them, and those that are read too early wait on the stack.
+#[derive(Clone, Copy)]
 pub struct Usual<'a> {
-    /// The receiver's address on the link.
-    pub to: MacAddr,
-    /// The sender's address on the link.
-    pub from: MacAddr,
+    head: &'a [u8; LEN],
+    text: &'a [u8],
+}
+
+/// The fields of such a frame's headers behind the one of the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields {
     /// The sender's IPv4 address.
     pub src: [u8; 4],
     /// The receiver's IPv4 address.
@@ -37,8 +41,6 @@ pub struct Usual<'a> {
     pub urgent: u16,
     /// The timestamps.
     pub stamps: Timestamps,
-    /// The data.
-    pub text: &'a [u8],
 }
 
 impl<'a> Usual<'a> {
@@ -60,77 +62,137 @@ impl<'a> Usual<'a> {
         if !checksum::is_right(checksum::sum(&at::<20>(head, ETHERNET))) {
             return None;
         }
-        let (src, dst) = (at(head, 26), at(head, 30));
         if verifies {
             // RFC 9293 3.1 (MUST-3): addresses, protocol and length of the pseudo-header as well.
             let pseudo = checksum::sum_words(&[at(head, 26)])
                 + Partial::word(u16::from(PROTOCOL_TCP))
                 + Partial::word((total - IP) as u16);
-            let words = [at(head, 34), at(head, 42), at(head, 50), at(head, 58)];
-            let header = checksum::sum_words(&words);
-            if !checksum::is_right(pseudo + header + checksum::sum(text)) {
+            let segment = bytes.get(BEFORE..ETHERNET + total)?;
+            if !checksum::is_right(pseudo + checksum::sum(segment)) {
                 return None;
             }
         }
-        Some(Self {
-            to: MacAddr(at(head, 0)),
-            from: MacAddr(at(head, 6)),
+        Some(Self { head, text })
+    }
+
+    /// The receiver's address on the link.
+    #[inline(always)]
+    pub fn to(&self) -> MacAddr {
+        MacAddr(at(self.head, 0))
+    }
+
+    /// The sender's address on the link.
+    #[inline(always)]
+    pub fn from(&self) -> MacAddr {
+        MacAddr(at(self.head, 6))
+    }
+
+    /// The sender's and the receiver's IPv4 address.
+    #[inline(always)]
+    pub fn addrs(&self) -> ([u8; 4], [u8; 4]) {
+        (at(self.head, 26), at(self.head, 30))
+    }
+
+    /// The sender's and the receiver's port.
+    #[inline(always)]
+    pub fn ports(&self) -> (u16, u16) {
+        (u16::from_be_bytes(at(self.head, 34)), u16::from_be_bytes(at(self.head, 36)))
+    }
+
+    /// SEG.SEQ.
+    #[inline(always)]
+    pub fn seq(&self) -> u32 {
+        u32::from_be_bytes(at(self.head, 38))
+    }
+
+    /// SEG.ACK.
+    #[inline(always)]
+    pub fn ack(&self) -> u32 {
+        u32::from_be_bytes(at(self.head, 42))
+    }
+
+    /// The control bits.
+    #[inline(always)]
+    pub fn flags(&self) -> Flags {
+        Flags(self.head[47])
+    }
+
+    /// SEG.WND as it stands on the wire.
+    #[inline(always)]
+    pub fn window(&self) -> u16 {
+        u16::from_be_bytes(at(self.head, 48))
+    }
+
+    /// The timestamps.
+    #[inline(always)]
+    pub fn stamps(&self) -> Timestamps {
+        Timestamps {
+            value: u32::from_be_bytes(at(self.head, 58)),
+            echo: u32::from_be_bytes(at(self.head, 62)),
+        }
+    }
+
+    /// The data.
+    #[inline(always)]
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// All fields of its headers behind the one of the link.
+    pub fn fields(&self) -> Fields {
+        let ((src, dst), (src_port, dst_port)) = (self.addrs(), self.ports());
+        Fields {
             src,
             dst,
-            src_port: u16::from_be_bytes(at(head, 34)),
-            dst_port: u16::from_be_bytes(at(head, 36)),
-            seq: u32::from_be_bytes(at(head, 38)),
-            ack: u32::from_be_bytes(at(head, 42)),
-            flags: Flags(head[47]),
-            window: u16::from_be_bytes(at(head, 48)),
-            urgent: u16::from_be_bytes(at(head, 52)),
-            stamps: Timestamps {
-                value: u32::from_be_bytes(at(head, 58)),
-                echo: u32::from_be_bytes(at(head, 62)),
-            },
-            text,
-        })
+            src_port,
+            dst_port,
+            seq: self.seq(),
+            ack: self.ack(),
+            flags: self.flags(),
+            window: self.window(),
+            urgent: u16::from_be_bytes(at(self.head, 52)),
+            stamps: self.stamps(),
+        }
     }
 }
 
-impl Usual<'_> {
-    /// Writes a frame of this form that has no text, with its checksums. They are counted from the
-    /// fields themselves, which is faster than from octets that have only just been written.
+impl Fields {
+    /// Writes a frame of this form that has no text, with its checksums, between two addresses on the
+    /// link. The words are counted as they are written, which is faster than to read octets that have only
+    /// just been written.
     #[inline(always)]
-    pub fn write(&self, delivery: Delivery, out: &mut [u8; LEN]) {
-        debug_assert!(self.text.is_empty(), "text has a checksum of its own");
-        let (src, dst) = (u32::from_be_bytes(self.src), u32::from_be_bytes(self.dst));
-        let start = 0x45 << 24 | u32::from(delivery.traffic_class) << 16 | (LEN - ETHERNET) as u32;
-        let life = u32::from(delivery.hop_limit) << 24 | u32::from(PROTOCOL_TCP) << 16;
-        let addrs = u64::from(src) + u64::from(dst);
-        let fixed = u64::from(start) + u64::from(DONT_FRAGMENT) + u64::from(life);
-        let check = !checksum::fold(addrs + fixed);
+    pub fn write(&self, (to, from): (&MacAddr, &MacAddr), delivery: Delivery, out: &mut [u8; LEN]) {
+        put(out, 0, to.0);
+        put(out, 6, from.0);
+        put(out, 12, [0x08, 0x00]);
+        let [len_high, len_low] = ((LEN - ETHERNET) as u16).to_be_bytes();
+        let start = count(out, 14, [0x45, delivery.traffic_class, len_high, len_low])
+            + count(out, 18, DONT_FRAGMENT)
+            + count(out, 22, [delivery.hop_limit, PROTOCOL_TCP, 0, 0]);
+        let addrs = count(out, 26, self.src) + count(out, 30, self.dst);
+        put(out, 24, (!checksum::fold(start + addrs)).to_ne_bytes());
         let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
         let control = 0x80 << 24 | u32::from(self.flags.0) << 16 | u32::from(self.window);
-        let kinds = u32::from_be_bytes(STAMPS);
+        let numbers = count(out, 34, ports.to_be_bytes())
+            + count(out, 38, self.seq.to_be_bytes())
+            + count(out, 42, self.ack.to_be_bytes());
+        let others = count(out, 46, control.to_be_bytes())
+            + count(out, 50, u32::from(self.urgent).to_be_bytes())
+            + count(out, 54, STAMPS);
+        let stamps = count(out, 58, self.stamps.value.to_be_bytes())
+            + count(out, 62, self.stamps.echo.to_be_bytes());
         // RFC 9293 3.1 (MUST-2), CM-9.d.
-        let pseudo = addrs + u64::from(PROTOCOL_TCP) + (LEN - ETHERNET - IP) as u64;
-        let numbers = u64::from(ports) + u64::from(self.seq) + u64::from(self.ack);
-        let others = u64::from(control) + u64::from(self.urgent) + u64::from(kinds);
-        let stamps = u64::from(self.stamps.value) + u64::from(self.stamps.echo);
-        let sum = !checksum::fold(pseudo + numbers + others + stamps);
-        put(out, 0, self.to.0);
-        put(out, 6, self.from.0);
-        put(out, 12, [0x08, 0x00]);
-        put(out, 14, start.to_be_bytes());
-        put(out, 18, DONT_FRAGMENT.to_be_bytes());
-        put(out, 22, (life | u32::from(check)).to_be_bytes());
-        put(out, 26, self.src);
-        put(out, 30, self.dst);
-        put(out, 34, ports.to_be_bytes());
-        put(out, 38, self.seq.to_be_bytes());
-        put(out, 42, self.ack.to_be_bytes());
-        put(out, 46, control.to_be_bytes());
-        put(out, 50, (u32::from(sum) << 16 | u32::from(self.urgent)).to_be_bytes());
-        put(out, 54, STAMPS);
-        put(out, 58, self.stamps.value.to_be_bytes());
-        put(out, 62, self.stamps.echo.to_be_bytes());
+        let pseudo = addrs + u64::from(u32::from_ne_bytes(PSEUDO));
+        let sum = pseudo + numbers + others + stamps;
+        put(out, 50, (!checksum::fold(sum)).to_ne_bytes());
     }
+}
+
+/// Writes a word; how it counts in a sum, in the order in which it stands there.
+#[inline(always)]
+fn count(out: &mut [u8; LEN], place: usize, octets: [u8; 4]) -> u64 {
+    put(out, place, octets);
+    u32::from_ne_bytes(octets).into()
 }
 
 #[inline(always)]
@@ -149,7 +211,9 @@ fn at<const N: usize>(head: &[u8; LEN], place: usize) -> [u8; N] {
 const ETHERNET: usize = super::ethernet::HEADER_LEN;
 const IP: usize = super::ipv4::HEADER_LEN;
 /// The identification, which is zero, and the bit in the word of the fragment's offset.
-const DONT_FRAGMENT: u32 = 0x4000;
+const DONT_FRAGMENT: [u8; 4] = [0, 0, 0x40, 0];
+/// Protocol and length in the pseudo-header of a segment without text.
+const PSEUDO: [u8; 4] = [0, PROTOCOL_TCP, 0, (LEN - BEFORE) as u8];
 /// Where such a frame begins before its TCP header.
 pub const BEFORE: usize = ETHERNET + IP;
 /// The length of all headers.

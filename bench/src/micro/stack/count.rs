@@ -198,6 +198,15 @@ mod tests {
     }
 
     #[test]
+    fn floor_answers_each_segment_by_a_sound_acknowledgment() {
+        // Of each answer both checksums are verified, and what it acknowledges is compared.
+        for case in [0, 2] {
+            let ours = play(case, OURS, (2, 1)).unwrap();
+            assert_eq!(play(case, Floor::NAME, (2, 1)).unwrap(), ours, "{case}");
+        }
+    }
+
+    #[test]
     fn case_or_stack_that_is_not_there_is_refused() {
         assert!(play(CASES.len(), OURS, (1, 1)).is_err());
         assert!(play(0, "linux", (1, 1)).is_err());

@@ -12,7 +12,7 @@ use sluice::shard::FRAME_LEN;
 use sluice::tcp::HEADROOM;
 use sluice::wire::ipv4::Delivery;
 use sluice::wire::tcp::{Flags, Header, Options, Timestamps};
-use sluice::wire::usual::{self, Usual};
+use sluice::wire::usual::{self, Fields, Usual};
 use sluice::wire::{Addr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
 
 use super::outbox::Outbox;
@@ -41,32 +41,31 @@ impl Floor {
     #[inline(always)]
     fn take(&mut self, frame: &[u8], now: u64) -> Option<()> {
         let usual = Usual::read(frame, true)?;
-        let place = place(usual.src, usual.src_port) & (self.flows.len() - 1);
+        let ((src, dst), (src_port, dst_port)) = (usual.addrs(), usual.ports());
+        let place = place(src, src_port) & (self.flows.len() - 1);
         let flow = self.flows.get_mut(place)?;
-        let is_next = flow.addr == usual.src && flow.port == usual.src_port;
-        if !is_next || usual.dst_port != peer::PORT || flow.nxt != usual.seq {
+        let is_next = flow.addr == src && flow.port == src_port;
+        if !is_next || dst_port != peer::PORT || flow.nxt != usual.seq() {
             return None;
         }
-        self.text.get_mut(..usual.text.len())?.copy_from_slice(usual.text);
-        flow.nxt = flow.nxt.wrapping_add(usual.text.len() as u32);
-        let ack = Usual {
-            to: usual.from,
-            from: usual.to,
-            src: usual.dst,
-            dst: usual.src,
-            src_port: usual.dst_port,
-            dst_port: usual.src_port,
+        let text = usual.text();
+        self.text.get_mut(..text.len())?.copy_from_slice(text);
+        flow.nxt = flow.nxt.wrapping_add(text.len() as u32);
+        let ack = Fields {
+            src: dst,
+            dst: src,
+            src_port: dst_port,
+            dst_port: src_port,
             seq: flow.seq,
             ack: flow.nxt,
             flags: Flags::ACK,
             window: WINDOW,
             urgent: 0,
-            stamps: Timestamps { value: (now / 1_000_000) as u32, echo: usual.stamps.value },
-            text: &[],
+            stamps: Timestamps { value: (now / 1_000_000) as u32, echo: usual.stamps().value },
         };
         let start = HEADROOM - usual::BEFORE;
         let out = self.outbox.next()?.get_mut(start..)?.first_chunk_mut()?;
-        ack.write(Delivery::default(), out);
+        ack.write((&usual.from(), &usual.to()), Delivery::default(), out);
         self.outbox.commit(start, usual::LEN);
         Some(())
     }

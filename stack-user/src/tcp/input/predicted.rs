@@ -59,7 +59,7 @@ impl Tcb {
         self.state() == State::Established
             // First: it begins where the last ended, and ends in the window.
             && gist.seq == self.rcv.nxt
-            && gist.len as u32 <= self.rcv.edge.since(self.rcv.nxt)
+            && !(self.rcv.nxt + gist.len as u32).is_after(self.rcv.edge)
             && self.are_stamps_predicted(gist.stamps)
             // Fifth: it acknowledges something new, or nothing beside its text; the window is open
             // and stays it.
@@ -69,9 +69,7 @@ impl Tcb {
             && self.snd.wnd > 0
             && gist.window > 0
             // Nothing is missing in either direction, and nothing was asked for that few ask for.
-            && self.recovery.is_none()
-            && self.rcv.early.is_empty()
-            && self.own.is_none()
+            && self.is_bare()
             && !self.switches.has_any_of(UNUSUAL)
             && env.pool.has_room_to_receive()
     }
@@ -92,14 +90,16 @@ impl Tcb {
     /// published record shows.
     #[inline(always)]
     pub fn on_predicted(&mut self, gist: &Gist, env: &mut Env<'_>, now: Instant) -> bool {
+        // First of all, for the clock is read for it in any case. No keepalive is to be put off, and nobody
+        // has said that more follows: prediction has seen to it.
+        self.ack_at = stamp_clock(now);
         self.update_recent((gist.seq, gist.stamps), now);
         let is_unseen = gist.ack == self.snd.una;
-        // No keepalive is to be put off, and nobody has said that more follows: prediction has seen to it.
-        self.ack_at = stamp_clock(now);
         self.update_window((gist.seq, gist.ack, gist.window));
         // What arrives and is consumed leaves all figures as they are.
         if !is_unseen {
-            self.on_progress_alone(gist.ack, gist.stamps, env, now);
+            // By a copy, or the parts of the other would have to lie in memory for every segment.
+            self.on_progress_alone(gist.ack, gist.stamps, &mut env.again(), now);
         }
         if gist.len > 0 {
             self.rcv.advance(gist.len as u32);
