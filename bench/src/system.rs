@@ -8,6 +8,7 @@ mod bed;
 mod both;
 mod check;
 mod churn;
+mod counters;
 mod flood;
 mod loss;
 mod memory;

@@ -120,13 +120,6 @@ impl Ground {
         SocketAddrV4::new(SERVER, Service::Echo.port())
     }
 
-    /// Frames that the server's end of the link has dropped for want of room.
-    pub(super) fn dropped(&self) -> Result<u64> {
-        let line = format!("-statistics -json link show dev {SERVER_END}");
-        let shown: serde_json::Value = serde_json::from_str(&self.bed.topology.server.ip(&line)?)?;
-        shown[0]["stats64"]["rx"]["dropped"].as_u64().context("`ip` shows no count of frames")
-    }
-
     /// What the server keeps in memory.
     pub(super) fn memory(&self) -> Result<Memory> {
         let slabs = || Ok::<_, anyhow::Error>(Slabs::read()?.total());

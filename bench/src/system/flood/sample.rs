@@ -158,7 +158,7 @@ impl Ground {
     ) -> Result<Sample> {
         self.start(room)?;
         let options = options(volley)?;
-        let (watch, dropped, memory) = (Watch::begin(), self.dropped()?, self.memory()?);
+        let (watch, dropped, memory) = (Watch::begin(), self.bed.dropped()?, self.memory()?);
         let mut command = self.bed.topology.client.command(&room.tools.bench);
         command.arg("generate").args(options.arguments());
         let mut generator = Process::start("the generator", &mut command)?;
@@ -169,7 +169,7 @@ impl Ground {
         let flood = generator.output(volley.time + PATIENCE, &room.stop)?;
         let busy = busy.end()?;
         let flood: generator::Report = last(&flood).context("the generator's report")?;
-        let dropped = self.dropped()?.saturating_sub(dropped);
+        let dropped = self.bed.dropped()?.saturating_sub(dropped);
         let memory = [memory, self.memory()?];
         let others = watch.others();
         Ok(Sample { rate: volley.rate, flood, clients, dropped, busy, memory, others })
