@@ -51,7 +51,7 @@ const fn of(prefix: &'static str, says: &'static str) -> Known {
 }
 
 /// In the order of the page.
-const KNOWN: [Known; 20] = [
+const KNOWN: [Known; 21] = [
     of(
         "connect",
         "The client connects, sends one byte, receives it, closes; so many connections are under way \
@@ -78,8 +78,18 @@ const KNOWN: [Known; 20] = [
         "The instrument itself: our load client beside a well-known one, against the same server or the \
          same kernel. What is asked is a ratio of 1 within the spread.",
     ),
+    of(
+        "client manner",
+        "Our load client as all rows have it, whose next request goes with the answer, beside itself as it is \
+         set beside wrk: a round of its loop later, and the latency begins only then.",
+    ),
     of("memory", "Resident memory of one connection, half-open entry or TIME-WAIT record, all in."),
-    of("churn", "Connections at 80 % of the highest rate, for as many minutes as the rows say."),
+    of(
+        "churn",
+        "Short connections at 80 % of the highest rate, for as many minutes as the rows say: none may fail, and \
+         neither memory nor p99 may grow from the first part to the last. A latency counts from when its \
+         connection is due.",
+    ),
     of(
         "goodput",
         "Goodput of one connection through a relay that loses and delays segments, each way alike.",
