@@ -35,6 +35,7 @@ pub(super) fn command(group: &str, row: &Row) -> String {
         "churn" => "cargo xtask bench macro --churn".into(),
         "pktgen" => "cargo xtask bench pktgen".into(),
         "syn flood" => "cargo xtask bench flood".into(),
+        "syn flood over IPv6" => "cargo xtask bench flood --ipv6".into(),
         _ if is_in_memory => format!("cargo xtask bench micro '{group}'"),
         _ => format!("cargo xtask bench macro '{group}'"),
     }
@@ -159,6 +160,10 @@ mod tests {
     fn every_work_is_described_and_every_description_is_used() {
         let names = [crate::system::names(), crate::micro::names()].concat();
         let works: Vec<&str> = names.iter().map(|[work, ..]| work.as_str()).collect();
+        assert_eq!(
+            command("syn flood over IPv6", &Row::alone("w", "o", "s", &[1.0])),
+            "cargo xtask bench flood --ipv6"
+        );
         for work in &works {
             assert!(known(work).is_some(), "{work}");
         }
