@@ -60,6 +60,8 @@ struct Parts {
     resident: Vec<f64>,
     /// Cores that others used meanwhile.
     others: Vec<f64>,
+    /// The share of its core that the client used.
+    cores: Vec<f64>,
     opened: u64,
     failed: u64,
     failure: Option<String>,
@@ -110,6 +112,7 @@ impl Parts {
         self.rates.push(report.rate());
         self.p99s.push(p99);
         self.resident.push(resident);
+        self.cores.extend(report.core);
         self.opened += report.opened;
         self.failed += report.failed;
         self.failure = self.failure.take().or(report.failure);
@@ -175,6 +178,9 @@ impl Parts {
         );
         say("connections", format!("{}, {} failed", self.opened, self.failed));
         say("segments sent again by the client", self.again.segments_again.to_string());
+        if let Some(core) = Spread::of(self.cores.iter().copied()) {
+            say("client's core", format!("{:.0} %", core.median * 100.0));
+        }
         say("p99 by part, in µs", all(&self.p99s).join(", "));
         say("MiB by part", format!("{}, {}", mib(&before.resident), memory.join(", ")));
         if self.failed > 0 {
