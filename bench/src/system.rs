@@ -206,6 +206,6 @@ pub(crate) fn names() -> Vec<[String; 3]> {
     names.extend(check::all(None).iter().map(|check| row(check.name(), "load client", "other")));
     names.extend(flood::names());
     names.push(row(loss::CEILING, "relay", ""));
-    names.push(row("churn", "sluice", ""));
+    names.extend(churn::names());
     names
 }

@@ -197,6 +197,15 @@ impl Parts {
     }
 }
 
+/// Work, subject and peer of every row.
+#[cfg(test)]
+pub(super) fn names() -> Vec<[String; 3]> {
+    let nothing = Before { highest: 0.0, resident: 0.0 };
+    let found = Parts { p99s: vec![0.0], resident: vec![0.0], ..Parts::default() };
+    let rows = found.rows(nothing, Length { minutes: 1, seconds: MINUTE }).into_iter();
+    rows.map(|row| [row.work, row.subject, row.peer.unwrap_or_default()]).collect()
+}
+
 /// One of the parts beside the first.
 fn beside(work: &str, unit: &str, (values, at): (&[f64], usize)) -> Row {
     let first = values.first().copied();
