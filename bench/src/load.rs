@@ -88,6 +88,10 @@ pub struct Options {
     /// A stream that is sent ends with the time: what the server has acknowledged by then counts.
     #[arg(long)]
     pub acknowledged: bool,
+    /// The next request waits until epoll says that the connection takes it, a round of the loop after the
+    /// answer, as wrk does it: the time between is part of no latency.
+    #[arg(long)]
+    pub in_rounds: bool,
 }
 
 impl Options {
@@ -107,6 +111,7 @@ impl Options {
             in_turn: false,
             congestion: None,
             acknowledged: false,
+            in_rounds: false,
         }
     }
 
@@ -128,7 +133,7 @@ impl Options {
     /// The options as the command line has them.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let Options { work, to, connections, seconds, sources, size, processes, cpus, .. } = self;
-        let Options { rate, most, in_turn, congestion, acknowledged, .. } = self;
+        let Options { rate, most, in_turn, congestion, acknowledged, in_rounds, .. } = self;
         let work = work.to_possible_value().map(|value| value.get_name().to_string());
         let pairs = [
             ("--to", to.to_string()),
@@ -150,7 +155,9 @@ impl Options {
         for (name, value) in more {
             arguments.extend(value.into_iter().flat_map(|value| [name.to_string(), value]));
         }
-        for (name, is_set) in [("--in-turn", in_turn), ("--acknowledged", acknowledged)] {
+        let switches =
+            [("--in-turn", in_turn), ("--acknowledged", acknowledged), ("--in-rounds", in_rounds)];
+        for (name, is_set) in switches {
             arguments.extend(is_set.then(|| name.into()));
         }
         if !cpus.is_empty() {

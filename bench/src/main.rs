@@ -24,8 +24,9 @@ enum Command {
     Micro(Micro),
     /// Whole systems over a veth pair: the kernel's client against Sluice and its peers; needs root.
     Macro(system::Options),
-    /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root.
-    Flood(system::Common),
+    /// Clients that are served during SYN floods, by Sluice and by the kernel; needs root and, for all of
+    /// them, about eleven minutes, and up to twice that where others disturb it.
+    Flood(system::Floods),
     /// How many frames in a second the worker, a drop and a redirect take, by size and queues; needs
     /// root.
     Pktgen(system::pktgen::Options),
@@ -149,12 +150,22 @@ mod tests {
         Cli::command().debug_assert();
         let is_taken =
             |line: &str| Cli::try_parse_from(format!("bench {line}").split_whitespace()).is_ok();
-        for line in ["macro --churn", "macro --churn 2 --smoke", "flood flat", "pktgen --iface v"] {
+        for line in [
+            "macro --churn",
+            "macro --churn 2 --smoke",
+            "flood flat",
+            "flood --ipv6 highest",
+            "pktgen --iface v",
+        ] {
             assert!(is_taken(line), "{line}");
         }
-        for line in
-            ["flood --churn", "macro connect --churn", "macro --churn 0", "pktgen --to 10.0.0.1:9"]
-        {
+        for line in [
+            "macro --ipv6",
+            "flood --churn",
+            "macro connect --churn",
+            "macro --churn 0",
+            "pktgen --to 10.0.0.1:9",
+        ] {
             assert!(!is_taken(line), "{line}");
         }
     }

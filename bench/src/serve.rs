@@ -7,14 +7,14 @@
 mod connection;
 mod http;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
 };
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -63,6 +63,9 @@ pub struct Options {
     /// Shares its ports with other processes that do so too.
     #[arg(long)]
     pub shared: bool,
+    /// Listens on the addresses of IPv6, those of IPv4 among them.
+    #[arg(long)]
+    pub ipv6: bool,
 }
 
 /// Serves all services on every address until standard input ends.
@@ -150,7 +153,8 @@ impl Server {
 /// A listener on every address.
 fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let made = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    let family = if options.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let made = socket(family, SockType::Stream, flags, None)?;
     setsockopt(&made, sockopt::ReuseAddr, &true)?;
     if options.shared {
         setsockopt(&made, sockopt::ReusePort, &true)?;
@@ -160,8 +164,14 @@ fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
         setsockopt(&made, sockopt::TcpCongestion, &name.into())
             .with_context(|| format!("congestion control {name}"))?;
     }
-    let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-    bind(made.as_raw_fd(), &SockaddrIn::from(at)).with_context(|| format!("port {port}"))?;
+    let bound = if options.ipv6 {
+        let at = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
+        bind(made.as_raw_fd(), &SockaddrIn6::from(at))
+    } else {
+        let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        bind(made.as_raw_fd(), &SockaddrIn::from(at))
+    };
+    bound.with_context(|| format!("port {port}"))?;
     // nix knows no more than the default.
     rustix::net::listen(&made, options.backlog)?;
     Ok(made)

@@ -8,6 +8,7 @@ mod bed;
 mod both;
 mod check;
 mod churn;
+mod counters;
 mod flood;
 mod loss;
 mod memory;
@@ -31,7 +32,7 @@ use clap::builder::RangedU64ValueParser;
 use nix::unistd::geteuid;
 
 use crate::row::Row;
-use crate::topology::Between;
+use crate::topology::{Between, Family};
 use crate::{printer, tools, topology};
 use bed::{Bed, Places, Room, Subject, Tools};
 use parts::{Part, Run};
@@ -50,6 +51,16 @@ pub struct Options {
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "10",
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=600), conflicts_with = "filter")]
     churn: Option<usize>,
+}
+
+/// The options of the floods.
+#[derive(Debug, Args)]
+pub struct Floods {
+    #[command(flatten)]
+    common: Common,
+    /// Servers, clients and forged sources have IPv6 addresses.
+    #[arg(long)]
+    ipv6: bool,
 }
 
 /// The options of every run of whole systems.
@@ -86,8 +97,9 @@ pub fn run(options: &Options) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_floods(options: &Common) -> Result<()> {
-    take(options, parts::floods(options))
+pub fn run_floods(options: &Floods) -> Result<()> {
+    let family = if options.ipv6 { Family::V6 } else { Family::V4 };
+    take(&options.common, parts::floods(&options.common, family))
 }
 
 fn take(options: &Common, parts: Vec<Part>) -> Result<()> {
@@ -194,6 +206,6 @@ pub(crate) fn names() -> Vec<[String; 3]> {
     names.extend(check::all(None).iter().map(|check| row(check.name(), "load client", "other")));
     names.extend(flood::names());
     names.push(row(loss::CEILING, "relay", ""));
-    names.push(row("churn", "sluice", ""));
+    names.extend(churn::names());
     names
 }

@@ -7,7 +7,7 @@
 mod middle;
 
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +33,34 @@ pub(crate) const LONE_CLIENT: Sources = Sources { first: Ipv4Addr::new(10, 77, 2
 pub(crate) const SERVER_END: &str = "veth0";
 /// The interface in the client's namespace.
 pub(crate) const CLIENT_END: &str = "veth1";
+
+/// Of which family addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The server's address.
+    pub(crate) fn server(self) -> IpAddr {
+        self.of(SERVER)
+    }
+
+    /// What a host of this network is called in the family: in IPv6 the IPv4 address is its last 32 bits.
+    pub(crate) fn of(self, address: Ipv4Addr) -> IpAddr {
+        match self {
+            Self::V4 => address.into(),
+            Self::V6 => beside(NETWORK_V6, address).into(),
+        }
+    }
+}
+
+/// The address of the /96 of `network` whose last 32 bits are `address`.
+pub(crate) fn beside(network: Ipv6Addr, address: Ipv4Addr) -> Ipv6Addr {
+    let upper = u128::from(network) >> 32 << 32;
+    Ipv6Addr::from(upper | u128::from(u32::from(address)))
+}
 
 /// What a link is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +176,32 @@ impl Topology {
         Ok(made)
     }
 
+    /// Gives both ends IPv6 addresses too, which are known to each other.
+    ///
+    /// # Errors
+    /// Where the kernel has no IPv6.
+    pub(crate) fn speak_v6(&self) -> Result<()> {
+        let ends = [(&self.server, SERVER_END), (&self.client, CLIENT_END)];
+        for (namespace, end) in ends {
+            for scope in ["all", "default", end] {
+                namespace.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "0")?;
+            }
+        }
+        let of = |address| Family::V6.of(address);
+        let add = |namespace: &Namespace, end: &str, address: Ipv4Addr| {
+            // Nobody else is on this link: there is no need to wait until that is sure.
+            let address = of(address);
+            namespace.ip(&format!("address add {address}/{PREFIX_LEN_V6} dev {end} nodad"))
+        };
+        add(&self.server, SERVER_END, SERVER)?;
+        self.client.ip(&neighbour(of(SERVER), SERVER_MAC, CLIENT_END))?;
+        for address in (0..CLIENTS.count).map(|n| CLIENTS.nth(n.into())) {
+            add(&self.client, CLIENT_END, address)?;
+            self.server.ip(&neighbour(of(address), CLIENT_MAC, SERVER_END))?;
+        }
+        Ok(())
+    }
+
     /// Has the kernel's connections of both ends begin with this congestion control. The route's choice
     /// stands above that of a socket which is not connected yet.
     ///
@@ -171,16 +225,17 @@ impl Topology {
 
     /// Makes the ends known to each other, so that no resolution falls into a measurement.
     fn introduce(&self) -> Result<()> {
-        let neighbour = |address: Ipv4Addr, mac: [u8; 6], end: &str| {
-            let mac = text(mac);
-            format!("neighbour replace {address} lladdr {mac} dev {end} nud permanent")
-        };
-        self.client.ip(&neighbour(SERVER, SERVER_MAC, CLIENT_END))?;
+        self.client.ip(&neighbour(SERVER.into(), SERVER_MAC, CLIENT_END))?;
         for address in clients() {
-            self.server.ip(&neighbour(address, CLIENT_MAC, SERVER_END))?;
+            self.server.ip(&neighbour(address.into(), CLIENT_MAC, SERVER_END))?;
         }
         Ok(())
     }
+}
+
+/// What `ip` is told, so that it knows a neighbour for good.
+fn neighbour(address: IpAddr, mac: [u8; 6], end: &str) -> String {
+    format!("neighbour replace {address} lladdr {} dev {end} nud permanent", text(mac))
 }
 
 /// All addresses of the client.
@@ -202,7 +257,7 @@ impl Namespace {
     fn make(name: String) -> Result<Self> {
         quiet(&format!("ip netns add {name}"))?;
         let made = Self { name };
-        // Nothing here speaks IPv6; its own packets and address states would only disturb.
+        // Where nothing speaks IPv6, its own packets and address states would only disturb.
         for scope in ["all", "default"] {
             made.write_sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
         }
@@ -284,6 +339,9 @@ const DIR: &str = "/run/netns";
 const PREFIX: &str = "sluice-bench-";
 const NETWORK: &str = "10.77.0.0/16";
 const PREFIX_LEN: u8 = 16;
+/// Of addresses that nobody else has (RFC 4193).
+const NETWORK_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0);
+const PREFIX_LEN_V6: u8 = 64;
 /// The link-layer address of the server's end.
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The link-layer address of the client's end.
@@ -298,6 +356,17 @@ pub(crate) const BBR: &str = "bbr";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_have_the_same_last_bits_in_both_families() {
+        assert_eq!(Family::V4.server().to_string(), "10.77.0.1");
+        assert_eq!(Family::V6.server().to_string(), "fd77::a4d:1");
+        let client = |n| Family::V6.of(CLIENTS.nth(n));
+        assert_eq!(
+            [client(0), client(1)].map(|at| at.to_string()),
+            ["fd77::a4d:101", "fd77::a4d:102"]
+        );
+    }
 
     #[test]
     fn owner_is_read_from_names_of_ours_alone() {

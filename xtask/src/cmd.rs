@@ -3,6 +3,7 @@
 //! Owns no command of its own; what is run and why is said by the callers.
 
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -47,9 +48,11 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
 pub(crate) fn quiet(line: &str) -> Result<String> {
     let mut words = line.split_whitespace();
     let program = words.next().context("an empty command")?;
+    // In a group of its own, so that Ctrl-C does not end what cleans up.
     let output = Command::new(program)
         .args(words)
         .stdin(Stdio::null())
+        .process_group(0)
         .output()
         .with_context(|| format!("cannot start {program}"))?;
     if !output.status.success() {
@@ -66,6 +69,7 @@ pub(crate) fn kill(name: &str, pid: &str) {
     let _ = Command::new("sh")
         .args(["-c", "kill -s \"$0\" \"$1\"", name, pid])
         .stderr(Stdio::null())
+        .process_group(0)
         .status();
 }
 

@@ -23,6 +23,7 @@ pub(super) fn run(options: &Options) -> Result<Report> {
         request: request(options),
         reply: vec![0; options.size.max(2 * BODY)],
         whole: (options.work != Work::Get).then_some(options.size),
+        asks: if options.in_rounds { Asks::WhenWritable } else { Asks::AtOnce },
         window: Window::begin(options),
         latencies: histogram()?,
         report: Report { seconds: options.seconds, ..Report::default() },
@@ -30,18 +31,25 @@ pub(super) fn run(options: &Options) -> Result<Report> {
     run.report.opened = sockets.len() as u64;
     let mut connections: Vec<_> = sockets
         .into_iter()
-        .map(|socket| Connection { socket, got: 0, sent: Duration::ZERO })
+        .zip(0..)
+        .map(|(socket, token)| Connection {
+            socket,
+            token,
+            got: 0,
+            sent: Duration::ZERO,
+            is_due: false,
+        })
         .collect();
-    for (n, connection) in connections.iter_mut().enumerate() {
-        poller.change(&connection.socket, n as u64, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+    for connection in &mut connections {
+        poller.change(&connection.socket, connection.token, run.asks.flags())?;
         run.ask(connection)?;
     }
     let mut open = connections.len();
     while open > 0 {
-        for (token, _) in poller.wait(Some(TURN))? {
+        for (token, flags) in poller.wait(Some(TURN))? {
             let Some(connection) = connections.get_mut(token as usize) else { continue };
-            match run.on_readable(connection) {
-                Ok(Next::Waits) => {}
+            match run.on_event(connection, flags, &poller) {
+                Ok(Next::Waits | Next::Asks) => {}
                 Ok(Next::Over) => open -= 1,
                 Err(why) => {
                     run.report.fail(why);
@@ -61,17 +69,41 @@ pub(super) fn run(options: &Options) -> Result<Report> {
     Ok(run.report)
 }
 
+/// When the next request goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// With the answer.
+    AtOnce,
+    /// When epoll says that the connection takes it.
+    WhenWritable,
+}
+
+impl Asks {
+    /// What is followed while an answer is awaited.
+    fn flags(self) -> EpollFlags {
+        match self {
+            Self::AtOnce => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
+            Self::WhenWritable => EpollFlags::EPOLLIN,
+        }
+    }
+}
+
 struct Connection {
     socket: OwnedFd,
+    token: u64,
     /// Bytes of the answer that have come.
     got: usize,
     /// When the request was sent.
     sent: Duration,
+    /// Whether the next request waits for epoll.
+    is_due: bool,
 }
 
 /// What a connection does after an event.
 enum Next {
     Waits,
+    /// Its next request is due.
+    Asks,
     /// Its last answer has come.
     Over,
 }
@@ -81,6 +113,7 @@ struct Run {
     reply: Vec<u8>,
     /// Bytes of an answer, once they are known: all answers are alike.
     whole: Option<usize>,
+    asks: Asks,
     window: Window,
     latencies: Histogram<u64>,
     report: Report,
@@ -96,6 +129,35 @@ impl Run {
         let sent = send(socket, &self.request, MsgFlags::MSG_NOSIGNAL)?;
         anyhow::ensure!(sent == self.request.len(), "only {sent} bytes of a request were taken");
         Ok(())
+    }
+
+    fn on_event(
+        &mut self,
+        connection: &mut Connection,
+        flags: EpollFlags,
+        poller: &Poller,
+    ) -> Result<Next> {
+        if connection.is_due {
+            if flags.contains(EpollFlags::EPOLLOUT) {
+                connection.is_due = false;
+                self.ask(connection)?;
+                poller.change(&connection.socket, connection.token, self.asks.flags())?;
+            }
+            return Ok(Next::Waits);
+        }
+        match (self.on_readable(connection)?, self.asks) {
+            (Next::Asks, Asks::AtOnce) => {
+                self.ask(connection)?;
+                Ok(Next::Waits)
+            }
+            (Next::Asks, Asks::WhenWritable) => {
+                connection.is_due = true;
+                let flags = self.asks.flags() | EpollFlags::EPOLLOUT;
+                poller.change(&connection.socket, connection.token, flags)?;
+                Ok(Next::Waits)
+            }
+            (next, _) => Ok(next),
+        }
     }
 
     fn on_readable(&mut self, connection: &mut Connection) -> Result<Next> {
@@ -122,8 +184,7 @@ impl Run {
         if time >= self.window.end {
             return Ok(Next::Over);
         }
-        self.ask(connection)?;
-        Ok(Next::Waits)
+        Ok(Next::Asks)
     }
 }
 

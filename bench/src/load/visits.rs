@@ -5,7 +5,7 @@
 //! It is a hidden command of the bench, so that it can run inside of a namespace; its last line on
 //! standard output is a [`Report`] as JSON, whose latencies are those of whole visits.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{MsgFlags, SockaddrIn, connect, recv, send};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, connect, recv,
+    send, socket,
+};
 
 use super::open::error_of;
 use super::report::{LONGEST, histogram};
@@ -22,13 +25,14 @@ use super::sources::From;
 use super::{Report, Sources, pin};
 use crate::clock::now;
 use crate::poller::Poller;
+use crate::topology::beside;
 
 /// The options of a visitor.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// The server.
     #[arg(long, value_name = "ADDR:PORT")]
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// Visits that begin in a second.
     #[arg(long, value_name = "N", default_value = "200")]
     pub rate: u32,
@@ -38,7 +42,7 @@ pub struct Options {
     /// Bytes each way.
     #[arg(long, value_name = "BYTES", default_value = "1024")]
     pub size: usize,
-    /// Addresses that they come from in turn.
+    /// Addresses that they come from in turn; to an IPv6 server from those of its /96 that end so.
     #[arg(long, value_name = "FIRST+COUNT")]
     pub sources: Sources,
     /// The CPU.
@@ -66,6 +70,29 @@ impl Options {
     /// When the `n`-th visit begins, from the first on.
     fn due(&self, n: u64) -> Duration {
         Duration::from_secs_f64(n as f64 / f64::from(self.rate))
+    }
+
+    /// The socket of the `n`-th visit, on its way to the server.
+    fn connect(&self, n: u64) -> nix::Result<OwnedFd> {
+        let (socket, is_begun) = match self.to {
+            SocketAddr::V4(to) => {
+                let socket = From::Spread(self.sources).socket(n)?;
+                let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(to));
+                (socket, begun)
+            }
+            SocketAddr::V6(to) => {
+                let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+                let made = socket(AddressFamily::Inet6, SockType::Stream, flags, None)?;
+                let from = SocketAddrV6::new(beside(*to.ip(), self.sources.nth(n)), 0, 0, 0);
+                bind(made.as_raw_fd(), &SockaddrIn6::from(from))?;
+                let begun = connect(made.as_raw_fd(), &SockaddrIn6::from(to));
+                (made, begun)
+            }
+        };
+        match is_begun {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
+            Err(error) => Err(error),
+        }
     }
 
     /// How many begin.
@@ -154,15 +181,14 @@ impl Visitor<'_> {
         let n = self.report.opened;
         self.report.opened += 1;
         let begin = now();
-        let socket = From::Spread(self.options.sources).socket(n)?;
-        match connect(socket.as_raw_fd(), &SockaddrIn::from(self.options.to)) {
-            Ok(()) | Err(Errno::EINPROGRESS) => {}
+        let socket = match self.options.connect(n) {
+            Ok(socket) => socket,
             Err(error) => {
                 self.report.fail(format_args!("connect: {error}"));
                 self.visits.push(None);
                 return Ok(());
             }
-        }
+        };
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         self.poller.add(&socket, n, flags)?;
         self.visits.push(Some(Visit { socket, begin, got: None }));
@@ -235,13 +261,13 @@ const TURN: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, getsockname, socket};
 
     use super::*;
 
-    fn options(to: SocketAddrV4) -> Options {
+    fn options(to: SocketAddr) -> Options {
         let sources = "127.0.0.2+2".parse().unwrap();
         Options { to, rate: 500, seconds: 0.1, size: 100, sources, cpu: None }
     }
@@ -262,8 +288,7 @@ mod tests {
     #[test]
     fn visits_to_a_server_that_echoes_complete_and_are_timed() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let std::net::SocketAddr::V4(to) = listener.local_addr().unwrap() else { panic!() };
-        let options = options(to);
+        let options = options(listener.local_addr().unwrap());
         let count = options.count();
         assert_eq!(count, 50);
         let server = std::thread::spawn(move || {
@@ -282,12 +307,23 @@ mod tests {
     }
 
     #[test]
+    fn visits_over_ipv6_come_from_the_servers_network() {
+        // The loopback interface has one address: the last 32 bits of the source are its own.
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let sources = "0.0.0.1+1".parse().unwrap();
+        let options = Options { sources, ..options(listener.local_addr().unwrap()) };
+        let _begun = options.connect(0).unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), Ipv6Addr::LOCALHOST);
+    }
+
+    #[test]
     fn visits_to_nobody_fail_and_say_so() {
         // Held, so that nobody else is given the port, but not listened on.
         let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
         bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
         let place: SockaddrIn = getsockname(held.as_raw_fd()).unwrap();
-        let report = visit(&options(place.into()));
+        let report = visit(&options(SocketAddr::V4(place.into())));
         assert_eq!((report.completed, report.failed, report.refused), (0, 50, 50));
         assert!(report.failure.unwrap().contains("ECONNREFUSED"));
     }

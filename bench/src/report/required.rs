@@ -34,6 +34,8 @@ enum Measure {
 enum Limit {
     AtLeast(f64),
     AtMost(f64),
+    /// Nothing but that it is there.
+    Reported,
 }
 
 /// A line of the table.
@@ -116,6 +118,7 @@ impl Required {
         let is_met = match self.limit {
             Limit::AtLeast(least) => found.median >= least,
             Limit::AtMost(most) => found.median <= most,
+            Limit::Reported => true,
         };
         if row.config.contains_key(FAILED) {
             return "no; failed";
@@ -134,11 +137,12 @@ impl Required {
         let (word, value) = match self.limit {
             Limit::AtLeast(value) => ("at least", value),
             Limit::AtMost(value) => ("at most", value),
+            Limit::Reported => return "reported beside it".into(),
         };
         // Without a row the unit is that of the list.
         let unit = match self.work {
             work if work.starts_with("memory") => "B",
-            work if work.starts_with("syn flood") => "",
+            work if work.starts_with("syn flood") || work.starts_with("churn") => "",
             _ => "ns",
         };
         let unit = row.map_or(unit, |row| &row.unit);
@@ -174,7 +178,7 @@ const fn required(what: &'static str, work: &'static str) -> Required {
     }
 }
 
-use Limit::{AtLeast, AtMost};
+use Limit::{AtLeast, AtMost, Reported};
 
 /// What the rows are called in which Sluice is the client too, which has no kernel as its bound.
 const BOTH_ENDS: &str = "both ends";
@@ -218,6 +222,12 @@ const REQUIRED: &[Required] = &[
         ..required("Memory of an idle established connection, all in, at 100 k", "memory of an idle connection") },
     Required { subject: "sluice", peer: "kernel", measure: Measure::Own, limit: AtMost(96.0),
         ..required("Memory of a TIME-WAIT record, all in, at 1 M", "memory of a TIME-WAIT") },
+    Required { subject: "sluice", measure: Measure::Own, limit: AtMost(0.0),
+        ..required("Churn at 80 % of the highest rate: failed connections", "churn, failed") },
+    Required { subject: "sluice", peer: "sluice, first part", limit: AtMost(1.05),
+        ..required("Churn: resident memory, the last part beside the first", "churn, resident memory, last part") },
+    Required { subject: "sluice", peer: "sluice, first part", limit: Reported,
+        ..required("Churn: p99, the last part beside the first", "churn, p99, last part") },
     Required { subject: "sluice", peer: "kernel", limit: AtLeast(0.9),
         ..required("Goodput at 1 % loss and 10 ms, sending, beside cubic", "goodput, 1 % lost, 10 ms each way, send") },
     Required { holds: &["foreign", OVER_PASS], measure: Measure::Own, limit: AtMost(15.0),
@@ -239,11 +249,13 @@ const REQUIRED: &[Required] = &[
     flood(AUTO, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
     Required { measure: Measure::Ratio, peer: "kernel, better setting",
         ..flood(AUTO, AtLeast(8.0), "syn flood, highest rate, answered by CPU time") },
+    flood(AUTO, Reported, "syn flood, flat out, clients completed"),
     flood(ALWAYS, AtLeast(99.0), "syn flood, highest rate, clients within 1 s"),
     flood(ALWAYS, AtLeast(99.9), "syn flood, highest rate, clients within 4 s"),
     flood(ALWAYS, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
     Required { measure: Measure::Ratio, peer: "kernel, better setting",
         ..flood(ALWAYS, AtLeast(8.0), "syn flood, highest rate, answered by CPU time") },
+    flood(ALWAYS, Reported, "syn flood, flat out, clients completed"),
     flood(GUARD, AtLeast(99.0), "syn flood, highest rate, clients within 1 s"),
     flood(GUARD, AtLeast(99.9), "syn flood, highest rate, clients within 4 s"),
     flood(GUARD, AtMost(0.0), "syn flood, highest rate, clients refused or reset"),
@@ -319,13 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_reported_is_there_or_not() {
+        let work = "syn flood, flat out, clients completed";
+        let row = Row::measured(work, AUTO, "kernel, syncookies 1", "% completed", &[(7.0, 1.0)]);
+        let of = |rows: &[Row]| {
+            let mut lines = lines(rows).into_iter();
+            let line = lines.find(|line| line.what == format!("{AUTO}: {work}")).unwrap();
+            (line.met, line.measured, line.required)
+        };
+        let said = "reported beside it".to_string();
+        assert_eq!(of(&[]), ("-", "not measured".into(), said.clone()));
+        assert_eq!(of(&[row]), ("yes", "7.00 % completed (7.00..7.00)".into(), said));
+    }
+
+    #[test]
     fn lines_of_one_subject_say_what_is_asked_of_it() {
         let row = Row::alone("syn flood, 10 M SYNs, memory grown", AUTO, "B", &[1.0]);
         for lines in [lines(&[]), lines(&[row])] {
             let of: Vec<&str> = found(&lines, AUTO).iter().map(|line| &*line.what).collect();
             let mut unique = of.clone();
             unique.dedup();
-            assert_eq!((of.len(), of.len()), (unique.len(), 5), "{of:?}");
+            assert_eq!((of.len(), of.len()), (unique.len(), 6), "{of:?}");
             assert!(of.contains(&"sluice, cookies auto: syn flood, 10 M SYNs, memory grown"));
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn command(group: &str, row: &Row) -> String {
         "churn" => "cargo xtask bench macro --churn".into(),
         "pktgen" => "cargo xtask bench pktgen".into(),
         "syn flood" => "cargo xtask bench flood".into(),
+        "syn flood over IPv6" => "cargo xtask bench flood --ipv6".into(),
         _ if is_in_memory => format!("cargo xtask bench micro '{group}'"),
         _ => format!("cargo xtask bench macro '{group}'"),
     }
@@ -51,7 +52,7 @@ const fn of(prefix: &'static str, says: &'static str) -> Known {
 }
 
 /// In the order of the page.
-const KNOWN: [Known; 20] = [
+const KNOWN: [Known; 21] = [
     of(
         "connect",
         "The client connects, sends one byte, receives it, closes; so many connections are under way \
@@ -78,8 +79,18 @@ const KNOWN: [Known; 20] = [
         "The instrument itself: our load client beside a well-known one, against the same server or the \
          same kernel. What is asked is a ratio of 1 within the spread.",
     ),
+    of(
+        "client manner",
+        "Our load client as all rows have it, whose next request goes with the answer, beside itself as it is \
+         set beside wrk: a round of its loop later, and the latency begins only then.",
+    ),
     of("memory", "Resident memory of one connection, half-open entry or TIME-WAIT record, all in."),
-    of("churn", "Connections at 80 % of the highest rate, for as many minutes as the rows say."),
+    of(
+        "churn",
+        "Short connections at 80 % of the highest rate, for as many minutes as the rows say: none may fail, and \
+         neither memory nor p99 may grow from the first part to the last. A latency counts from when its \
+         connection is due.",
+    ),
     of(
         "goodput",
         "Goodput of one connection through a relay that loses and delays segments, each way alike.",
@@ -149,6 +160,10 @@ mod tests {
     fn every_work_is_described_and_every_description_is_used() {
         let names = [crate::system::names(), crate::micro::names()].concat();
         let works: Vec<&str> = names.iter().map(|[work, ..]| work.as_str()).collect();
+        assert_eq!(
+            command("syn flood over IPv6", &Row::alone("w", "o", "s", &[1.0])),
+            "cargo xtask bench flood --ipv6"
+        );
         for work in &works {
             assert!(known(work).is_some(), "{work}");
         }

@@ -222,6 +222,13 @@ impl Bed {
         self.server.as_ref().map(Process::pid)
     }
 
+    /// Frames that the server's end of the link has dropped for want of room, its ring or that of the socket.
+    pub(super) fn dropped(&self) -> Result<u64> {
+        let line = format!("-statistics -json link show dev {SERVER_END}");
+        let shown: serde_json::Value = serde_json::from_str(&self.topology.server.ip(&line)?)?;
+        shown[0]["stats64"]["rx"]["dropped"].as_u64().context("`ip` shows no count of frames")
+    }
+
     fn sluice(&self, room: &Room, cpu: &str) -> Command {
         let mut command = self.topology.server.command(&room.tools.sluice);
         command.args(["run", "--iface", SERVER_END, "--cpus", cpu, "--for", LIFETIME]);

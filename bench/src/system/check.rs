@@ -1,5 +1,9 @@
 //! Our load client beside well-known ones, against the same server or the same kernel: what shows that
 //! the client is no smaller than what it measures.
+//!
+//! wrk's next request goes a round of its loop after the answer, which its latencies leave out; ours goes with
+//! the answer. So our client does as wrk does where the two are set beside each other, and a work of its own
+//! sets both ways of it beside each other.
 
 use std::time::Duration;
 
@@ -29,6 +33,8 @@ pub(super) struct Check {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     Wrk,
+    /// Ours, as it is set beside wrk.
+    Rounds,
     /// Against a server of its own, in the namespace of the other one.
     Iperf {
         /// Whether the server sends.
@@ -39,12 +45,15 @@ enum Other {
 /// The checks whose name contains `filter`.
 pub(super) fn all(filter: Option<&str>) -> Vec<Check> {
     let check = |name: &str, work, connections, other| {
-        let case = case(format!("client check: {name}"), work, connections);
-        Check { case: Case { subjects: vec![Subject::Kernel], ..case }, other }
+        let kind = if other == Other::Rounds { "client manner" } else { "client check" };
+        let case = case(format!("{kind}: {name}"), work, connections);
+        let in_rounds = other == Other::Wrk;
+        Check { case: Case { subjects: vec![Subject::Kernel], in_rounds, ..case }, other }
     };
     let iperf = |is_reverse| Other::Iperf { is_reverse };
     let all = [
         check("HTTP keep-alive 1 KiB, 100 at once", load::Work::Get, 100, Other::Wrk),
+        check("HTTP keep-alive 1 KiB, 100 at once", load::Work::Get, 100, Other::Rounds),
         check("bulk to the server, MTU 1500", load::Work::Send, 1, iperf(false)),
         check("bulk from the server, MTU 1500", load::Work::Receive, 1, iperf(true)),
     ];
@@ -63,7 +72,8 @@ impl Check {
     /// Where the end was asked for.
     pub(super) fn rows(&self, room: &Room, beds: &mut Vec<Bed>, pace: Pace) -> Result<Vec<Row>> {
         let program = self.other.program();
-        if let Some(program) = [program, "taskset"].iter().find(|name| !tools::is_there(name)) {
+        let mut needed = self.other.tools().iter();
+        if let Some(program) = needed.find(|name| !tools::is_there(name)) {
             let package = if *program == "taskset" { "util-linux" } else { program };
             let why = tools::missing(program, package);
             return Ok(self
@@ -72,7 +82,13 @@ impl Check {
         let taken = self.take(room, beds, pace);
         room.stop.check()?;
         Ok(match taken {
-            Ok(taken) => self.each(|work, unit, at| taken.row(work, (program, unit), at)),
+            Ok(taken) => self.each(|work, unit, at| {
+                let row = taken.row(work, (program, unit), at);
+                // Two ways of one client need not agree.
+                let agreement = agreement(&row);
+                let is_check = self.other != Other::Rounds;
+                if is_check { row.with_setting("agreement", agreement) } else { row }
+            }),
             Err(error) => {
                 eprintln!("  failed: {error:#}");
                 beds.clear();
@@ -99,7 +115,7 @@ impl Check {
         bed.start(room)?;
         let _server = match self.other {
             Other::Iperf { .. } => Some(iperf_server(room, bed)?),
-            Other::Wrk => None,
+            Other::Wrk | Other::Rounds => None,
         };
         let mut taken = Taken { pace, ..Taken::default() };
         while taken.pairs.len() < pace.alternations {
@@ -124,8 +140,14 @@ impl Check {
 
     /// What the other client finds.
     fn other(&self, room: &Room, bed: &Bed, pace: Pace) -> Result<Found> {
-        let Other::Iperf { is_reverse } = self.other else {
-            return wrk::run(room, bed, &self.case, pace);
+        let is_reverse = match self.other {
+            Other::Wrk => return wrk::run(room, bed, &self.case, pace),
+            Other::Rounds => {
+                let case = Case { in_rounds: true, ..self.case.clone() };
+                let Work::Load(work, sources) = case.work else { anyhow::bail!("no work of ours") };
+                return series::client(room, bed, &case, (work, sources, pace.seconds));
+            }
+            Other::Iperf { is_reverse } => is_reverse,
         };
         let mut command = bed.topology.client.command("taskset");
         command.args(["--cpu-list", &room.places.client.to_string(), "iperf3", "--json"]);
@@ -143,7 +165,17 @@ impl Other {
     fn program(self) -> &'static str {
         match self {
             Self::Wrk => "wrk",
+            Self::Rounds => "load client, in rounds as wrk",
             Self::Iperf { .. } => "iperf3",
+        }
+    }
+
+    /// The programs that it needs.
+    fn tools(self) -> &'static [&'static str] {
+        match self {
+            Self::Wrk => &["wrk", "taskset"],
+            Self::Rounds => &[],
+            Self::Iperf { .. } => &["iperf3", "taskset"],
         }
     }
 }
@@ -187,9 +219,7 @@ impl Taken {
         let figure = |found: &Found| found.figures.get(at).copied();
         let pairs: Vec<(f64, f64)> =
             self.pairs.iter().filter_map(|[a, b]| Some((figure(a)?, figure(b)?))).collect();
-        let row = Row::measured(work, OURS, program, unit, &pairs);
-        let agreement = agreement(&row);
-        row.with(self.config()).with_setting("agreement", agreement)
+        Row::measured(work, OURS, program, unit, &pairs).with(self.config())
     }
 
     fn config(&self) -> Config {
@@ -263,7 +293,7 @@ mod tests {
 
     #[test]
     fn names_begin_alike_and_are_filtered() {
-        assert!(all(None).iter().all(|check| check.name().starts_with("client check: ")));
+        assert!(all(None).iter().all(|check| check.name().starts_with("client ")));
         assert_eq!(all(Some("check: bulk")).len(), 2);
         assert!(all(Some("connect,")).is_empty());
     }

@@ -1,6 +1,7 @@
 //! Churn: short connections for minutes, at four fifths of the highest rate, on one server.
 //!
-//! No connection may fail, and neither memory nor latency may grow.
+//! No connection may fail, and neither memory nor latency may grow: the time is cut into parts, the last of
+//! which are set beside the first.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bed::{Bed, Room, Subject};
+use super::counters::Counters;
 use super::memory::resident;
 use super::process::Process;
 use super::rows;
@@ -16,7 +18,7 @@ use crate::clock::now;
 use crate::load::{self, Report};
 use crate::machine;
 use crate::printer::figure;
-use crate::row::{DISTURBED, FAILED, Row, SMOKE};
+use crate::row::{Config, DISTURBED, FAILED, Row, SMOKE};
 use crate::serve::Service;
 use crate::spread::Spread;
 use crate::topology::{Between, CLIENTS, SERVER};
@@ -39,11 +41,18 @@ impl Length {
     pub(super) fn estimate(self) -> f64 {
         5.0 + 3.3 * self.sample() + self.minutes as f64 * 1.1 * self.seconds
     }
+
+    /// How many parts there are, and the seconds of each: minutes, or thirds where those are too few for a
+    /// first, a middle and a last one.
+    fn parts(self) -> (usize, f64) {
+        let count = self.minutes.max(3);
+        (count, self.minutes as f64 * self.seconds / count as f64)
+    }
 }
 
-/// What was found of each minute.
+/// What was found of each part.
 #[derive(Default)]
-struct Minutes {
+struct Parts {
     rates: Vec<f64>,
     /// In microseconds.
     p99s: Vec<f64>,
@@ -51,9 +60,24 @@ struct Minutes {
     resident: Vec<f64>,
     /// Cores that others used meanwhile.
     others: Vec<f64>,
+    /// The share of its core that the client used.
+    cores: Vec<f64>,
     opened: u64,
     failed: u64,
     failure: Option<String>,
+    /// What the client's kernel has sent again.
+    again: Counters,
+    /// Frames for which there was no room on the way to the server.
+    dropped: u64,
+}
+
+/// What there was before the first part.
+#[derive(Clone, Copy)]
+struct Before {
+    /// The highest rate that lasts.
+    highest: f64,
+    /// Resident bytes.
+    resident: f64,
 }
 
 /// Runs it; the rows say what failed.
@@ -64,89 +88,129 @@ pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
     let rate = highest * SHARE;
     eprintln!("  highest rate {} conn/s, from now on {} conn/s", figure(highest), figure(rate));
     let pid = bed.server_pid().context("the server runs")?;
-    let before = resident(pid)? as f64;
-    let mut found = Minutes::default();
-    for minute in 1..=length.minutes {
+    let before = Before { highest, resident: resident(pid)? as f64 };
+    let (counted, dropped) = (Counters::read(&bed.topology.client)?, bed.dropped()?);
+    let mut found = Parts::default();
+    let (count, seconds) = length.parts();
+    for part in 1..=count {
         let watch = Watch::begin();
-        let report = client(room, &bed, (Some(rate), length.seconds))?;
+        let report = client(room, &bed, (Some(rate), seconds))?;
         found.others.push(watch.others());
-        let p99 = report.quantiles()?.context("no connection within a minute")?.p99 as f64 / 1e3;
+        let p99 = report.quantiles()?.context("no connection within a part")?.p99 as f64 / 1e3;
         found.take(report, (p99, resident(pid)? as f64));
-        eprintln!("  minute {minute} of {}: {}", length.minutes, found.last());
+        found.again = Counters::read(&bed.topology.client)?.since(counted);
+        found.dropped = bed.dropped()?.saturating_sub(dropped);
+        eprintln!("  part {part} of {count}, {seconds:.0} s each: {}", found.last());
     }
     bed.start(room).context("the server at the end")?;
-    let rows = found.rows((highest, before), length).into_iter();
+    let rows = found.rows(before, length).into_iter();
     Ok(rows.map(|row| row.with(rows::wire(bed.mode.as_deref()))).collect())
 }
 
-impl Minutes {
+impl Parts {
     fn take(&mut self, report: Report, (p99, resident): (f64, f64)) {
         self.rates.push(report.rate());
         self.p99s.push(p99);
         self.resident.push(resident);
+        self.cores.extend(report.core);
         self.opened += report.opened;
         self.failed += report.failed;
         self.failure = self.failure.take().or(report.failure);
     }
 
-    /// How many minutes others disturbed: none of them can be done again.
+    /// How many parts others disturbed: none of them can be done again.
     fn disturbed(&self) -> Option<String> {
         let disturbed = self.others.iter().copied().filter(|others| busy::is_disturbed(*others));
         let most = disturbed.clone().reduce(f64::max)? * 100.0;
         let (count, all) = (disturbed.count(), self.others.len());
-        Some(format!("{count} of {all} minutes, others used up to {most:.0} % of a core"))
+        Some(format!("{count} of {all} parts, others used up to {most:.0} % of a core"))
     }
 
-    /// The last minute for whoever waits.
+    /// The last part for whoever waits.
     fn last(&self) -> String {
         let last = |all: &[f64]| all.last().copied().map_or_else(String::new, figure);
         let mib = self.resident.last().map_or(0.0, |bytes| bytes / f64::from(1 << 20));
         format!(
-            "{} conn/s, p99 {} µs, {mib:.1} MiB resident, {} failed",
+            "{} conn/s, p99 {} µs, {mib:.1} MiB resident, {} failed, {} SYNs sent again",
             last(&self.rates),
             last(&self.p99s),
-            self.failed
+            self.failed,
+            self.again.syns_again
         )
     }
 
-    fn rows(&self, (highest, before): (f64, f64), length: Length) -> Vec<Row> {
+    fn rows(&self, before: Before, length: Length) -> Vec<Row> {
+        let config = self.config(before, length);
+        let alone = |work: &str, unit: &str, values: &[f64]| {
+            Row::alone(&format!("churn, {work}"), OURS, unit, values)
+        };
+        let rows = [
+            alone("rate", "conn/s", &self.rates),
+            alone("failed", "connections", &[self.failed as f64]),
+            alone("p99, all parts", "µs", &self.p99s),
+            beside("p99, middle part", "µs", (&self.p99s, self.p99s.len() / 2)),
+            beside("p99, last part", "µs", (&self.p99s, self.p99s.len() - 1)),
+            beside("resident memory, last part", "B", (&self.resident, self.resident.len() - 1)),
+            alone("SYNs sent again", "SYNs", &[self.again.syns_again as f64]),
+            alone("frames dropped before the server", "frames", &[self.dropped as f64]),
+        ];
+        rows.into_iter().map(|row| row.with(config.clone())).collect()
+    }
+
+    /// What all rows say.
+    fn config(&self, before: Before, length: Length) -> Config {
         let mib = |bytes: &f64| format!("{:.1}", bytes / f64::from(1 << 20));
         let all = |values: &[f64]| values.iter().map(|value| figure(*value)).collect::<Vec<_>>();
         let memory: Vec<_> = self.resident.iter().map(mib).collect();
-        let rows = [
-            ("churn, rate", "conn/s", &self.rates),
-            ("churn, p99 of each minute", "µs", &self.p99s),
-            ("churn, resident memory", "B", &self.resident),
-        ];
+        let (count, seconds) = length.parts();
         let pace = format!(
             "{SHARE} of the highest that lasts, {}: the middle of 3 samples of {:.0} s",
-            figure(highest),
+            figure(before.highest),
             length.sample()
         );
-        let row = |(work, unit, values): (&str, &str, &Vec<f64>)| {
-            let row = Row::alone(work, "sluice", unit, values).with(machine::config());
-            let row = row
-                .with_setting("minutes", format!("{} of {} s", length.minutes, length.seconds))
-                .with_setting("pace", &pace)
-                .with_setting("connections", format!("{}, {} failed", self.opened, self.failed))
-                .with_setting("p99 by minute, in µs", all(&self.p99s).join(", "))
-                .with_setting("MiB by minute", format!("{}, {}", mib(&before), memory.join(", ")));
-            let row = match (self.failed, &self.failure) {
-                (0, _) => row,
-                (failed, why) => {
-                    let why = why.as_deref().unwrap_or("no reason");
-                    row.with_setting(FAILED, format!("{failed} of {} ({why})", self.opened))
-                }
-            };
-            let row = match self.disturbed() {
-                Some(how) => row.with_setting(DISTURBED, how),
-                None => row,
-            };
-            let smoke = "short minutes, that measure nothing";
-            if length.seconds < MINUTE { row.with_setting(SMOKE, smoke) } else { row }
-        };
-        rows.into_iter().map(row).collect()
+        let mut config = machine::config();
+        let mut say = |key: &str, value: String| config.insert(key.into(), value);
+        say("parts", format!("{count} of {seconds:.0} s"));
+        say("pace", pace);
+        say(
+            "at once",
+            format!("{AT_ONCE} at most; those that wait are late from when they are due"),
+        );
+        say("connections", format!("{}, {} failed", self.opened, self.failed));
+        say("segments sent again by the client", self.again.segments_again.to_string());
+        if let Some(core) = Spread::of(self.cores.iter().copied()) {
+            say("client's core", format!("{:.0} %", core.median * 100.0));
+        }
+        say("p99 by part, in µs", all(&self.p99s).join(", "));
+        say("MiB by part", format!("{}, {}", mib(&before.resident), memory.join(", ")));
+        if self.failed > 0 {
+            let why = self.failure.as_deref().unwrap_or("no reason");
+            say(FAILED, format!("{} of {} ({why})", self.failed, self.opened));
+        }
+        if let Some(how) = self.disturbed() {
+            say(DISTURBED, how);
+        }
+        if length.seconds < MINUTE {
+            say(SMOKE, "short minutes, that measure nothing".into());
+        }
+        config
     }
+}
+
+/// Work, subject and peer of every row.
+#[cfg(test)]
+pub(super) fn names() -> Vec<[String; 3]> {
+    let nothing = Before { highest: 0.0, resident: 0.0 };
+    let found = Parts { p99s: vec![0.0], resident: vec![0.0], ..Parts::default() };
+    let rows = found.rows(nothing, Length { minutes: 1, seconds: MINUTE }).into_iter();
+    rows.map(|row| [row.work, row.subject, row.peer.unwrap_or_default()]).collect()
+}
+
+/// One of the parts beside the first.
+fn beside(work: &str, unit: &str, (values, at): (&[f64], usize)) -> Row {
+    let first = values.first().copied();
+    let pair = first.zip(values.get(at).copied()).map(|(first, of)| (of, first));
+    Row::measured(&format!("churn, {work}"), OURS, FIRST, unit, pair.as_slice())
 }
 
 /// The highest rate that lasts: the middle of three samples without a pace. They are long enough for the
@@ -166,8 +230,9 @@ fn highest(room: &Room, bed: &Bed, length: Length) -> Result<f64> {
 fn client(room: &Room, bed: &Bed, (rate, seconds): (Option<f64>, f64)) -> Result<Report> {
     let to = SocketAddrV4::new(SERVER, Service::Echo.port());
     let options = load::Options {
-        // At a rate these are the most, where the server falls behind.
-        connections: if rate.is_some() { 1_000 } else { 32 },
+        // At a rate these are the most. With more of them a server that has fallen behind would be slower
+        // than in the samples that the rate comes from, and would stay behind.
+        connections: AT_ONCE,
         seconds,
         rate,
         sources: Some(CLIENTS),
@@ -183,6 +248,11 @@ fn client(room: &Room, bed: &Bed, (rate, seconds): (Option<f64>, f64)) -> Result
     report.with_context(|| format!("the load client's report after {:?}", now() - begin))
 }
 
+/// How the rows call who is measured, and the part that others are set beside.
+const OURS: &str = "sluice";
+const FIRST: &str = "sluice, first part";
+/// The most connections at once, with a pace and without.
+const AT_ONCE: usize = 32;
 /// Of the highest rate.
 const SHARE: f64 = 0.8;
 /// Seconds.
@@ -194,27 +264,50 @@ const PATIENCE: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    #[test]
-    fn failures_of_all_minutes_are_summed_and_the_first_is_kept() {
-        let mut found = Minutes::default();
-        for (failed, failure) in [(0, None), (2, Some("first")), (1, Some("second"))] {
-            let failure = failure.map(String::from);
+    const BEFORE: Before = Before { highest: 100.0, resident: 5.0 };
+
+    /// Three parts.
+    fn parts(failed: [u64; 3], p99s: [f64; 3]) -> Parts {
+        let mut found = Parts::default();
+        for (n, (failed, p99)) in failed.into_iter().zip(p99s).enumerate() {
+            let failure = (failed > 0).then(|| format!("how in part {n}"));
             let report = Report { failed, failure, opened: 10, seconds: 1.0, ..Report::default() };
-            found.take(report, (1.0, 2.0));
+            found.take(report, (p99, 4.0));
         }
-        assert_eq!((found.opened, found.failed), (30, 3));
-        assert_eq!(found.failure.as_deref(), Some("first"));
-        let rows = found.rows((100.0, 5.0), Length { minutes: 3, seconds: MINUTE });
-        assert_eq!(rows.len(), 3);
+        found
+    }
+
+    #[test]
+    fn failures_of_all_parts_are_summed_and_the_first_is_kept() {
+        let mut found = parts([0, 2, 1], [1.0; 3]);
+        let rows = found.rows(BEFORE, Length { minutes: 3, seconds: MINUTE });
         // A sample is long enough for the client's kernel to be in the state that it stays in.
         let pace = "0.8 of the highest that lasts, 100: the middle of 3 samples of 10 s";
         assert!(rows.iter().all(|row| row.config["pace"] == pace), "{:?}", rows[0].config);
         assert!(rows.iter().all(|row| row.config["connections"] == "30, 3 failed"));
         assert!(rows.iter().all(|row| !row.config.contains_key(SMOKE)));
-        assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 30 (first)"));
+        assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 30 (how in part 1)"));
         assert!(rows.iter().all(|row| !row.config.contains_key(DISTURBED)));
         found.others = vec![0.1, 0.5, 0.3];
-        let said = "2 of 3 minutes, others used up to 50 % of a core";
+        let said = "2 of 3 parts, others used up to 50 % of a core";
         assert_eq!(found.disturbed().as_deref(), Some(said));
+    }
+
+    #[test]
+    fn later_parts_stand_beside_the_first() {
+        let rows =
+            parts([0; 3], [10.0, 20.0, 30.0]).rows(BEFORE, Length { minutes: 3, seconds: 1.0 });
+        let of = |work: &str| rows.iter().find(|row| row.work.ends_with(work)).unwrap();
+        assert_eq!((of("middle part").median, of("middle part").ratio), (Some(20.0), Some(2.0)));
+        assert_eq!(of("p99, last part").ratio, Some(3.0));
+        assert_eq!(of("memory, last part").ratio, Some(1.0));
+        assert_eq!((of("failed").median, of("p99, all parts").max), (Some(0.0), Some(30.0)));
+        assert!(rows.iter().all(|row| row.config.contains_key(SMOKE)));
+    }
+
+    #[test]
+    fn short_runs_have_three_parts_too() {
+        let parts = |minutes| Length { minutes, seconds: MINUTE }.parts();
+        assert_eq!([parts(1), parts(2), parts(10)], [(3, 20.0), (3, 40.0), (10, 60.0)]);
     }
 }

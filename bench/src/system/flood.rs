@@ -19,6 +19,7 @@ use super::bed::Room;
 use super::plan::Pace;
 use crate::load::visits;
 use crate::row::Row;
+use crate::topology::Family;
 use cost::Costs;
 use ground::{Ground, Side};
 use sample::{Rate, Sample};
@@ -30,6 +31,8 @@ pub(super) struct Flood {
     /// As the rows call the work.
     name: String,
     course: Course,
+    /// Of all addresses.
+    family: Family,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +52,22 @@ enum Course {
 
 /// The floods whose name contains `filter`; without one all, or the one that shows that the instrument
 /// works.
-pub(super) fn cases(is_smoke: bool, filter: Option<&str>) -> Vec<Flood> {
+pub(super) fn cases(is_smoke: bool, filter: Option<&str>, family: Family) -> Vec<Flood> {
     let all = [
-        (format!("{NAME}, {} k/s", FIXED / 1_000), Course::Fixed(FIXED)),
-        (format!("{NAME}, highest rate"), Course::Highest),
-        (format!("{NAME}, flat out"), Course::FlatOut),
-        (format!("{NAME}, one core"), Course::OneCore),
-        (format!("{NAME}, {} M SYNs", soak::SYNS / 1_000_000), Course::Soak),
+        (format!("{} k/s", FIXED / 1_000), Course::Fixed(FIXED)),
+        ("highest rate".into(), Course::Highest),
+        ("flat out".into(), Course::FlatOut),
+        ("one core".into(), Course::OneCore),
+        (format!("{} M SYNs", soak::SYNS / 1_000_000), Course::Soak),
     ];
-    let floods = all.into_iter().map(|(name, course)| Flood { name, course });
+    let begin = match family {
+        Family::V4 => NAME,
+        Family::V6 => NAME_V6,
+    };
+    let floods = all.into_iter().map(|(what, course)| {
+        let name = format!("{begin}, {what}");
+        Flood { name, course, family }
+    });
     let is_wanted = |flood: &Flood| match filter {
         Some(part) => flood.name.contains(part),
         None => !is_smoke || matches!(flood.course, Course::Fixed(_)),
@@ -72,7 +82,12 @@ pub(super) fn names() -> Vec<[String; 3]> {
         Course::Soak => soak::names(&flood.name),
         _ => rows::names(flood),
     };
-    cases(false, None).iter().flat_map(of).collect()
+    let families = [Family::V4, Family::V6];
+    families
+        .into_iter()
+        .flat_map(|family| cases(false, None, family))
+        .flat_map(|flood| of(&flood))
+        .collect()
 }
 
 /// The rows of a flood.
@@ -81,12 +96,12 @@ pub(super) fn names() -> Vec<[String; 3]> {
 /// Where a server or the generator does not work, and on Ctrl-C.
 pub(super) fn rows(room: &Room, flood: &Flood, pace: Pace) -> Result<Vec<Row>> {
     if flood.course == Course::Soak {
-        return soak::rows(room, &Soak::of(&flood.name, pace));
+        return soak::rows(room, &Soak::of(flood, pace));
     }
     let mut missing = Vec::new();
     let mut run = Run { room, flood, grounds: Vec::new(), pace };
     for side in Side::ALL {
-        match Ground::make(room, side) {
+        match Ground::make(room, side, flood.family) {
             Ok(ground) => run.grounds.push(ground),
             // Not every kernel has what it needs.
             Err(error) if side == Side::Guard => {
@@ -152,7 +167,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn take(&mut self) -> Result<(Series, Costs)> {
         let mut rates = self.rates()?;
-        let mut nobody = Ground::make(self.room, Side::Drop)?;
+        let mut nobody = Ground::make(self.room, Side::Drop, self.flood.family)?;
         let mut costs = Costs::on(self.flood.cpu(self.room));
         let alternations = self.flood.alternations(self.pace);
         let mut series = Series { rounds: Vec::new(), pace: self.pace, alternations, repeated: 0 };
@@ -267,10 +282,17 @@ fn lower(rate: Rate) -> Option<Rate> {
 
 /// Clients that come in a second.
 const VISITS: u32 = 200;
-/// Where the flood claims to come from: addresses set apart for measurements (RFC 2544).
-const SOURCES: &str = "198.18.0.0/15";
+/// Where the flood claims to come from: addresses set apart for measurements (RFC 2544, RFC 5180).
+fn sources(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "198.18.0.0/15",
+        Family::V6 => "2001:2::/96",
+    }
+}
+
 /// What all works begin with.
 const NAME: &str = "syn flood";
+const NAME_V6: &str = "syn flood over IPv6";
 /// SYNs in a second that the kernel can answer too.
 const FIXED: u64 = 100_000;
 /// The most alternations: each has thousands of clients and millions of SYNs.
@@ -301,11 +323,24 @@ mod tests {
 
     #[test]
     fn smoke_is_one_flood_and_a_filter_names_others() {
-        assert_eq!(cases(true, None).len(), 1);
-        assert_eq!(cases(false, None).len(), 5);
-        assert_eq!(cases(true, Some("highest")).len(), 1);
-        assert!(cases(false, Some("connect")).is_empty());
-        assert_eq!(cases(false, Some("syn flood")).len(), 5);
+        let count = |is_smoke, filter| cases(is_smoke, filter, Family::V4).len();
+        assert_eq!((count(true, None), count(false, None)), (1, 5));
+        assert_eq!((count(true, Some("highest")), count(false, Some("connect"))), (1, 0));
+        assert_eq!(count(false, Some("syn flood")), 5);
+    }
+
+    #[test]
+    fn floods_of_both_families_are_alike_and_have_names_of_their_own() {
+        let [v4, v6] = [Family::V4, Family::V6].map(|family| cases(false, None, family));
+        for (v4, v6) in v4.iter().zip(&v6) {
+            assert_eq!(v4.course, v6.course);
+            assert_eq!(v6.name, v4.name.replacen(NAME, NAME_V6, 1));
+        }
+        assert!(v6.iter().any(|flood| flood.name == "syn flood over IPv6, flat out"));
+        for family in [Family::V4, Family::V6] {
+            let prefix: crate::generator::Prefix = sources(family).parse().unwrap();
+            assert_eq!(prefix.address.is_ipv4(), Ground::address(family).is_ipv4());
+        }
     }
 
     #[test]

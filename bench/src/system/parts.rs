@@ -12,6 +12,7 @@ use super::{Common, Options, churn, furnish, loss, memory, present, rows, series
 use crate::machine;
 use crate::micro::OURS;
 use crate::row::{FAILED, Row};
+use crate::topology::Family;
 
 /// A part of a run.
 pub(super) enum Part {
@@ -74,13 +75,13 @@ pub(super) fn all(options: &Options) -> Vec<Part> {
     let checks = check::all(filter).into_iter().map(Box::new).map(Part::Check);
     let others = memory::State::ALL.map(Part::Memory).into_iter().chain([Part::Relay]);
     // A run of all has them in a command of their own, `bench flood`.
-    let floods = filter.map_or_else(Vec::new, |_| floods(&options.common));
+    let floods = filter.map_or_else(Vec::new, |_| floods(&options.common, Family::V4));
     cases.chain(checks).chain(others.filter(is_wanted)).chain(floods).collect()
 }
 
 /// The floods that these options ask for.
-pub(super) fn floods(options: &Common) -> Vec<Part> {
-    let floods = flood::cases(options.smoke, options.filter.as_deref());
+pub(super) fn floods(options: &Common, family: Family) -> Vec<Part> {
+    let floods = flood::cases(options.smoke, options.filter.as_deref(), family);
     floods.into_iter().map(Part::Flood).collect()
 }
 
@@ -198,6 +199,17 @@ mod tests {
         assert!(!all(&options(None)).iter().any(is_flood));
         let found = all(&options(Some("syn flood, 100 k/s")));
         assert!(found.len() == 1 && found.iter().all(is_flood));
+    }
+
+    #[test]
+    fn floods_are_planned_to_take_as_long_as_their_help_says() {
+        let common = options(None).common;
+        for family in [Family::V4, Family::V6] {
+            let parts = floods(&common, family);
+            let seconds: f64 = parts.iter().map(|part| part.estimate(Pace::FULL)).sum();
+            assert!(seconds / 60.0 > 10.0 && seconds / 60.0 < 12.0, "{seconds} s");
+            assert!(parts.iter().any(|part| part.name().ends_with(", flat out")));
+        }
     }
 
     #[test]

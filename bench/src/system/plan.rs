@@ -23,6 +23,8 @@ pub(super) struct Case {
     pub(super) has_spinners: bool,
     /// What the frames pass, where it is no wire.
     pub(super) path: Option<Path>,
+    /// Whether our client's next request goes a round of its loop after the answer, as wrk's does.
+    pub(super) in_rounds: bool,
 }
 
 /// What the client does.
@@ -218,6 +220,7 @@ pub(super) fn case(name: String, work: load::Work, connections: usize) -> Case {
         subjects: vec![Subject::Sluice, Subject::Kernel],
         has_spinners: false,
         path: None,
+        in_rounds: false,
     }
 }
 

@@ -170,6 +170,7 @@ pub(super) fn client(
         }),
         congestion: case.path.map(|_| CONGESTION.into()),
         acknowledged: case.path.is_some(),
+        in_rounds: case.in_rounds,
         cpus: vec![room.places.client],
         ..load::Options::new(work, SocketAddrV4::new(SERVER, case.service().port()))
     };

@@ -1,7 +1,7 @@
 //! Who is flooded: a server with its settings on a link of its own, and what its interface and its
 //! memory say.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,12 +14,12 @@ use super::super::bed::{Bed, LIFETIME, Room, Subject};
 use super::super::memory::{Slabs, resident};
 use super::super::process::Process;
 use super::sample::Memory;
-use super::{PATIENCE, SOURCES};
+use super::{PATIENCE, sources};
 use crate::clock::{now, pause};
 use crate::generator::set;
 use crate::object;
 use crate::serve::Service;
-use crate::topology::{Between, CLIENTS, Namespace, SERVER, SERVER_END};
+use crate::topology::{Between, CLIENTS, Family, Namespace, SERVER_END};
 
 /// A server and how it meets SYNs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) struct Ground {
     /// Passes frames on to the kernel, guards it, or drops them: what XDP sends to an interface without a
     /// program is lost.
     program: Option<Attached>,
+    pub(super) family: Family,
     pub(super) bed: Bed,
 }
 
@@ -78,15 +79,20 @@ enum Attached {
 }
 
 impl Ground {
-    pub(super) fn make(room: &Room, side: Side) -> Result<Self> {
+    pub(super) fn make(room: &Room, side: Side, family: Family) -> Result<Self> {
         let subject = match side {
             Side::Sluice(_) => Subject::Sluice,
             Side::Kernel(_) | Side::Guard | Side::Drop => Subject::Kernel,
         };
         let mut bed = Bed::make(subject, 1_500, Between::Nothing)?;
+        if family == Family::V6 {
+            bed.topology.speak_v6()?;
+            bed.more.extend((subject == Subject::Kernel).then(|| "--ipv6".into()));
+        }
         let server = &bed.topology.server;
         // Answers to forged sources leave by the same link.
-        server.ip(&format!("route add {SOURCES} via {}", CLIENTS.first))?;
+        let next = family.of(CLIENTS.first);
+        server.ip(&format!("route add {} via {next}", sources(family)))?;
         let program = match side {
             Side::Sluice(mode) => {
                 bed.more = vec!["--syn-cookies".into(), mode.into()];
@@ -98,11 +104,11 @@ impl Ground {
             }
             Side::Guard => {
                 server.write_sysctl(SYNCOOKIES, "1")?;
-                Some(Attached::By(guard(room, server)?))
+                Some(Attached::By(guard(room, server, family)?))
             }
-            Side::Drop => Some(Attached::Drop { _program: Box::new(drop_all(server)?) }),
+            Side::Drop => Some(Attached::Drop { _program: Box::new(drop_all(server, family)?) }),
         };
-        let mut ground = Self { side, program, bed };
+        let mut ground = Self { side, program, family, bed };
         ground.start(room)?;
         Ok(ground)
     }
@@ -116,15 +122,8 @@ impl Ground {
     }
 
     /// Where clients and flood go.
-    pub(super) fn address() -> SocketAddrV4 {
-        SocketAddrV4::new(SERVER, Service::Echo.port())
-    }
-
-    /// Frames that the server's end of the link has dropped for want of room.
-    pub(super) fn dropped(&self) -> Result<u64> {
-        let line = format!("-statistics -json link show dev {SERVER_END}");
-        let shown: serde_json::Value = serde_json::from_str(&self.bed.topology.server.ip(&line)?)?;
-        shown[0]["stats64"]["rx"]["dropped"].as_u64().context("`ip` shows no count of frames")
+    pub(super) fn address(family: Family) -> SocketAddr {
+        SocketAddr::new(family.server(), Service::Echo.port())
     }
 
     /// What the server keeps in memory.
@@ -155,9 +154,9 @@ fn pass(room: &Room, server: &Namespace) -> Result<Process> {
 }
 
 /// Guards the server's port.
-fn guard(room: &Room, server: &Namespace) -> Result<Process> {
+fn guard(room: &Room, server: &Namespace, family: Family) -> Result<Process> {
     let mut command = server.command(&room.tools.sluice);
-    let port = Ground::address().port().to_string();
+    let port = Ground::address(family).port().to_string();
     command.args(["guard", "--iface", SERVER_END, "--port", &port, "--report", "0"]);
     command.args(["--mode", "native", "--for", LIFETIME]);
     let mut process = Process::start("sluice guard", &mut command)?;
@@ -166,10 +165,13 @@ fn guard(room: &Room, server: &Namespace) -> Result<Process> {
 }
 
 /// Drops everything for the server as soon as it comes.
-fn drop_all(server: &Namespace) -> Result<Ebpf> {
+fn drop_all(server: &Namespace, family: Family) -> Result<Ebpf> {
     server.inside(|| {
         let mut sink = object::load("generate.o")?;
-        let all: [u8; size_of::<Sink>()] = transmute!(Sink::v4(SERVER.octets(), [u8::MAX; 4]));
+        let all: [u8; size_of::<Sink>()] = transmute!(match family.server() {
+            IpAddr::V4(server) => Sink::v4(server.octets(), [u8::MAX; 4]),
+            IpAddr::V6(server) => Sink { prefix: server.octets(), mask: [u8::MAX; 16] },
+        });
         set(&mut sink, generate::SINK, 0, all)?;
         let program = object::program(&mut sink, generate::SINK_PROGRAM)?;
         program.attach(SERVER_END, XdpMode::Driver).context("the program that drops")?;

@@ -5,7 +5,7 @@ use super::super::bed::Room;
 use super::cost::Costs;
 use super::ground::{Ground, Side};
 use super::sample::{Memory, Rate, Sample};
-use super::{Course, Flood, SOURCES, Series, VISITS};
+use super::{Course, Flood, Series, VISITS, sources};
 use crate::machine;
 use crate::printer::figure;
 use crate::row::{Config, DISTURBED, Row, SMOKE};
@@ -154,7 +154,7 @@ fn better(grounds: &[Ground], series: &Series, costs: &Costs) -> Vec<Option<f64>
 /// Work, subject and peer of every row.
 #[cfg(test)]
 pub(super) fn names(flood: &Flood) -> Vec<[String; 3]> {
-    let Flood { name, course } = flood;
+    let Flood { name, course, .. } = flood;
     let of = |[ours, theirs]: [Side; 2]| {
         let metrics = metrics(*course).iter();
         let metrics = metrics.map(move |metric| (metric.suffix, theirs.name()));
@@ -185,7 +185,8 @@ fn shared(room: &Room, grounds: &[Ground], flood: &Flood, series: &Series) -> Co
         Course::Highest => "the highest rate at which the interface drops under 0.1 %".into(),
         Course::FlatOut | Course::OneCore | Course::Soak => "as many as go".into(),
     };
-    say("flood", format!("live frames, SYNs from {SOURCES}, {rate}"));
+    let from = sources(flood.family);
+    say("flood", format!("live frames, SYNs from {from}, {rate}"));
     if pace.is_smoke() {
         say(SMOKE, "short samples that measure nothing".into());
     }
@@ -325,10 +326,12 @@ pub(super) const QUIET: f64 = 0.2;
 mod tests {
     use super::*;
     use crate::load::Report;
+    use crate::topology::Family;
 
     #[test]
     fn side_that_is_not_there_has_a_row_for_each_of_its_own() {
-        let flood = Flood { name: "syn flood, x".into(), course: Course::FlatOut };
+        let flood =
+            Flood { name: "syn flood, x".into(), course: Course::FlatOut, family: Family::V4 };
         let rows = absent(&flood, Side::Guard, "an old kernel");
         let found = rows.iter().map(|row| {
             assert_eq!((row.median, row.absent.as_deref()), (None, Some("an old kernel")));

@@ -9,12 +9,12 @@ use super::super::plan::Pace;
 use super::super::process::Process;
 use super::cost::Busy;
 use super::ground::Ground;
-use super::{AROUND, PATIENCE, SOURCES, VISITS};
+use super::{AROUND, PATIENCE, VISITS, sources};
 use crate::busy::Watch;
 use crate::clock::pause;
 use crate::generator::{self, Kind, Mac, Prefix, READY};
 use crate::load::{Report, visits};
-use crate::topology::{CLIENT_END, CLIENTS, SERVER_MAC};
+use crate::topology::{CLIENT_END, CLIENTS, Family, SERVER_MAC};
 
 /// How fast a flood is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Ground {
     /// Clients that come for so many seconds.
     fn visitors(&self, room: &Room, seconds: f64) -> Result<Process> {
         let options = visits::Options {
-            to: Self::address(),
+            to: Self::address(self.family),
             rate: VISITS,
             seconds,
             size: 1_024,
@@ -157,8 +157,8 @@ impl Ground {
         meanwhile: impl FnOnce(&Self) -> Result<Report>,
     ) -> Result<Sample> {
         self.start(room)?;
-        let options = options(volley)?;
-        let (watch, dropped, memory) = (Watch::begin(), self.dropped()?, self.memory()?);
+        let options = options(volley, self.family)?;
+        let (watch, dropped, memory) = (Watch::begin(), self.bed.dropped()?, self.memory()?);
         let mut command = self.bed.topology.client.command(&room.tools.bench);
         command.arg("generate").args(options.arguments());
         let mut generator = Process::start("the generator", &mut command)?;
@@ -169,7 +169,7 @@ impl Ground {
         let flood = generator.output(volley.time + PATIENCE, &room.stop)?;
         let busy = busy.end()?;
         let flood: generator::Report = last(&flood).context("the generator's report")?;
-        let dropped = self.dropped()?.saturating_sub(dropped);
+        let dropped = self.bed.dropped()?.saturating_sub(dropped);
         let memory = [memory, self.memory()?];
         let others = watch.others();
         Ok(Sample { rate: volley.rate, flood, clients, dropped, busy, memory, others })
@@ -177,15 +177,15 @@ impl Ground {
 }
 
 /// The options of the generator.
-fn options(volley: &Volley) -> Result<generator::Options> {
+fn options(volley: &Volley, family: Family) -> Result<generator::Options> {
     let seconds = volley.time.as_secs_f64();
     let most = (volley.rate.asked() as f64 * seconds) as u64;
     Ok(generator::Options {
         kind: Kind::Syn,
         iface: CLIENT_END.into(),
-        to: Ground::address().into(),
+        to: Ground::address(family),
         mac: Mac(SERVER_MAC),
-        from: SOURCES.parse::<Prefix>()?,
+        from: sources(family).parse::<Prefix>()?,
         size: None,
         rate: match volley.rate {
             Rate::Paced(rate) => rate,

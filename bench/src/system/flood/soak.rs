@@ -9,23 +9,26 @@ use super::super::plan::Pace;
 use super::ground::{Ground, Side};
 use super::rows::{common, kept};
 use super::sample::{Memory, Rate, Sample, Volley};
-use super::{AROUND, SOURCES};
+use super::{AROUND, Flood, sources};
 use crate::clock::{now, pause};
 use crate::load::Report;
 use crate::printer::figure;
 use crate::row::{Row, SMOKE};
+use crate::topology::Family;
 
 /// A long flood of each of [`SIDES`].
 pub(super) struct Soak {
     name: String,
+    family: Family,
     syns: u64,
     is_smoke: bool,
 }
 
 impl Soak {
-    pub(super) fn of(name: &str, pace: Pace) -> Self {
+    pub(super) fn of(flood: &Flood, pace: Pace) -> Self {
         let syns = if pace.is_smoke() { SYNS / 100 } else { SYNS };
-        Self { name: name.into(), syns, is_smoke: pace.is_smoke() }
+        let Flood { name, family, .. } = flood.clone();
+        Self { name, family, syns, is_smoke: pace.is_smoke() }
     }
 }
 
@@ -38,7 +41,7 @@ pub(super) fn rows(room: &Room, soak: &Soak) -> Result<Vec<Row>> {
 }
 
 fn row(room: &Room, soak: &Soak, side: Side) -> Result<Row> {
-    let mut ground = Ground::make(room, side)?;
+    let mut ground = Ground::make(room, side, soak.family)?;
     let start = ground.memory()?;
     // What is touched by the first SYNs, the entries of an open gate among them, stays touched.
     take(room, &mut ground, FIRST.min(soak.syns))?;
@@ -46,9 +49,10 @@ fn row(room: &Room, soak: &Soak, side: Side) -> Result<Row> {
     let [before, after] = sample.memory;
     let grown = after.total().cast_signed() - before.total().cast_signed();
     eprintln!("  {}: {} before, {} after", side.name(), kept(before), kept(after));
+    let from = sources(soak.family);
     let row = Row::alone(&work(&soak.name), side.name(), UNIT, &[grown as f64])
         .with(common(room, ground.bed.mode.clone()))
-        .with_setting("flood", format!("live frames, SYNs from {SOURCES}, {} k/s", RATE / 1_000))
+        .with_setting("flood", format!("live frames, SYNs from {from}, {} k/s", RATE / 1_000))
         .with_setting(
             "SYNs",
             format!("{} sent, {} answered", sample.flood.sent, sample.flood.syn_acks),
