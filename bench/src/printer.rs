@@ -130,7 +130,7 @@ fn line(row: &Row, common: &Config, notes: &mut Vec<String>) -> [String; COLUMNS
         }
         format!("[{}]", at + 1)
     });
-    let last: Vec<String> = row.absent.iter().cloned().chain(note).collect();
+    let last: Vec<String> = row.absent.as_deref().map(in_short).into_iter().chain(note).collect();
     [
         row.work.clone(),
         row.subject.clone(),
@@ -141,6 +141,13 @@ fn line(row: &Row, common: &Config, notes: &mut Vec<String>) -> [String; COLUMNS
         ratio,
         last.join(" "),
     ]
+}
+
+/// The beginning of what is missing: a verifier says why in thousands of lines, which the JSON has.
+pub(crate) fn in_short(why: &str) -> String {
+    let line = why.lines().next().unwrap_or_default();
+    let begins: String = line.chars().take(MOST_SAID).collect();
+    if begins.len() == why.len() { begins } else { begins + " [...]" }
 }
 
 /// From the least to the greatest.
@@ -162,6 +169,8 @@ fn grouped(value: f64) -> String {
     out
 }
 
+/// Characters of what a table says of a missing row.
+const MOST_SAID: usize = 200;
 const COLUMNS: usize = 8;
 const HEAD: [&str; COLUMNS] =
     ["work", "subject", "peer", "median", "min..max", "peer's", "subject/peer", "notes"];
@@ -207,6 +216,13 @@ mod tests {
         let line = text.lines().find(|line| line.starts_with("http")).unwrap();
         assert!(line.contains("absent  nginx is missing (package nginx)"), "{line}");
         assert!(!line.contains('0'), "{line}");
+    }
+
+    #[test]
+    fn row_that_is_absent_for_a_long_reason_shows_its_beginning() {
+        let why = format!("the program was refused\n{}", "insn\n".repeat(20_000));
+        let text = table(&[Row::absent("verdict", "ours", "XDP_PASS", "ns", &why)]);
+        assert!(text.contains("absent  the program was refused [...]\n"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::plots::Plot;
 use super::{required, works};
-use crate::printer::{common_of, figure, note, range};
+use crate::printer::{common_of, figure, in_short, note, range};
 use crate::row::{Config, DISTURBED, FAILED, Row, SMOKE};
 
 /// The whole page.
@@ -122,6 +122,7 @@ pub(super) fn marks(row: &Row) -> Vec<String> {
     let says = |key: &str| row.config.get(key);
     let mut marks = Vec::new();
     if let Some(why) = &row.absent {
+        let why = in_short(why);
         let is_said = why.starts_with("failed: ");
         marks.push(if is_said { format!("**{why}**") } else { format!("**absent**: {why}") });
     } else if let Some(how) = says(FAILED) {

@@ -3,7 +3,7 @@
 //! Owns the list. A row is found by parts of its name, so that each setting of a work is a line of its
 //! own; what no row answers is said to be not measured.
 
-use crate::printer::{figure, range};
+use crate::printer::{figure, in_short, range};
 use crate::row::{FAILED, Row, SMOKE};
 use crate::spread::Spread;
 
@@ -88,7 +88,7 @@ impl Required {
         let (measured, met) = match row {
             None => ("not measured".into(), "-"),
             Some(row) => match self.measured(row) {
-                None => (row.absent.clone().unwrap_or_else(|| "no figure".into()), "-"),
+                None => (row.absent.as_deref().map_or_else(|| "no figure".into(), in_short), "-"),
                 Some(found) => (self.shown(row, found), self.verdict(row, found)),
             },
         };
