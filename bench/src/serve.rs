@@ -7,14 +7,14 @@
 mod connection;
 mod http;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
 };
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -153,7 +153,10 @@ impl Server {
 /// A listener on every address.
 fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let family = if options.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let (family, every) = match options.ipv6 {
+        false => (AddressFamily::Inet, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        true => (AddressFamily::Inet6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    };
     let made = socket(family, SockType::Stream, flags, None)?;
     setsockopt(&made, sockopt::ReuseAddr, &true)?;
     if options.shared {
@@ -164,14 +167,8 @@ fn listener(port: u16, options: &Options) -> Result<OwnedFd> {
         setsockopt(&made, sockopt::TcpCongestion, &name.into())
             .with_context(|| format!("congestion control {name}"))?;
     }
-    let bound = if options.ipv6 {
-        let at = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
-        bind(made.as_raw_fd(), &SockaddrIn6::from(at))
-    } else {
-        let at = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        bind(made.as_raw_fd(), &SockaddrIn::from(at))
-    };
-    bound.with_context(|| format!("port {port}"))?;
+    let at = SockaddrStorage::from(SocketAddr::new(every, port));
+    bind(made.as_raw_fd(), &at).with_context(|| format!("port {port}"))?;
     // nix knows no more than the default.
     rustix::net::listen(&made, options.backlog)?;
     Ok(made)

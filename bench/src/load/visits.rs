@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, connect, recv,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn6, SockaddrStorage, bind, connect, recv,
     send, socket,
 };
 
@@ -74,22 +74,17 @@ impl Options {
 
     /// The socket of the `n`-th visit, on its way to the server.
     fn connect(&self, n: u64) -> nix::Result<OwnedFd> {
-        let (socket, is_begun) = match self.to {
-            SocketAddr::V4(to) => {
-                let socket = From::Spread(self.sources).socket(n)?;
-                let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(to));
-                (socket, begun)
-            }
+        let socket = match self.to {
+            SocketAddr::V4(_) => From::Spread(self.sources).socket(n)?,
             SocketAddr::V6(to) => {
                 let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
                 let made = socket(AddressFamily::Inet6, SockType::Stream, flags, None)?;
                 let from = SocketAddrV6::new(beside(*to.ip(), self.sources.nth(n)), 0, 0, 0);
                 bind(made.as_raw_fd(), &SockaddrIn6::from(from))?;
-                let begun = connect(made.as_raw_fd(), &SockaddrIn6::from(to));
-                (made, begun)
+                made
             }
         };
-        match is_begun {
+        match connect(socket.as_raw_fd(), &SockaddrStorage::from(self.to)) {
             Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
             Err(error) => Err(error),
         }
@@ -263,7 +258,9 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, getsockname, socket};
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket,
+    };
 
     use super::*;
 
