@@ -58,13 +58,11 @@ impl Shard {
         (text, is_unseen): (&[u8], bool),
         now: Instant,
     ) -> bool {
-        match text.is_empty() {
-            true => self.settle_offered(index, (Offer::Taken, is_unseen), now),
-            false => {
-                let offer = self.offer_plain((index, service), text, now);
-                self.settle_offered(index, (offer, is_unseen), now)
-            }
-        }
+        let offer = match text.is_empty() {
+            true => Offer::Taken,
+            false => self.offer_plain((index, service), text, now),
+        };
+        self.settle_offered(index, (offer, is_unseen), now)
     }
 
     /// Offers such text. What the service leaves is kept.

@@ -65,10 +65,10 @@ impl Shard {
         let has_events = self.core.conns.get(index).is_some_and(|conn| conn.tcb.has_events());
         if has_events {
             self.deliver(index, (text, Chain::default()), now);
-            self.settle(index, now);
-        } else if !self.deliver_plain((index, service), (text, is_unseen), now) {
-            self.settle(index, now);
+        } else if self.deliver_plain((index, service), (text, is_unseen), now) {
+            return;
         }
+        self.settle(index, now);
     }
 }
 
