@@ -279,7 +279,7 @@ impl<D: Defence, const V6: bool> Line<'_, D, V6> {
         let header = wire.words(segment.at)?;
         *offers = options::usual(&header)?;
         let sum = sum::of_addresses::<V6>(&segment.name) + sum::pseudo(USUAL);
-        Some(self.trusts_checksums() || sum::finish(sum + sum::of_words(&header)) == 0)
+        Some(self.trusts_checksums() || sum::finish(sum + sum::of(&header)) == 0)
     }
 
     /// The same for any other SYN, or what is wrong with it.

@@ -76,7 +76,7 @@ impl<const V6: bool> Reply<V6> {
         let offset = (length as u32) << 26 | flags << 16 | window as u32;
         let ports = self.name.ports;
         let words = [ports, numbers[0], numbers[1], offset].map(u32::to_be);
-        let sum = sum + sum::of_words(&words);
+        let sum = sum + sum::of(&words);
         let sum = sum + sum::of_addresses::<V6>(&self.name) + sum::pseudo(length);
         let [a, b, c, d] = words;
         put(wire, at, [a, b, c, d, pair(sum::finish(sum), 0)])?;
@@ -118,7 +118,7 @@ impl<const V6: bool> Reply<V6> {
         let (local, remote) = (octets(self.name.local), octets(self.name.remote));
         let (first, fragment) = (first.to_be(), fragment.to_be());
         let hops = pair(hops.to_be(), 0);
-        let sum = sum::finish(sum::of_words(&[first, fragment, hops, local, remote]));
+        let sum = sum::finish(sum::of(&[first, fragment, hops, local, remote]));
         put(wire, at, [first, fragment, hops | pair(0, sum), local, remote])?;
         Some(())
     }
@@ -140,7 +140,7 @@ impl<const V6: bool> Reply<V6> {
 /// Writes words; gives their sum.
 #[inline(always)]
 fn put<W: Wire, const N: usize>(wire: &mut W, at: usize, words: [u32; N]) -> Option<u64> {
-    wire.write(at, words).then(|| sum::of_words(&words))
+    wire.write(at, words).then(|| sum::of(&words))
 }
 
 /// Two halfwords, as they lie in memory, as a word that lies there.

@@ -37,22 +37,12 @@ impl Chunk {
     }
 }
 
-/// The sum of words as they lie in memory.
+/// The sum of words or halfwords as they lie in memory.
 #[inline(always)]
-pub(super) fn of_words(words: &[u32]) -> u64 {
+pub(super) fn of<T: Copy + Into<u64>>(parts: &[T]) -> u64 {
     let mut sum = 0;
-    for word in words {
-        sum += *word as u64;
-    }
-    sum
-}
-
-/// The sum of halfwords as they lie in memory.
-#[inline(always)]
-pub(super) fn of(halves: &[u16]) -> u64 {
-    let mut sum = 0;
-    for half in halves {
-        sum += *half as u64;
+    for part in parts {
+        sum += (*part).into();
     }
     sum
 }
