@@ -6,7 +6,7 @@
 use super::congestion::Usage;
 use super::deadline::Deadline;
 use super::flight::Marks;
-use super::own::{self, More, Switch, Switches};
+use super::own::{self, ASKS, More, Switch};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Bare, Config, Env, SeqNum, State, Tcb};
@@ -485,16 +485,11 @@ impl Tcb {
     #[inline(always)]
     pub(super) fn on_acknowledged(&mut self) {
         self.owed.ack = Ack::None;
-        self.timers.delayed_ack = Deadline::NEVER;
+        // All timers are looked at next: read together, they would have to wait for one just written.
+        if self.timers.delayed_ack.is_armed() {
+            self.timers.delayed_ack = Deadline::NEVER;
+        }
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }
 }
-
-/// Switches that are a question to output.
-pub(super) const ASKS: Switches = Switches::NONE
-    .with(Switch::Pushed)
-    .with(Switch::OwesKeepAlive)
-    .with(Switch::OwesSyn)
-    .with(Switch::OwesRst)
-    .with(Switch::OwesProbe);

@@ -317,6 +317,14 @@ const LOWER_LIMIT: Duration = Duration::from_secs(100);
 /// U_LIMIT: no peer keeps a connection of ours longer than this without an answer.
 const UPPER_LIMIT: Duration = Duration::from_secs(3_600);
 
+/// Switches that are a question to output.
+pub(super) const ASKS: Switches = Switches::NONE
+    .with(Switch::Pushed)
+    .with(Switch::OwesKeepAlive)
+    .with(Switch::OwesSyn)
+    .with(Switch::OwesRst)
+    .with(Switch::OwesProbe);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,7 @@
 //! planned and recorded for itself. What is saved is the rest, headers and the way down. Only what is
 //! frequent leaves so; everything else is output's.
 
-use super::output::ASKS;
-use super::own::Switch;
+use super::own::{ASKS, Switch};
 use super::pool::Pool;
 use super::tcb::Fin;
 use super::{Bare, Env, SeqNum, State, Tcb};

@@ -6,8 +6,7 @@
 //! the two ways.
 
 use crate::counters::Counter;
-use crate::tcp::output::ASKS;
-use crate::tcp::own::{Switch, Switches};
+use crate::tcp::own::{ASKS, Switch, Switches};
 use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
