@@ -173,12 +173,12 @@ impl Core {
         let offsets = self.offsets(self.hasher.hash(&tuple));
         let (iss, offset) = (Self::isn_above(offsets, above, now), offsets.stamp());
         let mss = self.mss_for(&tuple.remote);
-        let Self { conns, pool, counters, census, config, .. } = self;
+        let Self { conns, pool, counters, census, config, start, .. } = self;
         let mut env = Env { pool, counters, census, config: &config.tcp };
         // Made in its place: it is large to be moved.
         let id = conns.insert_with(|_| {
             let tcb = Tcb::connect(tuple, (iss, offset), mss, &mut env);
-            Conn { user: open.user, ..Conn::new(tcb, open.service, true) }
+            Conn { user: open.user, ..Conn::new(tcb, (open.service, true), start) }
         });
         let id = id.ok_or(OpenError::Full)?;
         let conn = conns.get_mut(id.index).ok_or(OpenError::Full)?;

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::handle::Handle;
-use super::inner::{Admission, Conn, Core, Lists, Mark};
+use super::inner::{Admission, Conn, Core, Lists, Mark, Marks};
 use crate::service::{Connection, Service};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
@@ -105,7 +105,8 @@ impl Shard {
         let Some((conn, env, mut lists)) = self.core.conn_parts(index) else { return false };
         if offer != Offer::Left
             && conn.is_plain()
-            && lists.settle_plain((index, conn), is_unseen, &env, now)
+            && let owes_ack_alone = conn.owes_ack_alone()
+            && lists.settle_plain((index, conn), (is_unseen, owes_ack_alone), &env, now)
         {
             return true;
         }
@@ -320,6 +321,9 @@ impl Shard {
     }
 }
 
+/// On the dirty list, or waiting to come there.
+const BUSY: Marks = Marks::NONE.with(Mark::Dirty).with(Mark::Waiting);
+
 /// What a service did with text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
@@ -338,26 +342,27 @@ impl Lists<'_> {
     pub(super) fn settle_plain(
         &mut self,
         (index, conn): (u32, &mut Conn),
-        is_unseen: bool,
+        (is_unseen, owes_ack_alone): (bool, bool),
         env: &Env<'_>,
         now: Instant,
     ) -> bool {
         let is_simple = conn.stuck == 0
             && !conn.tcb.is_stuck()
-            && !conn.tcb.waits_for_pool(env.pool, env.config)
-            && (!conn.marks.has_any_of(&[Mark::Dirty, Mark::Waiting])
-                || conn.marks.has(Mark::Unarmed));
+            && !conn.tcb.waits_for_pool(env.pool, env.config);
         if !is_simple {
             return false;
         }
-        if !is_unseen {
-            self.publisher.note(index, conn, now);
-        }
-        conn.marks.set(Mark::AckAlone, conn.owes_ack_alone());
         if !conn.marks.has(Mark::Unarmed) {
+            if conn.marks.has_any_of(BUSY) {
+                return false;
+            }
             conn.marks.set(Mark::Dirty, true);
             conn.marks.set(Mark::Unarmed, true);
             self.dirty.push_unarmed(index);
+        }
+        conn.marks.set(Mark::AckAlone, owes_ack_alone);
+        if !is_unseen {
+            self.publisher.note(index, conn, now);
         }
         true
     }

@@ -63,8 +63,8 @@ impl Shard {
         self.core.wheel.keep_up(now);
         // The slots of a whole batch are 12 KiB, which a few frames should not have to clear.
         match frames.0.len() {
-            0 => {}
             1 => self.take_single(frames, &mut elsewhere, now),
+            0 => {}
             2..=8 => self.take_batch::<8>(frames, &mut elsewhere, now),
             _ => self.take_batch::<BATCH>(frames, &mut elsewhere, now),
         }

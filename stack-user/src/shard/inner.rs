@@ -11,6 +11,7 @@ use super::config::{LocalAddr, Request, Route, Secrets, ShardConfig};
 use super::cookies::Cookies;
 use super::dirty::Dirty;
 use super::front::ShardFront;
+pub(super) use super::marks::{Mark, Marks};
 use super::orphans::Orphans;
 use super::publish::Publisher;
 use super::replies::{Budget, Reply};
@@ -27,11 +28,14 @@ use crate::tcp::pool::Pool;
 use crate::tcp::{Census, Env, HalfOpen, SeqNum, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wheel::{Alarms, Wheel};
+use crate::wire::usual::{IpChecksum, Start};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// A shard's tables, pools and queues.
 pub(super) struct Core {
     pub config: ShardConfig,
+    /// What bare acknowledgments over IPv4 begin with.
+    pub start: Start,
     pub hasher: FlowHasher,
     pub flows: FlowTable,
     /// The connection that a lone segment was last the next of; it may be gone.
@@ -118,6 +122,8 @@ pub(super) struct Conn {
     pub admission: Admission,
     /// The state that its published record shows; CLOSED while it has none.
     pub published: State,
+    /// IPv4's checksum in what it sends without text; over IPv6 of no meaning.
+    pub ip_checksum: IpChecksum,
     pub tcb: Tcb,
 }
 
@@ -144,25 +150,29 @@ impl Conn {
     /// Whether its service has everything, and neither side has closed.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        !(self.marks.has_any_of(&[Mark::Resumed, Mark::FinPending, Mark::Detached])
-            || self.tcb.has_unread()
-            || self.tcb.is_forsaken())
+        !(self.marks.has_any_of(UNSERVED) || self.tcb.has_unread() || self.tcb.is_forsaken())
     }
 
     /// Whether it is open, its service has everything, and there is nothing else to tell: what a segment
     /// of the usual kind finds, and leaves.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
-        self.tcb.state() == State::Established
-            && self.is_admitted()
-            && self.is_at_rest()
+        self.tcb.state() == State::Established && !self.tcb.is_forsaken() && self.is_served()
+    }
+
+    /// Whether its service has everything, as long as it has not closed.
+    #[inline(always)]
+    pub(super) fn is_served(&self) -> bool {
+        self.is_admitted()
+            && !self.marks.has_any_of(UNSERVED)
+            && !self.tcb.has_unread()
             && !self.tcb.has_events()
     }
 
     /// Whether an acknowledgment with timestamps, over IPv4, is all that a plain connection has to send.
     #[inline(always)]
     pub(super) fn owes_ack_alone(&self) -> bool {
-        self.tcb.owes_stamped_ack() && !self.tcb.owes_several() && self.tcb.tuple().local.is_v4()
+        self.tcb.owes_stamped_ack() && !self.tcb.owes_several() && self.marks.has(Mark::V4)
     }
 
     /// Whether something other than output has to be done for it.
@@ -178,66 +188,6 @@ impl Conn {
 pub(super) struct Lists<'a> {
     pub dirty: &'a mut Dirty,
     pub publisher: &'a mut Publisher,
-}
-
-/// A bit of [`Marks`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub(super) enum Mark {
-    /// Counted as closed for good by its user.
-    Orphan = 1,
-    /// On the dirty list.
-    Dirty = 1 << 1,
-    /// Waits for its next hop.
-    Waiting = 1 << 2,
-    /// Waits for room in the pool.
-    Starved = 1 << 3,
-    /// The service asked for its unconsumed text again.
-    Resumed = 1 << 4,
-    /// The service opened it.
-    Active = 1 << 5,
-    /// The service has seen the connection open.
-    Known = 1 << 6,
-    /// The peer's FIN is here, and the service has not been told.
-    FinPending = 1 << 7,
-    /// No longer in the flow table: only unread text is left.
-    Detached = 1 << 8,
-    /// Somebody outside of the service may come to read what is left.
-    Held = 1 << 9,
-    /// Changed since its record was written.
-    Stale = 1 << 10,
-    /// On the dirty list, and the wheel may not know of its deadline yet.
-    Unarmed = 1 << 11,
-    /// Its alarm may be set.
-    Armed = 1 << 12,
-    /// On the dirty list, and found to owe what [`Conn::owes_ack_alone`] says when it was last settled.
-    AckAlone = 1 << 13,
-}
-
-/// Yes-or-no state of a connection in its shard, a bit each.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Marks(u16);
-
-impl Marks {
-    pub(super) const fn has(self, mark: Mark) -> bool {
-        self.0 & mark as u16 != 0
-    }
-
-    /// Whether it has any of these.
-    pub(super) fn has_any_of(self, marks: &[Mark]) -> bool {
-        marks.iter().fold(0, |bits, mark| bits | *mark as u16) & self.0 != 0
-    }
-
-    pub(super) fn set(&mut self, mark: Mark, on: bool) {
-        if on { self.0 |= mark as u16 } else { self.0 &= !(mark as u16) }
-    }
-
-    /// Takes a mark away; whether it was there.
-    pub(super) fn take(&mut self, mark: Mark) -> bool {
-        let was = self.has(mark);
-        self.set(mark, false);
-        was
-    }
 }
 
 /// Whether a connection is its service's.
@@ -325,6 +275,7 @@ impl Core {
             icmp_errors: Budget::default(),
             cookies: Cookies::new(&config.secrets),
             front: None,
+            start: Start::new(config.mac, config.tcp.delivery()),
             config,
         }
     }
@@ -474,6 +425,9 @@ impl Core {
         }
     }
 }
+
+/// Its service has not had everything.
+const UNSERVED: Marks = Marks::NONE.with(Mark::Resumed).with(Mark::FinPending).with(Mark::Detached);
 
 // With 4 bytes of generation, 16 of its alarm, 64 of its published record, 11 of the flow table, and 12
 // for an entry of the wheel, an idle connection stays below 480 bytes.

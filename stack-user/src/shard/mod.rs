@@ -19,6 +19,7 @@ mod hosts;
 mod inner;
 mod ipv6;
 mod listen;
+mod marks;
 mod next_hops;
 mod open;
 mod orphans;

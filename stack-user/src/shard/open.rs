@@ -12,6 +12,7 @@ use crate::tcp::{
     Env, HalfOpen, Offer, SeqNum, State, SynCookies, Tcb, first_window, window_scale,
 };
 use crate::time::{Duration, Instant};
+use crate::wire::usual::Start;
 use crate::wire::{FourTuple, MacAddr};
 
 /// What became of the acknowledgment that completes a handshake.
@@ -203,7 +204,7 @@ impl Core {
     /// caller's to change, and the segment the connection's to see.
     pub(super) fn establish(&mut self, record: &HalfOpen, now: Instant) -> Option<u32> {
         let mss = self.mss_of(record);
-        let Self { conns, listeners, pool, counters, census, config, .. } = self;
+        let Self { conns, listeners, pool, counters, census, config, start, .. } = self;
         let listening = listeners.at_mut(record.listener)?;
         let listener = &listening.listener;
         let mut env = Env { pool, counters, census, config: &config.tcp };
@@ -215,7 +216,7 @@ impl Core {
         // Made in its place: it is large to be moved.
         let id = conns.insert_with(|_| {
             let tcb = Tcb::accept(record, mss, &mut env, now);
-            Conn { admission, ..Conn::new(tcb, listener.service, false) }
+            Conn { admission, ..Conn::new(tcb, (listener.service, false), start) }
         })?;
         let begun = conns.get_mut(id.index)?.tcb.begin_with(&listener.settings, &mut env, now);
         debug_assert_eq!(begun, Ok(()), "a listener's settings were checked");
@@ -255,9 +256,11 @@ impl Core {
 
 impl Conn {
     #[inline]
-    pub(super) fn new(tcb: Tcb, service: u16, is_active: bool) -> Self {
+    pub(super) fn new(tcb: Tcb, (service, is_active): (u16, bool), start: &Start) -> Self {
         let mut marks = Marks::default();
         marks.set(Mark::Active, is_active);
+        marks.set(Mark::V4, tcb.tuple().local.is_v4());
+        let ip_checksum = start.checksum_of(tcb.tuple());
         Self {
             tcb,
             service,
@@ -267,6 +270,7 @@ impl Conn {
             marks,
             admission: Admission::Admitted,
             published: State::Closed,
+            ip_checksum,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::service::Connection;
 use crate::tables::listeners::{Listener, ListenerId};
 use crate::tcp::Config;
 use crate::time::Instant;
+use crate::wire::usual::Start;
 
 impl Shard {
     /// Runs `run` on a connection from outside of its service, as a handle does, then sees to what
@@ -56,7 +57,15 @@ impl Shard {
     /// Changes TCP's limits and times, for connections still to come and, where they are not a
     /// connection's own, for those there are.
     pub fn set_tcp(&mut self, config: Config) {
-        self.core.config.tcp = config;
+        let core = &mut self.core;
+        core.config.tcp = config;
+        core.start = Start::new(core.config.mac, core.config.tcp.delivery());
+        let indexes: Vec<u32> = core.conns.iter().map(|(id, _)| id.index).collect();
+        for index in indexes {
+            if let Some(conn) = core.conns.get_mut(index) {
+                conn.ip_checksum = core.start.checksum_of(conn.tcb.tuple());
+            }
+        }
     }
 
     /// Serves an address more.

@@ -204,7 +204,7 @@ impl Core {
         debug_assert!(conn.is_plain() && conn.owes_ack_alone(), "nobody has settled it");
         let Some(hop) = conn.next_hop.map(Hop::index) else { return false };
         let hop = self.neighbours.at(hop);
-        if hop.mac.is_none() || hop.ask_at <= now || self.config.vlan.is_some() {
+        if hop.ask_at <= now || self.config.vlan.is_some() {
             return false;
         }
         let Some(frame) = tx.reserve() else { return false };
@@ -225,7 +225,7 @@ impl Core {
             stamps,
         };
         // One that has a way of its own owes more than that.
-        fields.write((mac, &self.config.mac), self.config.tcp.delivery(), out);
+        fields.write((&self.start, conn.ip_checksum), mac, out);
         let has_deadline = conn.on_plain_output();
         self.count_out(usual::LEN);
         tx.commit(START, usual::LEN);

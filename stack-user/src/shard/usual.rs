@@ -7,7 +7,7 @@
 use super::Shard;
 use super::deliver::Offer;
 use super::demux::Arrival;
-use super::inner::{Conn, Core, Lists};
+use super::inner::{Conn, Core, Lists, Mark};
 use crate::counters::{Counter, DropReason};
 use crate::tables::flow::{FlowKind, FlowRef};
 use crate::tcp::pool::Chain;
@@ -94,7 +94,7 @@ impl Conn {
         mut lists: Lists<'_>,
         now: Instant,
     ) -> Option<Took> {
-        if !names(usual, self.tcb.tuple()) || !Gist::may_have(usual.flags()) || !self.is_plain() {
+        if !self.is_named(usual) || !Gist::may_have(usual.flags()) || !self.is_served() {
             return None;
         }
         let gist = Gist {
@@ -107,22 +107,32 @@ impl Conn {
         if !self.tcb.predicts(&gist, &env) {
             return None;
         }
-        env.counters.count(Counter::SegmentsIn);
+        debug_assert!(self.is_plain(), "prediction looks at the rest");
         let is_unseen = self.tcb.on_predicted(&gist, &mut env, now);
         // Ahead of the call: a service that does nothing to its connection leaves nothing to be settled.
-        let is_settled =
-            !self.tcb.has_events() && lists.settle_plain((index, self), is_unseen, &env, now);
+        let (has_events, owes_ack_alone) = match is_unseen {
+            true => {
+                debug_assert!(!self.tcb.has_events(), "text alone tells of nothing else");
+                (false, self.tcb.owes_predicted_ack() && !self.tcb.owes_several())
+            }
+            false => (self.tcb.has_events(), self.owes_ack_alone()),
+        };
+        let is_settled = !has_events
+            && lists.settle_plain((index, self), (is_unseen, owes_ack_alone), &env, now);
+        env.counters.count(Counter::SegmentsIn);
         Some(Took { service: self.service, is_unseen, is_settled })
     }
-}
 
-/// Whether a frame has the name of a connection.
-#[inline(always)]
-fn names(usual: &Usual<'_>, tuple: &FourTuple) -> bool {
-    let (src, dst) = usual.addrs();
-    (tuple.remote_port, tuple.local_port) == usual.ports()
-        && tuple.remote.is_octets(src)
-        && tuple.local.is_octets(dst)
+    /// Whether a frame has its name.
+    #[inline(always)]
+    fn is_named(&self, usual: &Usual<'_>) -> bool {
+        let ((src, dst), tuple) = (usual.addrs(), self.tcb.tuple());
+        let ports = u32::from(tuple.remote_port) << 16 | u32::from(tuple.local_port);
+        self.marks.has(Mark::V4)
+            && ports == usual.both_ports()
+            && ipv4::octets(&tuple.remote) == src
+            && ipv4::octets(&tuple.local) == dst
+    }
 }
 
 impl Core {
@@ -131,7 +141,7 @@ impl Core {
     pub(super) fn read_usual<'a>(&self, bytes: &'a [u8]) -> Option<Usual<'a>> {
         let config = &self.config;
         let usual = Usual::read(bytes, config.verify_checksums)?;
-        if usual.to() != config.mac || config.vlan.is_some() {
+        if !usual.is_to(&config.mac) || config.vlan.is_some() {
             return None;
         }
         Some(usual)

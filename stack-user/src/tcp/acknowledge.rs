@@ -26,16 +26,27 @@ impl Tcb {
     pub(super) fn write_ack(&mut self, out: &mut [u8], env: &mut Env<'_>, now: Instant) -> usize {
         // One of several is one of those that are each sent.
         self.owed.extra_acks = self.owed.extra_acks.saturating_sub(1);
-        let (header, stamps) = self.take_ack(env.counters, now);
+        let (header, stamps) = self.take_ack_offering(self.window_room(), env.counters, now);
         emit_stamped(&header, stamps, (&self.tuple.local, &self.tuple.remote), out)
     }
 
     /// Its header and timestamps, for a caller who writes it with the headers before it and who has
-    /// asked whether it is owed; it counts as sent.
+    /// asked whether it is owed, and whether nothing is unread; it counts as sent.
     #[inline(always)]
     pub fn take_ack(&mut self, counters: &mut Counters, now: Instant) -> (Header, Timestamps) {
+        debug_assert!(!self.has_unread(), "the window has not all of its room");
+        self.take_ack_offering(self.rcv.limit, counters, now)
+    }
+
+    #[inline(always)]
+    fn take_ack_offering(
+        &mut self,
+        room: u32,
+        counters: &mut Counters,
+        now: Instant,
+    ) -> (Header, Timestamps) {
         let stamps = Timestamps { value: self.stamps.value(now), echo: self.stamps.recent };
-        let window = self.offer_window(Flags::ACK);
+        let window = self.offer_room(room);
         let header = Header {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,

@@ -5,6 +5,14 @@ use core::mem::offset_of;
 use super::Tcb;
 use super::tcb::{ReceiveSpace, SendSpace};
 
+/// An octet that has but one value: by its others a table tells that there is no connection, and so reads
+/// no line for it that a usual segment does not touch.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Here {
+    Here,
+}
+
 impl Tcb {
     /// Reads a word of each cache line that a usual segment needs, so that they are there when it is
     /// handled; what comes back is of no use. The words are 64 octets from each other at most. What

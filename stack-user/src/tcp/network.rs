@@ -5,6 +5,7 @@
 //! open, and shrinks no segment below what is known to arrive until a timeout proves it right.
 
 use super::deadline::Deadline;
+use super::own::Switch;
 use super::{Cause, CloseReason, Env, SeqNum, Severity, Tcb, Trouble, Unreachable};
 use crate::counters::Counter;
 use crate::time::Instant;
@@ -37,7 +38,7 @@ impl Tcb {
     pub fn on_no_next_hop(&mut self, env: &mut Env<'_>, now: Instant) {
         let what = Unreachable::NextHop;
         // A RST has nobody that would repeat it.
-        self.owed.rst = false;
+        self.switches.set(Switch::OwesRst, false);
         if self.state().is_synchronized() {
             self.soft_error = Some(what);
             // What never went out has no timer yet: it is tried again, and not for ever.

@@ -6,7 +6,7 @@
 use super::congestion::Usage;
 use super::deadline::Deadline;
 use super::flight::Marks;
-use super::own::{self, More, Switch, Switches};
+use super::own::{self, ASKS, More, Switch};
 use super::repair::Again;
 use super::tcb::{Ack, Fin, stamp_clock};
 use super::{Bare, Config, Env, SeqNum, State, Tcb};
@@ -121,24 +121,22 @@ impl Tcb {
     /// Whether neither text nor a control waits, nothing is missing, and no timer asks for anything.
     #[inline(always)]
     fn owes_at_most_an_ack(&self) -> bool {
-        // Nearly always all is false: a branch for each would take longer than the look.
-        let is_asked =
-            self.owed.syn | self.owed.rst | self.owed.probe | self.switches.has_any_of(ASKS);
-        let has_more = self.recovery.is_some() || self.has_unsent();
-        !is_asked && !has_more
+        !self.switches.has_any_of(ASKS) && self.recovery.is_none() && !self.has_unsent()
     }
 
     /// Chooses what goes next: resets and SYNs, then repetitions, then new text, then bare
     /// acknowledgments.
     fn plan(&mut self, env: &mut Env<'_>, now: Instant) -> Option<Plan> {
         let bare = |seq, flags| Some(Plan::bare(seq, flags));
-        if self.owed.rst {
+        if self.switches.has(Switch::OwesRst) {
             return bare(self.acceptable_seq(), Flags::RST.union(Flags::ACK));
         }
         match self.state() {
             State::Closed | State::Listen => return None,
-            State::SynSent if self.owed.syn => return bare(self.rare.iss, Flags::SYN),
-            State::SynReceived if self.owed.syn => {
+            State::SynSent if self.switches.has(Switch::OwesSyn) => {
+                return bare(self.rare.iss, Flags::SYN);
+            }
+            State::SynReceived if self.switches.has(Switch::OwesSyn) => {
                 return bare(self.rare.iss, Flags::SYN.union(Flags::ACK));
             }
             State::SynSent => return None,
@@ -178,12 +176,12 @@ impl Tcb {
         {
             return Some(plan);
         }
-        if self.owed.probe && self.snd.wnd == 0 && self.has_unsent() {
+        if self.switches.has(Switch::OwesProbe) && self.snd.wnd == 0 && self.has_unsent() {
             // A number before the window: the peer has to answer it, and nothing has to be unsent.
             return Some(Plan { kind: Kind::Probe, ..Plan::bare(self.snd.una - 1, Flags::ACK) });
         }
         // RFC 9293 3.9.1.2 (MUST-60): whatever holds text back, a timer ends it.
-        let is_overdue = core::mem::take(&mut self.owed.probe);
+        let is_overdue = self.switches.take(Switch::OwesProbe);
         if is_overdue {
             self.set_more(More::Unsaid);
         }
@@ -359,9 +357,14 @@ impl Tcb {
         if flags.contains(Flags::SYN) {
             return self.rcv.limit.min(0xffff) as u16;
         }
+        self.offer_room(self.window_room())
+    }
+
+    /// The same, where the receive buffer has room for so many octets.
+    #[inline(always)]
+    pub(super) fn offer_room(&mut self, room: u32) -> u16 {
         let offered = self.rcv.edge.since(self.rcv.nxt);
         // RFC 9293 3.8.6.1 (MAY-8): closed for as long as nothing is read.
-        let room = self.window_room();
         let granted = if room >= offered + self.window_step() { room } else { offered };
         let mut field = granted >> self.rcv.scale;
         if (field << self.rcv.scale) < offered {
@@ -386,13 +389,13 @@ impl Tcb {
         env.counters.count(Counter::SegmentsOut);
         if plan.flags.contains(Flags::RST) {
             env.counters.count(Counter::ResetsOut);
-            self.owed.rst = false;
+            self.switches.set(Switch::OwesRst, false);
             return;
         }
         match plan.kind {
             Kind::Probe => {
                 env.counters.count(Counter::WindowProbes);
-                self.owed.probe = false;
+                self.switches.set(Switch::OwesProbe, false);
                 return;
             }
             Kind::KeepAlive => {
@@ -432,7 +435,7 @@ impl Tcb {
 
     fn on_syn_sent_out(&mut self, plan: &Plan, env: &mut Env<'_>, now: Instant) {
         self.rtt.on_syn_sent(now);
-        self.owed.syn = false;
+        self.switches.set(Switch::OwesSyn, false);
         if self.snd.nxt.is_after(plan.seq) {
             env.counters.count(Counter::Retransmits);
             self.total_retrans = self.total_retrans.wrapping_add(1);
@@ -482,11 +485,11 @@ impl Tcb {
     #[inline(always)]
     pub(super) fn on_acknowledged(&mut self) {
         self.owed.ack = Ack::None;
-        self.timers.delayed_ack = Deadline::NEVER;
+        // All timers are looked at next: read together, they would have to wait for one just written.
+        if self.timers.delayed_ack.is_armed() {
+            self.timers.delayed_ack = Deadline::NEVER;
+        }
         self.rcv.acked = self.rcv.nxt;
         self.rcv.duplicate = Default::default();
     }
 }
-
-/// Switches that are a question to output.
-pub(super) const ASKS: Switches = Switches::NONE.with(Switch::Pushed).with(Switch::OwesKeepAlive);

@@ -10,7 +10,7 @@ use crate::wire::ipv4::Delivery;
 
 /// A bit of [`Switches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
+#[repr(u32)]
 pub(super) enum Switch {
     /// Short segments go out at once.
     NoDelay = 1,
@@ -44,11 +44,17 @@ pub(super) enum Switch {
     TextLost = 1 << 14,
     /// An idle peer is to be asked whether it is there (RFC 9293, 3.8.4).
     OwesKeepAlive = 1 << 15,
+    /// A SYN is owed, or SYN and ACK in SYN-RECEIVED.
+    OwesSyn = 1 << 16,
+    /// A RST is owed, after an abort.
+    OwesRst = 1 << 17,
+    /// A zero-window probe is owed, or what the sender's SWS avoidance held back.
+    OwesProbe = 1 << 18,
 }
 
 /// Yes-or-no state of a connection, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Switches(u16);
+pub(super) struct Switches(u32);
 
 impl Switches {
     /// No switch.
@@ -56,7 +62,17 @@ impl Switches {
 
     /// These, and one more.
     pub const fn with(self, switch: Switch) -> Self {
-        Self(self.0 | switch as u16)
+        Self(self.0 | switch as u32)
+    }
+
+    /// Those of `others` that are on.
+    pub const fn among(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// Those that `others` has not.
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     /// Whether any of `others` is on.
@@ -65,11 +81,18 @@ impl Switches {
     }
 
     pub fn has(self, switch: Switch) -> bool {
-        self.0 & switch as u16 != 0
+        self.0 & switch as u32 != 0
     }
 
     pub fn set(&mut self, switch: Switch, on: bool) {
-        if on { self.0 |= switch as u16 } else { self.0 &= !(switch as u16) }
+        if on { self.0 |= switch as u32 } else { self.0 &= !(switch as u32) }
+    }
+
+    /// Turns a switch off; whether it was on.
+    pub fn take(&mut self, switch: Switch) -> bool {
+        let was = self.has(switch);
+        self.set(switch, false);
+        was
     }
 
     /// What a new connection begins with.
@@ -293,6 +316,14 @@ const MINUTES: u16 = 0x8000;
 const LOWER_LIMIT: Duration = Duration::from_secs(100);
 /// U_LIMIT: no peer keeps a connection of ours longer than this without an answer.
 const UPPER_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Switches that are a question to output.
+pub(super) const ASKS: Switches = Switches::NONE
+    .with(Switch::Pushed)
+    .with(Switch::OwesKeepAlive)
+    .with(Switch::OwesSyn)
+    .with(Switch::OwesRst)
+    .with(Switch::OwesProbe);
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,8 @@ pub struct Pool {
     /// Of the chunks in use, how many hold what is sent.
     sending: u32,
     limit: u32,
+    /// What senders, or receivers, may have in use when more comes for them.
+    half: u32,
     /// The records of segments in flight.
     pub(super) records: Records,
 }
@@ -48,7 +50,19 @@ impl Pool {
         let records = Records::new(limit.saturating_mul(RECORDS_PER_CHUNK));
         let (blocks, links) = (Vec::new(), Vec::new());
         let (lent, free_lent) = (Vec::new(), NONE);
-        Self { blocks, links, free: NONE, lent, free_lent, used: 0, sending: 0, limit, records }
+        let half = limit / 2 - RESERVE;
+        Self {
+            blocks,
+            links,
+            free: NONE,
+            lent,
+            free_lent,
+            used: 0,
+            sending: 0,
+            limit,
+            half,
+            records,
+        }
     }
 
     /// Bytes of the chunks in use.
@@ -72,7 +86,7 @@ impl Pool {
     /// Whether a received segment may be accepted. The rest of the receivers' half is for the
     /// segment itself, which must find its place.
     pub fn has_room_to_receive(&self) -> bool {
-        self.used - self.sending + RESERVE <= self.limit / 2
+        self.used - self.sending <= self.half
     }
 
     /// Whether a segment that came early may be kept. This ends before the room to receive does, or
@@ -85,7 +99,7 @@ impl Pool {
     #[inline]
     pub fn is_exhausted(&self) -> bool {
         // While less than half is in use both have room: asked for in each turn.
-        let is_half_free = self.used + RESERVE <= self.limit / 2;
+        let is_half_free = self.used <= self.half;
         !is_half_free && (!self.has_room_to_receive() || self.room_to_send() == 0)
     }
 

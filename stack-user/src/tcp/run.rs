@@ -4,8 +4,7 @@
 //! planned and recorded for itself. What is saved is the rest, headers and the way down. Only what is
 //! frequent leaves so; everything else is output's.
 
-use super::output::ASKS;
-use super::own::Switch;
+use super::own::{ASKS, Switch};
 use super::pool::Pool;
 use super::tcb::Fin;
 use super::{Bare, Env, SeqNum, State, Tcb};
@@ -41,13 +40,12 @@ impl Tcb {
     fn may_run(&self, size: u32) -> bool {
         let out = self.snd.nxt.since(self.snd.una);
         let fits = self.snd.wnd.saturating_sub(out) >= WORTH * size && self.window_left() >= WORTH;
-        let asks = self.owed.rst || self.owed.syn || self.owed.probe;
         let is_special = self.switches.has_any_of(ASKS)
             || self.switches.has(Switch::OwesTimeout)
             || self.own.as_ref().is_some_and(|own| own.snd_up.is_some());
         size >= LEAST_TEXT
             && fits
-            && !(asks || is_special)
+            && !is_special
             && self.state() != State::SynReceived
             && self.recovery.is_none()
             && self.sack_blocks().1 == 0

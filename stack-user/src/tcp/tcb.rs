@@ -5,6 +5,7 @@ use super::config::{first_window, window_scale};
 use super::congestion::Congestion;
 use super::events::{Events, Noted};
 use super::flight::{Flight, Micros};
+use super::lines::Here;
 use super::own::{Own, Switch, Switches};
 use super::pool::{Chain, Cursor, Pool};
 use super::reassembly::Early;
@@ -28,6 +29,7 @@ pub struct Tcb {
     pub(super) tuple: FourTuple,
     state: State,
     pub(super) owed: Owed,
+    _here: Here,
     pub(super) switches: Switches,
     pub(super) stamps: Stamps,
     pub(super) rcv: ReceiveSpace,
@@ -164,18 +166,12 @@ impl ReceiveSpace {
     }
 }
 
-/// What output has to send when it may.
+/// What output has to acknowledge when it may; what else it has to send is asked by [`Switches`].
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     pub ack: Ack,
     /// Duplicate and challenge ACKs: each is sent (RFC 5681, section 4.2).
     pub extra_acks: u8,
-    /// SYN, or SYN and ACK in SYN-RECEIVED.
-    pub syn: bool,
-    /// RST, after an abort.
-    pub rst: bool,
-    /// A zero-window probe, or what the sender's SWS avoidance held back.
-    pub probe: bool,
 }
 
 /// Whether an acknowledgment is owed.
@@ -225,7 +221,7 @@ impl Tcb {
         (tcb.snd.una, tcb.snd.nxt) = (iss, iss);
         (tcb.rare.pushed, tcb.rare.short) = (iss, iss);
         tcb.stamps.offset = offset;
-        tcb.owed.syn = true;
+        tcb.switches.set(Switch::OwesSyn, true);
         tcb.enter(State::SynSent, Cause::Open, env);
         env.counters.count(Counter::ActiveOpens);
         tcb
@@ -277,6 +273,7 @@ impl Tcb {
             tuple,
             state: State::Closed,
             owed: Owed::default(),
+            _here: Here::Here,
             snd: SendSpace { mss, buffer: Chain::for_sending(), ..SendSpace::default() },
             rcv: ReceiveSpace {
                 limit: config.receive_window,
@@ -387,8 +384,8 @@ impl Tcb {
             env.counters.count(Counter::TimedOut);
         }
         self.enter(State::Closed, cause, env);
-        self.owed = Owed { rst: self.owed.rst, ..Owed::default() };
-        self.switches.set(Switch::OwesKeepAlive, false);
+        self.owed = Owed::default();
+        self.switches = self.switches.without(NEEDS_PEER);
         self.stop_timers();
         if reason != CloseReason::Closed {
             self.switches.set(Switch::TextLost, true);
@@ -445,12 +442,15 @@ impl Tcb {
 
     /// Whether nothing is left to send, now or ever: CLOSED and no RST owed.
     pub fn is_silent(&self) -> bool {
-        self.state == State::Closed && !self.owed.rst
+        self.state == State::Closed && !self.switches.has(Switch::OwesRst)
     }
 
     /// Whether text or FIN wait for their first transmission.
+    #[inline(always)]
     pub(super) fn has_unsent(&self) -> bool {
-        self.state.is_synchronized() && self.snd.nxt.is_before(self.send_end())
+        // Who only receives has nothing queued, and it ends there.
+        let is_queued = !self.snd.buffer.is_empty() || self.snd.fin == Fin::Queued;
+        is_queued && self.state.is_synchronized() && self.snd.nxt.is_before(self.send_end())
     }
 
     /// The number after all that is queued, FIN included.
@@ -487,6 +487,9 @@ impl Tcb {
     }
 }
 
+/// What is owed to nobody once a connection is over.
+const NEEDS_PEER: Switches =
+    Switches::NONE.with(Switch::OwesSyn).with(Switch::OwesProbe).with(Switch::OwesKeepAlive);
 /// RFC 9293, 3.7.1: what a peer without the option takes over IPv4, and over IPv6.
 pub(super) const DEFAULT_MSS: u16 = 536;
 pub(super) const DEFAULT_MSS_V6: u16 = 1220;

@@ -95,11 +95,11 @@ impl Tcb {
         self.timers.retransmit = self.next_timeout(env.config, now);
         if !self.state().is_synchronized() {
             env.counters.count(Counter::RetransmitTimeouts);
-            self.owed.syn = true;
+            self.switches.set(Switch::OwesSyn, true);
             self.rare.syn_retries = self.rare.syn_retries.saturating_add(1);
         } else if self.flight.is_empty() {
             // RFC 9293 3.8.6.1 (MUST-36, SHLD-29, SHLD-30), CM-8.c: probe, less and less often.
-            self.owed.probe = true;
+            self.switches.set(Switch::OwesProbe, true);
         } else {
             // Into a closed window the first segment goes all the same, as a probe.
             self.on_timeout_proves_mtu(env);
@@ -158,7 +158,9 @@ impl Tcb {
             env.counters.count(Counter::AbortsOnTimeout);
         }
         self.close_with(self.timeout_reason(), Cause::Timeout, env);
-        self.owed.rst |= has_closed && !is_silent;
+        if has_closed && !is_silent {
+            self.switches.set(Switch::OwesRst, true);
+        }
     }
 
     /// RFC 9293 3.9.2.2 (SHLD-25): an error that the network reported explains the silence.

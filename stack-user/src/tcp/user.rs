@@ -267,7 +267,9 @@ impl Tcb {
             State::Closed | State::Listen | State::SynSent | State::TimeWait => false,
         };
         self.close_with(reason, Cause::Abort, env);
-        self.owed.rst |= tells_peer;
+        if tells_peer {
+            self.switches.set(Switch::OwesRst, true);
+        }
         self.switches.set(Switch::TextLost, true);
         self.rcv.unread.clear(env.pool);
     }

@@ -64,6 +64,15 @@ pub fn sum(bytes: &[u8]) -> Partial {
     sum_long(bytes)
 }
 
+/// The sum of what stands before, and of `bytes`, which mostly are few; in one piece with the caller.
+#[inline(always)]
+pub fn sum_behind(before: Partial, bytes: &[u8]) -> Partial {
+    if bytes.len() < 2 * BLOCK {
+        return Partial(add_rest(before.0, bytes));
+    }
+    before + sum_long(bytes)
+}
+
 /// The sum of so few words that each is counted where it stands: what lies at fixed places of a header.
 #[inline(always)]
 pub fn sum_words<const N: usize>(words: &[[u8; 8]; N]) -> Partial {
@@ -152,13 +161,17 @@ fn total(lanes: &[u64; LANES]) -> u64 {
     lanes.iter().map(|lane| half_fold(*lane)).sum::<u64>()
 }
 
-/// The sum of few bytes, word by word with the carry brought round.
-#[inline]
+/// The sum of few bytes.
 fn sum_rest(rest: &[u8]) -> u64 {
+    add_rest(0, rest)
+}
+
+/// Adds few bytes to a sum, word by word with the carry brought round.
+#[inline(always)]
+fn add_rest(mut sum: u64, rest: &[u8]) -> u64 {
     // Four words at once, for a word alone takes no longer than the count of it.
     let (fours, rest) = rest.as_chunks::<32>();
     let (words, tail) = rest.as_chunks::<8>();
-    let mut sum = 0u64;
     for four in fours {
         let (words, _) = four.as_chunks::<8>();
         let mut carry = false;

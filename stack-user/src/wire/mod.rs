@@ -32,20 +32,10 @@ impl Addr {
         Ipv6Addr::from_octets(self.0).to_ipv4_mapped()
     }
 
-    /// Whether it is the IPv4 address of these octets.
-    #[inline]
-    pub fn is_octets(&self, octets: [u8; 4]) -> bool {
-        // Two comparisons of words: this is asked for every frame.
-        let (words, _) = self.0.as_chunks::<8>();
-        let [a, b, c, d] = octets;
-        words[0] == [0; 8]
-            && u64::from_ne_bytes(words[1]) == u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])
-    }
-
     /// Whether it is an IPv4 address.
     #[inline]
     pub const fn is_v4(&self) -> bool {
-        // As two comparisons of words: this is asked for every frame.
+        // As two comparisons of words: this is asked for many a frame.
         let ((words, _), (halves, _)) = (self.0.as_chunks::<8>(), self.0.as_chunks::<4>());
         u64::from_ne_bytes(words[0]) == 0 && u32::from_be_bytes(halves[2]) == 0xffff
     }

@@ -5,10 +5,10 @@
 //! a checksum that is wrong, is for the parsers of each layer, which say what is the matter with it. A
 //! property test compares both.
 
-use super::checksum::{self, Partial};
-use super::ipv4::Delivery;
+use super::checksum;
+use super::ipv4::{self, Delivery};
 use super::tcp::{Flags, Timestamps};
-use super::{MacAddr, PROTOCOL_TCP};
+use super::{FourTuple, MacAddr, PROTOCOL_TCP};
 
 /// A frame of that form whose checksums are right. Its fields are read where they are used: nobody needs
 /// all of them, and those that are read too early wait on the stack.
@@ -50,7 +50,7 @@ impl<'a> Usual<'a> {
     pub fn read(bytes: &'a [u8], verifies: bool) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<LEN>()?;
         let total = usize::from(u16::from_be_bytes(at(head, 16)));
-        let is_usual = at::<3>(head, 12) == [0x08, 0x00, 0x45]
+        let is_usual = u32::from_be_bytes(at(head, 12)) >> 8 == 0x08_0045
             && u16::from_be_bytes(at(head, 20)) & FRAGMENT == 0
             && head[23] == PROTOCOL_TCP
             && head[46] >> 4 == 8
@@ -64,11 +64,12 @@ impl<'a> Usual<'a> {
         }
         if verifies {
             // RFC 9293 3.1 (MUST-3): addresses, protocol and length of the pseudo-header as well.
-            let pseudo = checksum::sum_words(&[at(head, 26)])
-                + Partial::word(u16::from(PROTOCOL_TCP))
-                + Partial::word((total - IP) as u16);
-            let segment = bytes.get(BEFORE..ETHERNET + total)?;
-            if !checksum::is_right(pseudo + checksum::sum(segment)) {
+            let others = u64::from(u16::from(PROTOCOL_TCP).to_be())
+                + u64::from(((total - IP) as u16).to_be());
+            let (addrs, others) = (at(head, 26), others.to_ne_bytes());
+            let header = (at(head, 34), at(head, 42), at(head, 50), at(head, 58));
+            let words = [addrs, header.0, header.1, header.2, header.3, others];
+            if !checksum::is_right(checksum::sum_behind(checksum::sum_words(&words), text)) {
                 return None;
             }
         }
@@ -79,6 +80,13 @@ impl<'a> Usual<'a> {
     #[inline(always)]
     pub fn to(&self) -> MacAddr {
         MacAddr(at(self.head, 0))
+    }
+
+    /// Whether that is `mac`.
+    #[inline(always)]
+    pub fn is_to(&self, MacAddr([a, b, c, d, e, f]): &MacAddr) -> bool {
+        // Two comparisons, and nothing to be put together for them.
+        at(self.head, 0) == [*a, *b, *c, *d] && at(self.head, 4) == [*e, *f]
     }
 
     /// The sender's address on the link.
@@ -97,6 +105,12 @@ impl<'a> Usual<'a> {
     #[inline(always)]
     pub fn ports(&self) -> (u16, u16) {
         (u16::from_be_bytes(at(self.head, 34)), u16::from_be_bytes(at(self.head, 36)))
+    }
+
+    /// Both in a word, the sender's ahead.
+    #[inline(always)]
+    pub fn both_ports(&self) -> u32 {
+        u32::from_be_bytes(at(self.head, 34))
     }
 
     /// SEG.SEQ.
@@ -156,21 +170,63 @@ impl<'a> Usual<'a> {
     }
 }
 
-impl Fields {
-    /// Writes a frame of this form that has no text, with its checksums, between two addresses on the
-    /// link. The words are counted as they are written, which is faster than to read octets that have only
-    /// just been written.
-    #[inline(always)]
-    pub fn write(&self, (to, from): (&MacAddr, &MacAddr), delivery: Delivery, out: &mut [u8; LEN]) {
-        put(out, 0, to.0);
-        put(out, 6, from.0);
-        put(out, 12, [0x08, 0x00]);
+/// What all frames of this form begin with that have no text and leave one interface: the octets before
+/// IPv4's checksum, but for the receiver's address on the link.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    octets: [u8; IP_CHECKSUM],
+    /// What those of IPv4 count in a sum, in the order in which they stand there.
+    sum: u64,
+}
+
+impl Start {
+    /// That of frames from an address on the link.
+    pub fn new(from: MacAddr, delivery: Delivery) -> Self {
         let [len_high, len_low] = ((LEN - ETHERNET) as u16).to_be_bytes();
-        let start = count(out, 14, [0x45, delivery.traffic_class, len_high, len_low])
-            + count(out, 18, DONT_FRAGMENT)
-            + count(out, 22, [delivery.hop_limit, PROTOCOL_TCP, 0, 0]);
+        let mut octets = [0; IP_CHECKSUM];
+        octets[6..12].copy_from_slice(&from.0);
+        octets[12..16].copy_from_slice(&[0x08, 0x00, 0x45, delivery.traffic_class]);
+        octets[16..18].copy_from_slice(&[len_high, len_low]);
+        octets[18..22].copy_from_slice(&DONT_FRAGMENT);
+        octets[22..].copy_from_slice(&[delivery.hop_limit, PROTOCOL_TCP]);
+        let (words, _) = octets[ETHERNET..].as_chunks::<2>();
+        let sum = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum();
+        Self { octets, sum }
+    }
+
+    /// IPv4's checksum in all such frames of a connection. One over IPv6 has none.
+    #[inline]
+    pub fn checksum_of(&self, tuple: &FourTuple) -> IpChecksum {
+        self.checksum((ipv4::octets(&tuple.local), ipv4::octets(&tuple.remote)))
+    }
+
+    /// IPv4's checksum in all such frames from `src` to `dst`.
+    #[inline]
+    pub fn checksum(&self, (src, dst): ([u8; 4], [u8; 4])) -> IpChecksum {
+        let addrs = u64::from(u32::from_ne_bytes(src)) + u64::from(u32::from_ne_bytes(dst));
+        IpChecksum((!checksum::fold(self.sum + addrs)).to_ne_bytes())
+    }
+}
+
+/// IPv4's checksum as [`Start::checksum`] gives it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IpChecksum([u8; 2]);
+
+impl Fields {
+    /// Writes a frame of this form that has no text to an address on the link, with its checksums. The
+    /// words are counted as they are written, which is faster than to read octets that have only just
+    /// been written.
+    #[inline(always)]
+    pub fn write(
+        &self,
+        (start, ip_checksum): (&Start, IpChecksum),
+        to: &MacAddr,
+        out: &mut [u8; LEN],
+    ) {
+        put(out, 0, start.octets);
+        put(out, 0, to.0);
+        put(out, IP_CHECKSUM, ip_checksum.0);
         let addrs = count(out, 26, self.src) + count(out, 30, self.dst);
-        put(out, 24, (!checksum::fold(start + addrs)).to_ne_bytes());
         let ports = u32::from(self.src_port) << 16 | u32::from(self.dst_port);
         let control = 0x80 << 24 | u32::from(self.flags.0) << 16 | u32::from(self.window);
         let numbers = count(out, 34, ports.to_be_bytes())
@@ -210,6 +266,8 @@ fn at<const N: usize>(head: &[u8; LEN], place: usize) -> [u8; N] {
 
 const ETHERNET: usize = super::ethernet::HEADER_LEN;
 const IP: usize = super::ipv4::HEADER_LEN;
+/// The place of IPv4's checksum.
+const IP_CHECKSUM: usize = 24;
 /// The identification, which is zero, and the bit in the word of the fragment's offset.
 const DONT_FRAGMENT: [u8; 4] = [0, 0, 0x40, 0];
 /// Protocol and length in the pseudo-header of a segment without text.

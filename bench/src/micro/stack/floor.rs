@@ -12,7 +12,7 @@ use sluice::shard::FRAME_LEN;
 use sluice::tcp::HEADROOM;
 use sluice::wire::ipv4::Delivery;
 use sluice::wire::tcp::{Flags, Header, Options, Timestamps};
-use sluice::wire::usual::{self, Fields, Usual};
+use sluice::wire::usual::{self, Fields, Start, Usual};
 use sluice::wire::{Addr, PROTOCOL_TCP, checksum, ethernet, ipv4, tcp};
 
 use super::outbox::Outbox;
@@ -25,6 +25,8 @@ pub struct Floor {
     /// Where all text goes.
     text: Box<[u8; FRAME_LEN]>,
     outbox: Outbox,
+    /// How answers begin.
+    start: Start,
 }
 
 /// A flow; where `port` is zero, none.
@@ -65,7 +67,8 @@ impl Floor {
         };
         let start = HEADROOM - usual::BEFORE;
         let out = self.outbox.next()?.get_mut(start..)?.first_chunk_mut()?;
-        ack.write((&usual.from(), &usual.to()), Delivery::default(), out);
+        let checksum = self.start.checksum((ack.src, ack.dst));
+        ack.write((&self.start, checksum), &usual.from(), out);
         self.outbox.commit(start, usual::LEN);
         Some(())
     }
@@ -77,7 +80,9 @@ impl Stack for Floor {
     fn new(conns: usize) -> Self {
         // Few flows meet at a place; one that does is refused at its opening.
         let flows = vec![Known::default(); (64 * conns).next_power_of_two()];
-        Self { flows, text: Box::new([0; FRAME_LEN]), outbox: Outbox::new(scene::ROUND) }
+        let start = Start::new(peer::SERVER_MAC, Delivery::default());
+        let (text, outbox) = (Box::new([0; FRAME_LEN]), Outbox::new(scene::ROUND));
+        Self { flows, text, outbox, start }
     }
 
     fn adopt(&mut self, flow: &mut Flow, now: u64) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::raw::{ACK, FIN, Hears, RST, Raw, Says, full_syn, syn};
 use crate::tables::listeners::{Accepts, ListenerId};
 use crate::tables::slab::TcbId;
+use crate::tcp;
 
 /// A connection, and what its peer says next.
 struct Open {
@@ -73,4 +74,17 @@ fn lone_segment_behind_a_close_goes_the_long_way() {
     conn.next.ack += 1;
     conn.says(&mut raw, b"last");
     assert_eq!(raw.told(), ["2000: text", "2000: more", "2000: last"]);
+}
+
+#[test]
+fn lone_acknowledgments_are_carried_as_the_configuration_says_now() {
+    let (mut raw, listener) = listening();
+    let mut conn = open(&mut raw, listener, 2000);
+    for (traffic_class, hop_limit) in [(0x28, 7), (0, 64)] {
+        let tcp = raw.shard.core.config.tcp.clone();
+        raw.shard.set_tcp(tcp::Config { traffic_class, hop_limit, ..tcp });
+        let heard = conn.says(&mut raw, b"text");
+        let carried: Vec<_> = heard.iter().map(|heard| heard.carried).collect();
+        assert_eq!(carried, [(traffic_class, hop_limit)]);
+    }
 }

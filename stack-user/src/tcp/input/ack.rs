@@ -79,7 +79,9 @@ impl Tcb {
         }
         // RFC 9293 3.8.6 (MUST-34, MUST-35): it may shrink, below what is out and to zero.
         self.snd.wnd = self.scaled(window);
-        self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
+        if self.snd.wnd > self.snd.max_wnd {
+            self.snd.max_wnd = self.snd.wnd;
+        }
         (self.snd.wl1, self.snd.wl2) = (seq, ack);
     }
 

@@ -6,8 +6,8 @@
 //! the two ways.
 
 use crate::counters::Counter;
-use crate::tcp::own::{Switch, Switches};
-use crate::tcp::tcb::stamp_clock;
+use crate::tcp::own::{ASKS, Switch, Switches};
+use crate::tcp::tcb::{Ack, stamp_clock};
 use crate::tcp::{Env, Segment, SeqNum, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, Timestamps};
@@ -65,25 +65,36 @@ impl Tcb {
             // and stays it.
             && !gist.ack.is_before(self.snd.una)
             && !gist.ack.is_after(self.snd.nxt)
-            && (gist.ack != self.snd.una || gist.len > 0)
+            && gist.ack.since(self.snd.una) | gist.len as u32 > 0
             && self.snd.wnd > 0
             && gist.window > 0
             // Nothing is missing in either direction, and nothing was asked for that few ask for.
             && self.is_bare()
-            && !self.switches.has_any_of(UNUSUAL)
             && env.pool.has_room_to_receive()
     }
 
-    /// Timestamps that are not old, where they are agreed.
-    #[inline]
+    /// Nothing is unusual, and timestamps are there where they are agreed, and not old.
+    #[inline(always)]
     fn are_stamps_predicted(&self, stamps: Option<Timestamps>) -> bool {
+        let looked_at = self.switches.among(UNUSUAL.with(Switch::Stamps));
         match stamps {
             Some(stamps) => {
-                self.switches.has(Switch::Stamps)
+                looked_at == Switches::NONE.with(Switch::Stamps)
                     && stamps.value.wrapping_sub(self.stamps.recent) as i32 >= 0
             }
-            None => !self.switches.has(Switch::Stamps),
+            None => looked_at == Switches::NONE,
         }
+    }
+
+    /// Whether an acknowledgment with timestamps is all that is owed after a predicted segment that has
+    /// them, and acknowledged nothing: as [`Tcb::owes_stamped_ack`], but for what prediction has seen.
+    #[inline(always)]
+    pub fn owes_predicted_ack(&self) -> bool {
+        let owes = self.owed.ack == Ack::Now
+            && !self.has_unsent()
+            && self.rcv.duplicate.0 == self.rcv.duplicate.1;
+        debug_assert_eq!(owes, self.owes_stamped_ack(), "prediction has not seen to it");
+        owes
     }
 
     /// Handles a segment that is predicted: all of its text is in order. Whether nothing changed that a
@@ -103,16 +114,18 @@ impl Tcb {
         }
         if gist.len > 0 {
             self.rcv.advance(gist.len as u32);
-            env.counters.add(Counter::DataBytesIn, gist.len as u64);
             self.owe_ack_of_text(&(0..gist.len), false, (env, now));
             self.grow_window(gist.len, env, now);
         }
+        // Last of all, or what was read before would have to be read again.
+        env.counters.add(Counter::DataBytesIn, gist.len as u64);
         is_unseen
     }
 }
 
 /// What sends a segment through the checks one by one.
-const UNUSUAL: Switches = Switches::NONE
+const UNUSUAL: Switches = ASKS
+    .with(Switch::OwesTimeout)
     .with(Switch::KeepAlive)
     .with(Switch::Closed)
     .with(Switch::Deaf)

@@ -1,6 +1,7 @@
 //! Fourth: the SYN bit (RFC 9293, 3.10.7.4; RFC 5961, section 4).
 
 use super::Step;
+use crate::tcp::own::Switch;
 use crate::tcp::{Env, Segment, State, Tcb};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -18,7 +19,7 @@ impl Tcb {
         }
         if self.state() == State::SynReceived && segment.seq == self.rare.irs {
             // The peer of a simultaneous open repeats its SYN: our SYN-ACK was lost.
-            self.owed.syn = true;
+            self.switches.set(Switch::OwesSyn, true);
         } else {
             self.owe_challenge(env, now);
         }

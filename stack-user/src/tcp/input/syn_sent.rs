@@ -43,7 +43,7 @@ impl Tcb {
             // RFC 9293 3.5 (MUST-10), CM-1.b, CM-1.j.
             // Both opened at once (RFC 9293, figure 7): our SYN goes again, with ACK.
             self.enter(State::SynReceived, Cause::Syn, env);
-            self.owed.syn = true;
+            self.switches.set(Switch::OwesSyn, true);
             return Accepted::default();
         }
         self.snd.wl2 = segment.ack;
@@ -61,7 +61,7 @@ impl Tcb {
         now: Instant,
     ) {
         self.snd.una = segment.ack;
-        if core::mem::take(&mut self.owed.syn) {
+        if self.switches.take(Switch::OwesSyn) {
             // Our SYN-ACK was not sent yet: the peer's SYN is not acknowledged (RFC 9293, figure
             // 7).
             self.owed.ack = Ack::Now;

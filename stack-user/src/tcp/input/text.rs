@@ -119,7 +119,10 @@ impl Tcb {
         (env, now): (&Env<'_>, Instant),
     ) {
         self.rcv.text_at = stamp_clock(now);
-        self.rcv.full = self.rcv.full.max(text.len().min(usize::from(u16::MAX)) as u16);
+        // Few are longer than all before: a comparison is all that the others cost.
+        if text.len() > usize::from(self.rcv.full) {
+            self.rcv.full = text.len().min(usize::from(u16::MAX)) as u16;
+        }
         let waiting = self.rcv.nxt.since(self.rcv.acked);
         let is_due = waiting > u32::from(self.rcv.full) || env.config.delayed_ack.is_zero();
         if is_due || filled || !self.rcv.early.is_empty() {

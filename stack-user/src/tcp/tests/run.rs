@@ -1,6 +1,7 @@
 //! Runs are what output would have made, one segment after the other.
 
 use super::*;
+use crate::tcp::own::Switch;
 use crate::wire::run::MOST_TEXT;
 
 const PSH: Flags = Flags::PSH;
@@ -99,9 +100,9 @@ fn established_run_ends_with_psh_or_what_ip_can_say() {
 fn established_with_something_else_to_say_has_no_run() {
     let [mut bench, _] = pair(100);
     assert!(bench.tcb.has_run());
-    bench.tcb.owed.rst = true;
+    bench.tcb.switches.set(Switch::OwesRst, true);
     assert!(!bench.tcb.has_run());
-    bench.tcb.owed.rst = false;
+    bench.tcb.switches.set(Switch::OwesRst, false);
     bench.sent();
     bench.wait();
     assert!(bench.tcb.recovery.is_some() && !bench.tcb.has_run());

@@ -64,6 +64,13 @@ fn frame(header: Header, stamps: Timestamps, text: &[u8], padding: usize) -> Vec
     bytes
 }
 
+/// Writes it to one address on the link from another.
+fn write(fields: &Fields, (to, from): (MacAddr, MacAddr), delivery: Delivery, out: &mut [u8; LEN]) {
+    let start = Start::new(from, delivery);
+    let checksum = start.checksum((fields.src, fields.dst));
+    fields.write((&start, checksum), &to, out);
+}
+
 trait IntoAddrs {
     fn into_addrs(self) -> (Addr, Addr);
 }
@@ -105,7 +112,7 @@ fn write_and_read_is_the_same_with_the_largest_and_the_smallest_words() {
         let mut out = [0; LEN];
         let mac = MacAddr([octet; 6]);
         let delivery = Delivery { traffic_class: octet, hop_limit: octet };
-        fields.write((&mac, &mac), delivery, &mut out);
+        write(&fields, (mac, mac), delivery, &mut out);
         assert_eq!(whole(&out, true), Some(([mac; 2], fields, &[][..])));
     }
 }
@@ -134,7 +141,8 @@ proptest! {
         let bytes = frame(header, stamps, &[], 0);
         let usual = Usual::read(&bytes, true).unwrap();
         let mut out = [0xaa; LEN];
-        usual.fields().write((&usual.to(), &usual.from()), Delivery::default(), &mut out);
+        let macs = (usual.to(), usual.from());
+        write(&usual.fields(), macs, Delivery::default(), &mut out);
         prop_assert_eq!(&out[..], &bytes[..]);
     }
 
@@ -169,7 +177,7 @@ proptest! {
             // What is not read is written as a sender of ours has it.
             let mut out = [0; LEN];
             let delivery = Delivery { traffic_class: bytes[15], hop_limit: bytes[22] };
-            fields.write((&to, &from), delivery, &mut out);
+            write(&fields, (to, from), delivery, &mut out);
             prop_assert_eq!(whole(&out, true), Some(([to, from], fields, &[][..])));
         }
         let layers = layer_by_layer(&bytes, verifies).unwrap_or(None);
