@@ -56,6 +56,8 @@ pub(crate) fn ci() -> Result<ExitCode> {
     println!("== AddressSanitizer");
     deep::asan_where_possible()?;
 
+    // Without them a row is absent, and a test is skipped.
+    setup::peers()?;
     println!("== the bench, for a moment");
     bench::smoke()?;
 

@@ -319,4 +319,13 @@ mod tests {
         assert_eq!(set_call(&mut object, 65_585), None);
         assert_eq!(set_call(&mut [marked, marked].concat(), 1), None);
     }
+
+    #[test]
+    fn function_that_the_kernel_does_not_lend_is_named_with_what_it_needs() {
+        let error = function("sluice_is_lent_nothing").unwrap_err();
+        let text = error.to_string();
+        for part in ["does not lend sluice_is_lent_nothing", "Linux 6.9", "CONFIG_SYN_COOKIES"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask setup --bench`: the programs that the bench measures beside Sluice.
 //!
-//! Building and testing need none of them. One of them, nginx, is a service in Debian: it is neither
-//! started nor left to start with the machine.
+//! Building needs none of them. A test that needs one is left out where it is not there, and says so. One of
+//! them, nginx, is a service in Debian: it is neither started nor left to start with the machine.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
