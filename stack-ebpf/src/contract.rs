@@ -19,7 +19,9 @@ pub const PASS_PROGRAM: &str = "sluice_pass";
 
 /// The programs that [`PROGRAM`] goes on to where a gate is closed, for IPv4 and for IPv6.
 pub const FRONT_PROGRAMS: [&str; 2] = ["sluice_front4", "sluice_front6"];
-/// Array of [`FRONT_PROGRAMS`].
+/// The program that [`FRONT_PROGRAMS`] leave to what they do not take, if they meet frames first.
+pub const STEER_PROGRAM: &str = "sluice_steer";
+/// Array of [`FRONT_PROGRAMS`], and behind them [`STEER_PROGRAM`].
 pub const PROGRAMS: &str = "SLUICE_PROGS";
 
 /// In the guard's object: the XDP program, which goes on to [`FRONT_PROGRAMS`] for listeners of the

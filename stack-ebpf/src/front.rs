@@ -21,12 +21,14 @@ mod grant;
 mod options;
 mod reply;
 mod segment;
+mod sieve;
 mod sum;
 mod syn;
 
 pub use answer::{Defence, Scratch, Wire, defend, defend_ipv4, defend_ipv6, is_ipv6};
 pub use budget::Budget;
 pub use grant::{Caller, Grant, Said, Terms, caller, grant};
+pub use sieve::Sieve;
 pub use sum::Chunk;
 
 /// What holds for every queue; the one value of [`crate::contract::FRONT`]. All zero: nothing is

@@ -14,6 +14,7 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, Limits, MAX_ADDRESSES, MAX_LISTENERS, MAX_QUEUES};
+use stack_ebpf::front::Sieve;
 use stack_ebpf::hints::{Hints, Listened, Told};
 use stack_ebpf::steer::{Tables, classify};
 use stack_ebpf::{Action, Address, Config, ListenerKey, Verdict};
@@ -38,9 +39,24 @@ pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
     steer(&ctx)
 }
 
-/// Takes the decision for a frame and does what it says.
+/// At a closed gate IPv4 goes to the front line at once, which reads a frame once for both of them.
 #[inline(always)]
 pub(crate) fn steer(ctx: &XdpContext) -> u32 {
+    if front::meets_first(ctx) {
+        front::go_on::<{ front::IPV4 }>(ctx);
+    }
+    decide(ctx)
+}
+
+/// Steers what the front line was the first to see and did not take.
+#[xdp]
+pub(crate) fn sluice_steer(ctx: XdpContext) -> u32 {
+    decide(&ctx)
+}
+
+/// Takes the decision for a frame and does what it says.
+#[inline(always)]
+fn decide(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
     let maps = Maps { ctx, hints: Cell::new(None), limits: Cell::new(None) };
     let verdict = classify(&packet, &maps);
@@ -140,7 +156,13 @@ impl Tables for Maps<'_> {
     }
 }
 
-/// Nothing comes to the front line that [`classify`] has not seen.
+/// What the front line knows of frames that it is the first to see.
+#[inline(always)]
+fn sieve<'a>(config: &'a Config, hints: &'a Hints) -> Option<Sieve<'a>> {
+    Some(Sieve { config, hints, limits: limits::limits()? })
+}
+
+/// Nothing comes behind the front line's sieve that [`classify`] would refuse.
 const IS_CLASSIFIED: bool = true;
 
 /// What the kernel may load this as; no helper that is called asks for the GPL.

@@ -17,7 +17,7 @@ use crate::verdict::Verdict;
 
 mod sanity;
 
-pub(crate) use sanity::is_martian;
+pub(crate) use sanity::{is_martian, oddity};
 
 /// The maps as the program sees them.
 pub trait Tables {

@@ -132,10 +132,12 @@ pub(super) fn close(ebpf: &mut Ebpf) -> Result<()> {
     let hints: [u8; size_of::<Hints>()] = transmute!(hints);
     let mut array: Array<_, [u8; size_of::<Hints>()]> = map(ebpf, contract::HINTS)?;
     array.set(0, hints, 0)?;
-    let program = object::program(ebpf, contract::FRONT_PROGRAMS[0])?;
-    let program = program.fd()?.try_clone().context("a descriptor")?;
-    let mut array: ProgramArray<_> = map(ebpf, contract::PROGRAMS)?;
-    array.set(0, &program, 0)?;
+    for (place, name) in [(0, contract::FRONT_PROGRAMS[0]), (2, contract::STEER_PROGRAM)] {
+        let program = object::program(ebpf, name)?;
+        let program = program.fd()?.try_clone().context("a descriptor")?;
+        let mut array: ProgramArray<_> = map(ebpf, contract::PROGRAMS)?;
+        array.set(place, &program, 0)?;
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use core::mem::size_of;
 use super::options::{self, NONE, Offers};
 use super::reply::{Reply, SynAck};
 use super::segment::{ACK, FIN, RST, SYN, Segment};
+use super::sieve::Sieve;
 use super::sum::{self, Chunk};
 use super::syn::{self, Syn};
 use super::{Door, Front, Gate, MAX_SHARDS, Record};
@@ -33,7 +34,8 @@ pub trait Wire: Frame {
 pub struct Scratch {
     /// What the shard is told with the frame.
     pub record: Record,
-    /// The verdict of [`crate::steer::classify`], as the program hands it on.
+    /// The verdict of [`crate::steer::classify`], as the program hands it on; zero, which is never handed on,
+    /// where nobody has classified the frame.
     pub steered: u32,
     pub(super) offers: Offers,
     pub(super) syn: Syn,
@@ -112,7 +114,7 @@ pub fn defend<W: Wire, D: Defence>(
 ) -> Verdict {
     let done = match is_ipv6(wire, vlan) {
         Some(true) => defend_ipv6(wire, defence, vlan, scratch),
-        Some(false) => defend_ipv4(wire, defence, vlan, scratch),
+        Some(false) => defend_ipv4(wire, defence, (vlan, None), scratch),
         None => None,
     };
     done.unwrap_or(verdict)
@@ -129,16 +131,23 @@ pub fn is_ipv6<F: Frame + ?Sized>(frame: &F, vlan: u16) -> Option<bool> {
     }
 }
 
-/// The part of [`defend`] for IPv4; `None`: steered as without.
+/// The part of [`defend`] for IPv4; `None`: steered as without. With a sieve also for frames that were not
+/// classified, of which it leaves some.
 #[inline(always)]
 pub fn defend_ipv4<W: Wire, D: Defence>(
     wire: &mut W,
     defence: &D,
-    vlan: u16,
+    (vlan, sieve): (u16, Option<Sieve<'_>>),
     scratch: &mut Scratch,
 ) -> Option<Verdict> {
     let place = place(vlan);
     let segment = Segment::<false>::of_ipv4(wire, place.at)?;
+    if let Some(sieve) = sieve
+        // The verifier has one state after it, not one for each way through.
+        && defence.unknown(sieve.takes(wire, &segment) as u64) == 0
+    {
+        return None;
+    }
     Line { defence, front: defence.front(), place, segment }.meet(wire, scratch)
 }
 

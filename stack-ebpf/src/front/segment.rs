@@ -78,7 +78,7 @@ impl<const V6: bool> Segment<V6> {
     /// Whether the IP header's checksum is right, if it has one.
     #[inline(always)]
     pub fn is_sound<F: Frame + ?Sized>(&self, frame: &F) -> bool {
-        V6 || frame.read::<[u16; 10]>(self.at - 20).is_some_and(|ip| sum::finish(sum::of(&ip)) == 0)
+        V6 || frame.words::<5>(self.at - 20).is_some_and(|ip| sum::finish(sum::of(&ip)) == 0)
     }
 
     #[inline(always)]

@@ -22,7 +22,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use stack_ebpf::contract::{ASSIGN_NUMBER, MAX_LISTENERS};
 use stack_ebpf::frame::Frame;
-use stack_ebpf::front::{Caller, Chunk, Record, Said, Terms, Wire, caller, grant};
+use stack_ebpf::front::{Caller, Chunk, Record, Said, Sieve, Terms, Wire, caller, grant};
 use stack_ebpf::hints::Hints;
 use stack_ebpf::{Config, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
@@ -223,6 +223,12 @@ impl Wire for Skb {
     fn write<const N: usize>(&mut self, _offset: usize, _words: [u32; N]) -> bool {
         false
     }
+}
+
+/// Everything was sieved: by a look for its socket.
+#[inline(always)]
+fn sieve<'a>(_config: &'a Config, _hints: &'a Hints) -> Option<Sieve<'a>> {
+    None
 }
 
 /// The front line is the first to look at a segment.

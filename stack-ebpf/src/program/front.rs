@@ -1,7 +1,7 @@
 //! Maps, packet access and helpers of the front line: the part of it that is `unsafe`.
 
 use core::arch::asm;
-use core::mem::size_of;
+use core::mem::{self, size_of};
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{
@@ -12,12 +12,13 @@ use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
-use stack_ebpf::frame::Frame;
+use stack_ebpf::frame::{ETHERTYPE_IPV4, Ethernet, Frame};
 use stack_ebpf::front::{
     Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4, defend_ipv6,
     is_ipv6,
 };
-use stack_ebpf::{Action, ListenerKey, Verdict};
+use stack_ebpf::hints::Hints;
+use stack_ebpf::{Action, Config, ListenerKey, Verdict};
 use zerocopy::{FromBytes, transmute};
 
 use super::{CONFIG, HINTS, Key, LISTENERS, Packet, finish, redirect};
@@ -45,10 +46,10 @@ static PROVEN: Array<u64> = Array::with_max_entries(PROVEN_FLOWS, 0);
 #[map(name = "SLUICE_SCRATCH")]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// [`sluice_front4`] and [`sluice_front6`]: their stacks would not find room beside that of the program
-/// that steers.
+/// [`sluice_front4`] and [`sluice_front6`], whose stacks would not find room beside that of the program
+/// that steers, and the latter.
 #[map(name = "SLUICE_PROGS")]
-static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
 /// Whether this queue's shard has closed a gate.
 #[inline(always)]
@@ -60,12 +61,20 @@ pub(super) fn is_closed(ctx: &XdpContext) -> bool {
 /// or nobody listens there.
 #[inline(always)]
 pub(super) fn knows_better(ctx: &XdpContext, local: &AddressKey, port: u16) -> bool {
-    let Some(front) = FRONT.get(0) else { return false };
-    let maps = Maps { queue: ctx.rx_queue_index(), front };
+    let (Some(front), Some(hints)) = (FRONT.get(0), HINTS.get(0)) else { return false };
+    let maps = Maps { queue: ctx.rx_queue_index(), front, hints };
     let Some(place) = maps.listener(&transmute!(*local), port) else { return true };
     let door =
         || DOORS.get(maps.queue * front.doors + place).is_some_and(|door| door.is_closed != 0);
     is_closed(ctx) && place < front.doors && door()
+}
+
+/// Whether a frame is one that [`sluice_front4`] looks at before it is classified.
+#[inline(always)]
+pub(super) fn meets_first(ctx: &XdpContext) -> bool {
+    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
+    let ethernet = packet.read::<Ethernet>(0);
+    ethernet.is_some_and(|ethernet| ethernet.ethertype.get() == ETHERTYPE_IPV4) && is_closed(ctx)
 }
 
 /// Hands a frame that goes to a socket to a program below, each of which has a stack of its own. Comes
@@ -79,9 +88,11 @@ pub(super) fn enter(ctx: &XdpContext, verdict: Verdict) {
     // each other.
     unsafe { (*scratch).steered = verdict as u32 };
     match is_ipv6 {
-        true => go_on::<1>(ctx),
-        false => go_on::<0>(ctx),
+        true => go_on::<IPV6>(ctx),
+        false => go_on::<IPV4>(ctx),
     }
+    // SAFETY: as above.
+    unsafe { (*scratch).steered = 0 };
 }
 
 /// Calls the program at a place of [`PROGRAMS`]. The number stands right ahead of the call, where neither
@@ -89,7 +100,7 @@ pub(super) fn enter(ctx: &XdpContext, verdict: Verdict) {
 /// the program up and jump to what it has found, which costs more than the look where such jumps are kept
 /// from being guessed.
 #[inline(always)]
-fn go_on<const PLACE: u32>(ctx: &XdpContext) {
+pub(super) fn go_on<const PLACE: u32>(ctx: &XdpContext) {
     // SAFETY: the programs there take the same context; the call changes no other registers.
     unsafe {
         asm!(
@@ -104,33 +115,43 @@ fn go_on<const PLACE: u32>(ctx: &XdpContext) {
     }
 }
 
-/// Decides anew for an IPv4 frame that goes to a socket, and does what is decided.
+/// Decides for an IPv4 frame, anew where it was classified, and does what is decided.
 #[xdp]
 pub(crate) fn sluice_front4(ctx: XdpContext) -> u32 {
-    front(&ctx, defend_ipv4)
+    front(&ctx, |live, maps, (config, steered), scratch| {
+        let is_first = maps.unknown(steered.into()) == 0;
+        let sieve = if is_first { super::sieve(config, maps.hints) } else { None };
+        let decided = defend_ipv4(live, maps, (config.vlan, sieve), scratch);
+        if decided.is_none() && steered == 0 {
+            go_on::<STEER>(&ctx);
+        }
+        decided
+    })
 }
 
 /// The same for IPv6.
 #[xdp]
 pub(crate) fn sluice_front6(ctx: XdpContext) -> u32 {
-    front(&ctx, defend_ipv6)
+    front(&ctx, |live, maps, (config, _), scratch| defend_ipv6(live, maps, config.vlan, scratch))
 }
 
 #[inline(always)]
 fn front<'a>(
     ctx: &'a XdpContext,
-    defend: impl Fn(&mut Live<'a>, &Maps, u16, &mut Scratch) -> Option<Verdict>,
+    defend: impl Fn(&mut Live<'a>, &Maps, (&Config, u32), &mut Scratch) -> Option<Verdict>,
 ) -> u32 {
-    let (Some(config), Some(set)) = (CONFIG.get(0), FRONT.get(0)) else {
+    let (Some(config), Some(set), Some(hints)) = (CONFIG.get(0), FRONT.get(0), HINTS.get(0)) else {
         return xdp_action::XDP_ABORTED;
     };
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: as in `enter`; there is no other reference to it.
     let scratch = unsafe { &mut *scratch };
-    let defence = Maps { queue: ctx.rx_queue_index(), front: set };
+    let steered = mem::take(&mut scratch.steered);
+    let defence = Maps { queue: ctx.rx_queue_index(), front: set, hints };
     let mut live = Live { packet: Packet { start: ctx.data(), end: ctx.data_end() }, ctx };
-    let decided = defend(&mut live, &defence, config.vlan, scratch);
-    let Some(verdict) = decided.or_else(|| Verdict::from_number(scratch.steered)) else {
+    let decided = defend(&mut live, &defence, (config, steered), scratch);
+    let as_steered = || if steered != 0 { Verdict::from_number(steered) } else { None };
+    let Some(verdict) = decided.or_else(as_steered) else {
         return xdp_action::XDP_ABORTED;
     };
     match verdict.action() {
@@ -239,6 +260,7 @@ pub(super) fn bounded(length: usize, most: usize) -> Option<u32> {
 struct Maps {
     queue: u32,
     front: &'static Front,
+    hints: &'static Hints,
 }
 
 impl Defence for Maps {
@@ -259,7 +281,7 @@ impl Defence for Maps {
 
     #[inline(always)]
     fn listener(&self, local: &[u64; 2], port: u16) -> Option<u32> {
-        if let Some(place) = HINTS.get(0)?.door(port) {
+        if let Some(place) = self.hints.door(port) {
             return Some(place);
         }
         let local: AddressKey = transmute!([local[0].to_le(), local[1].to_le()]);
@@ -353,6 +375,10 @@ const fn proven_at(fingerprint: u64) -> u32 {
 }
 
 const PROVEN_FLOWS: u32 = 1 << 14;
+/// Places of [`PROGRAMS`].
+pub(super) const IPV4: u32 = 0;
+const IPV6: u32 = 1;
+const STEER: u32 = 2;
 /// The number of bpf_tail_call.
 const BPF_FUNC_TAIL_CALL: u32 = 12;
 /// BPF_F_MMAPABLE.

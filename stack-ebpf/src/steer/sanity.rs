@@ -73,7 +73,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
 
 /// Why no peer sends these flags: a scan, or a way around filters.
 #[inline(always)]
-const fn oddity(flags: u8) -> Option<Verdict> {
+pub(crate) const fn oddity(flags: u8) -> Option<Verdict> {
+    let flags = flags & 0x3f;
     if flags & SYN != 0 {
         return match (flags & RST != 0, flags & FIN != 0) {
             (true, _) => Some(Verdict::DropSynRst),

@@ -14,7 +14,7 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
-use stack_ebpf::contract::{FRONT_PROGRAMS, PASS_PROGRAM, PROGRAM};
+use stack_ebpf::contract::{FRONT_PROGRAMS, PASS_PROGRAM, PROGRAM, STEER_PROGRAM};
 
 use super::attached::attached;
 use super::blocks::Blocks;
@@ -72,7 +72,8 @@ impl Program {
         let blocks = Blocks::take(&mut ebpf).map_err(LoadError::Map)?;
         let front = FrontMaps::take(&mut ebpf, size).map_err(LoadError::Map)?;
         load(&mut ebpf, PROGRAM)?;
-        for (place, name) in (0..).zip(FRONT_PROGRAMS) {
+        let [ipv4, ipv6] = FRONT_PROGRAMS;
+        for (place, name) in (0..).zip([ipv4, ipv6, STEER_PROGRAM]) {
             let program = load(&mut ebpf, name)?;
             let program = program.fd().map_err(LoadError::Program)?;
             maps.set_program(place, program).map_err(LoadError::Map)?;
