@@ -13,13 +13,22 @@ pub fn print(rows: &[Row]) {
     print!("{}", table(rows));
 }
 
+/// The rows as one array of JSON, a line each, so that two files of them can be compared by line.
+///
+/// # Errors
+/// When a row has no form in JSON.
+pub fn json(rows: &[Row]) -> Result<String> {
+    let lines: Result<Vec<String>, _> = rows.iter().map(serde_json::to_string).collect();
+    let lines = lines.context("rows cannot be written as JSON")?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
+}
+
 /// Writes the rows to `path`, one array.
 ///
 /// # Errors
 /// When the file cannot be written; the message names it.
 pub fn write_json(path: &Path, rows: &[Row]) -> Result<()> {
-    let text = serde_json::to_string_pretty(rows).context("rows cannot be written as JSON")?;
-    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, json(rows)?).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Fails where [`write_json`] could not write: said before minutes go into measuring.
@@ -253,6 +262,7 @@ mod tests {
         let back = read_json(&path);
         fs::remove_file(&path).unwrap();
         assert!(text.starts_with('['));
+        assert_eq!(text.lines().count(), rows().len() + 2);
         assert_eq!(back.unwrap(), rows());
     }
 

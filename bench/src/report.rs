@@ -1,4 +1,4 @@
-//! The report: docs/benchmarks.md with its plots, and the README's figures.
+//! The report: docs/benchmarks.md with its plots and its rows, and the README's figures.
 //!
 //! Owns where rows come from and which files are written. What stands in them is the business of the
 //! files beside this one, which take rows of any work.
@@ -110,6 +110,7 @@ fn write(rows: &[Row], into: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     put(into.join("docs/benchmarks.md"), &page::page(rows, &plots))?;
+    put(into.join(ROWS), &printer::json(rows)?)?;
     let path = into.join(README);
     let old = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     match readme::renewed(&old, rows, &plots)? {
@@ -151,6 +152,8 @@ impl Drop for Temporary {
 }
 
 const README: &str = "README.md";
+/// The rows of the page: to be compared with, and to be renewed in part.
+const ROWS: &str = "docs/benchmarks.json";
 
 #[cfg(test)]
 mod tests {
@@ -176,10 +179,12 @@ mod tests {
         run(&options).unwrap();
         let page = fs::read_to_string(folder.join("docs/benchmarks.md")).unwrap();
         let readme = fs::read_to_string(folder.join(README)).unwrap();
+        let rows = printer::read_json(&folder.join(ROWS));
         let has =
             ["scaling.svg", "flood.svg"].map(|file| folder.join("docs/plots").join(file).exists());
         fs::remove_dir_all(&folder).unwrap();
         assert!(page.contains("3.00 (3.00..3.00) | yes"), "{page}");
+        assert_eq!(rows.unwrap(), [row(3.0)]);
         assert!(readme.contains("docs/plots/scaling.svg") && readme.contains("3.00"), "{readme}");
         assert_eq!(has, [true, false]);
     }

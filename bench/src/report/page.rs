@@ -162,7 +162,9 @@ const SAID: [&str; 7] = ["machine", "cores", "kernel", "commit", SMOKE, DISTURBE
 const HEAD: &str = "# Benchmarks
 
 Written by `cargo xtask bench report`, which measures everything and takes up to an hour; a change by
-hand is lost with the next run. What the marks of a row mean stands in [testing.md](testing.md).
+hand is lost with the next run. `cargo xtask bench report docs/benchmarks.json NEW.json` takes newer rows into
+it, `cargo xtask bench compare docs/benchmarks.json NEW.json` says what they moved. What the marks of a row mean
+stands in [testing.md](testing.md).
 
 Median, least and greatest are the subject's. A ratio is subject over peer, each taken within one
 alternation of the two, so that a machine that changes its pace does not move it: below 1 is better for
