@@ -80,6 +80,8 @@ fn lone_segment_behind_a_close_goes_the_long_way() {
 fn lone_acknowledgments_are_carried_as_the_configuration_says_now() {
     let (mut raw, listener) = listening();
     let mut conn = open(&mut raw, listener, 2000);
+    // Its next hop is found for the first.
+    conn.says(&mut raw, b"text");
     for (traffic_class, hop_limit) in [(0x28, 7), (0, 64)] {
         let tcp = raw.shard.core.config.tcp.clone();
         raw.shard.set_tcp(tcp::Config { traffic_class, hop_limit, ..tcp });
