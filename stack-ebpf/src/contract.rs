@@ -10,6 +10,7 @@ use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian as be, transmute,
 };
 
+use crate::frame::LinkAddress;
 use crate::front::Budget;
 
 /// The program that steers.
@@ -224,7 +225,7 @@ impl ListenerKey {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Config {
     /// The interface's link-layer address.
     pub mac: [u8; 6],
@@ -237,6 +238,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// [`Config::mac`], read as words.
+    #[inline(always)]
+    pub fn link_address(&self) -> LinkAddress {
+        let [first, second, _]: [u32; 3] = transmute!(*self);
+        LinkAddress::of_words([first, second])
+    }
+
     /// Whether `port` is one of the local ports of active opens.
     #[inline(always)]
     pub const fn is_local_port(&self, port: u16) -> bool {
@@ -247,4 +255,4 @@ impl Config {
 const _: () = assert!(size_of::<ListenerKey>() == 20 && align_of::<ListenerKey>() == 1);
 const _: () = assert!(size_of::<BlockKey>() == 20 && align_of::<BlockKey>() == 1);
 const _: () = assert!(size_of::<Limits>() == 24);
-const _: () = assert!(size_of::<Config>() == 12 && align_of::<Config>() == 2);
+const _: () = assert!(size_of::<Config>() == 12 && align_of::<Config>() == 4);

@@ -29,23 +29,42 @@ impl Be16 {
 #[repr(transparent)]
 pub struct Mac([u16; 3]);
 
-impl Mac {
-    /// Whether it is the address of these octets.
+/// The link-layer address that a frame is sent to, in words: two are compared sooner than three halves. The
+/// second has two octets.
+#[derive(Clone, Copy)]
+pub struct LinkAddress([u32; 2]);
+
+impl LinkAddress {
+    /// The address of these octets.
     #[inline(always)]
-    pub const fn is(self, octets: [u8; 6]) -> bool {
-        let ([a, b, c], Self([x, y, z])) = (Self::new(octets).0, self);
-        (a ^ x) | (b ^ y) | (c ^ z) == 0
+    pub const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, 0, 0])])
+    }
+
+    /// The frame's; `None` where it ends before its sender's does.
+    #[inline(always)]
+    pub fn of<F: Frame + ?Sized>(frame: &F) -> Option<Self> {
+        let [first, second, _] = frame.words(0)?;
+        Some(Self::of_words([first, second]))
+    }
+
+    /// The address that begins with these words, whatever follows it there.
+    #[inline(always)]
+    pub(crate) const fn of_words([first, second]: [u32; 2]) -> Self {
+        Self([first, second & u32::from_ne_bytes([0xff, 0xff, 0, 0])])
+    }
+
+    /// Whether both are the same.
+    #[inline(always)]
+    pub const fn is(self, other: Self) -> bool {
+        let ([a, b], [c, d]) = (self.0, other.0);
+        (a ^ c) | (b ^ d) == 0
     }
 
     /// Whether the group bit is set: broadcast and multicast.
     #[inline(always)]
     pub const fn is_group(self) -> bool {
-        self.0[0] & u16::from_ne_bytes([1, 0]) != 0
-    }
-
-    #[inline(always)]
-    const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
-        Self([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])])
+        self.0[0] & u32::from_ne_bytes([1, 0, 0, 0]) != 0
     }
 }
 
@@ -224,8 +243,7 @@ impl Ipv4 {
     /// Which part of a packet this is.
     #[inline(always)]
     pub const fn fragment(&self) -> Fragment {
-        let field = self.flags_offset.get();
-        Fragment::new(field & 0x1fff, field & 0x2000 != 0)
+        Fragment::of_ipv4(self.flags_offset.get())
     }
 }
 
@@ -303,6 +321,12 @@ pub enum Fragment {
 }
 
 impl Fragment {
+    /// By the flags and the offset of an IPv4 header.
+    #[inline(always)]
+    pub const fn of_ipv4(field: u16) -> Self {
+        Self::new(field & 0x1fff, field & 0x2000 != 0)
+    }
+
     #[inline(always)]
     const fn new(offset: u16, more: bool) -> Self {
         match (offset, more) {

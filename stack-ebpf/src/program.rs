@@ -36,29 +36,20 @@ static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);
 /// Steers: what is Sluice's goes to the socket of its queue.
 #[xdp]
 pub(crate) fn sluice_xdp(ctx: XdpContext) -> u32 {
-    steer(&ctx)
+    steer::<true>(&ctx)
 }
 
-/// At a closed gate IPv4 goes to the front line at once, which reads a frame once for both of them.
-#[inline(always)]
-pub(crate) fn steer(ctx: &XdpContext) -> u32 {
-    if front::meets_first(ctx) {
-        front::go_on::<{ front::IPV4 }>(ctx);
-    }
-    decide(ctx)
-}
-
-/// Steers what the front line was the first to see and did not take.
+/// Steers what the front line was handed over and did not take.
 #[xdp]
 pub(crate) fn sluice_steer(ctx: XdpContext) -> u32 {
-    decide(&ctx)
+    steer::<false>(&ctx)
 }
 
-/// Takes the decision for a frame and does what it says.
+/// Takes the decision for a frame and does what it says. The `FIRST` to see it hands it over.
 #[inline(always)]
-fn decide(ctx: &XdpContext) -> u32 {
+pub(crate) fn steer<const FIRST: bool>(ctx: &XdpContext) -> u32 {
     let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let maps = Maps { ctx, hints: Cell::new(None), limits: Cell::new(None) };
+    let maps = Maps::<FIRST> { ctx, hints: Cell::new(None), limits: Cell::new(None) };
     let verdict = classify(&packet, &maps);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(ctx, "{}", verdict.name());
@@ -93,7 +84,7 @@ fn redirect(ctx: &XdpContext, verdict: Verdict) -> u32 {
 }
 
 /// The maps above, as the library asks for them.
-struct Maps<'a> {
+struct Maps<'a, const FIRST: bool> {
     ctx: &'a XdpContext,
     /// Looked up once: an address is asked for before its ports.
     hints: Cell<Option<&'static Hints>>,
@@ -101,7 +92,7 @@ struct Maps<'a> {
     limits: Cell<Option<&'static Limits>>,
 }
 
-impl Tables for Maps<'_> {
+impl<const FIRST: bool> Tables for Maps<'_, FIRST> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         CONFIG.get(0)
@@ -143,6 +134,13 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn hand_over(&self) {
+        if FIRST && front::is_closed(self.ctx) {
+            front::go_on::<{ front::IPV4 }>(self.ctx);
+        }
+    }
+
+    #[inline(always)]
     fn is_blocked(&self, source: &AddressKey) -> bool {
         self.limits.set(limits::limits());
         self.limits.get().is_none_or(|limits| limits::is_blocked(limits, source))
@@ -156,10 +154,10 @@ impl Tables for Maps<'_> {
     }
 }
 
-/// What the front line knows of frames that it is the first to see.
+/// What the front line knows of frames that it is handed over.
 #[inline(always)]
-fn sieve<'a>(config: &'a Config, hints: &'a Hints) -> Option<Sieve<'a>> {
-    Some(Sieve { config, hints, limits: limits::limits()? })
+fn sieve(hints: &Hints) -> Option<Sieve<'_>> {
+    Some(Sieve { hints, limits: limits::limits()? })
 }
 
 /// Nothing comes behind the front line's sieve that [`classify`] would refuse.

@@ -8,10 +8,13 @@
 
 use core::mem::size_of;
 
+use zerocopy::transmute;
+
 use crate::contract::{Address, AddressKey, Config};
+use crate::flow::Words;
 use crate::frame::{
-    self, Arp, Ethernet, Extension, Fragment, FragmentHeader, Frame, Icmp, Ipv4, Ipv6, Ports, Tag,
-    Tcp, V6,
+    self, Arp, Ethernet, Extension, Fragment, FragmentHeader, Frame, Icmp, Ipv4, Ipv6, LinkAddress,
+    Ports, Tag, Tcp, V6,
 };
 use crate::verdict::Verdict;
 
@@ -36,6 +39,11 @@ pub trait Tables {
     fn listens(&self, local: &AddressKey, port: u16) -> bool {
         self.is_listener(local, port)
     }
+
+    /// Told of a whole TCP segment over IPv4 as soon as it is known to be for a listener or an address of our
+    /// own: the program leaves it there to a front line whose gate is closed, and does not come back.
+    #[inline(always)]
+    fn hand_over(&self) {}
 
     /// Whether `source` is on the block list.
     #[inline(always)]
@@ -66,8 +74,8 @@ fn decide<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Decision<Verdi
     let ethernet: Ethernet = frame.read(0).ok_or(Verdict::PassMalformed)?;
     let (ethertype, at) = untag(frame, &ethernet, config.vlan)?;
     let steer = Steer { frame, tables, config };
-    let for_us = ethernet.destination.is(config.mac);
-    let for_group = ethernet.destination.is_group();
+    let to = LinkAddress::of(frame).ok_or(Verdict::PassMalformed)?;
+    let (for_us, for_group) = (to.is(config.link_address()), to.is_group());
     match ethertype {
         frame::ETHERTYPE_IPV4 if for_us => steer.ipv4(at),
         frame::ETHERTYPE_IPV6 if for_us => steer.ipv6(at),
@@ -117,9 +125,8 @@ struct Steer<'a, F: ?Sized, T> {
 struct Transport {
     /// Where it begins in the frame.
     at: usize,
-    /// How many bytes the IP length leaves to it; `None` where the lengths contradict each other or
-    /// the frame.
-    length: Option<usize>,
+    /// Where it ends, as the IP length says.
+    end: usize,
     /// Which part of a packet holds it.
     fragment: Fragment,
     protocol: u8,
@@ -149,27 +156,28 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
 
     #[inline(always)]
     fn ipv4(&self, at: usize) -> Decision<Verdict> {
-        let ip: Ipv4 = self.frame.read(at).ok_or(Verdict::PassMalformed)?;
-        if ip.version() != 4 {
+        let [first, .., destination] = self.ipv4_words(at)?;
+        if u32::from_be(first) >> 28 != 4 {
             return Err(Verdict::PassMalformed);
         }
-        let local = ip.destination.mapped();
+        let local = transmute!(Words::mapped(u32::from_le(destination)).map(u64::to_le));
         let address = self.tables.address(&local).ok_or(Verdict::PassAddress)?;
-        let header = ip.header_length();
+        // Not read before: what outlasts a look into a map lies on the stack meanwhile.
+        let [first, second, third, ..] = self.ipv4_words(at)?.map(u32::from_be);
+        let header = (first >> 24 & 0xf) as usize * 4;
+        let protocol = (third >> 16) as u8;
         if header < size_of::<Ipv4>() {
             // Where the ports are cannot be known; the kernel would drop it too, and count it.
-            return Err(match address == Address::Own || ip.protocol == frame::TCP {
+            return Err(match address == Address::Own || protocol == frame::TCP {
                 true => Verdict::DropIpHeader,
                 false => Verdict::PassMalformed,
             });
         }
-        let total = ip.total_length.get() as usize;
-        let holds = total >= header && at + total <= self.frame.length();
         let transport = Transport {
             at: at + header,
-            length: holds.then(|| total - header),
-            fragment: ip.fragment(),
-            protocol: ip.protocol,
+            end: at + (first & 0xffff) as usize,
+            fragment: Fragment::of_ipv4(second as u16),
+            protocol,
             local,
             network: at,
             is_v6: false,
@@ -179,6 +187,11 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             Address::Own => self.own(&transport),
             Address::Shared => self.shared(&transport),
         }
+    }
+
+    #[inline(always)]
+    fn ipv4_words(&self, at: usize) -> Decision<[u32; 5]> {
+        self.frame.words(at).ok_or(Verdict::PassMalformed)
     }
 
     #[inline(always)]
@@ -223,10 +236,8 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
                 break;
             }
         }
-        let holds = at <= end && end <= self.frame.length();
-        let length = holds.then(|| end - at);
         let (is_v6, is_plain) = (true, false);
-        Transport { at, length, fragment, protocol, local, network, is_v6, is_plain }
+        Transport { at, end, fragment, protocol, local, network, is_v6, is_plain }
     }
 
     #[inline(always)]
@@ -252,7 +263,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
     /// comes for a port that nobody listens on is answered there.
     #[inline(always)]
     fn own(&self, transport: &Transport) -> Decision<Verdict> {
-        let length = transport.length.ok_or(Verdict::DropIpLength)?;
+        let length = self.length(transport)?;
         if self.is_discovery(transport) {
             return Ok(Verdict::RedirectOwn);
         }
@@ -266,6 +277,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
                 self.check_source(transport)?;
             }
             Fragment::Whole => {
+                self.hand_over(transport);
                 let tcp = self.check_tcp(transport.at, length)?;
                 let source = self.check_source(transport)?;
                 self.check_flags(&tcp, (transport, &source), false)?;
@@ -299,13 +311,24 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
         if transport.fragment == Fragment::First {
             return Err(Verdict::DropFragment);
         }
-        let length = transport.length.ok_or(Verdict::DropIpLength)?;
+        if verdict == Verdict::RedirectListener {
+            self.hand_over(transport);
+        }
+        let length = self.length(transport)?;
         let tcp = self.check_tcp(transport.at, length)?;
         let source = self.check_source(transport)?;
         if verdict == Verdict::RedirectListener {
             self.check_flags(&tcp, (transport, &source), true)?;
         }
         Ok(verdict)
+    }
+
+    /// IPv6 has no front line that judges what was not classified.
+    #[inline(always)]
+    fn hand_over(&self, transport: &Transport) {
+        if !transport.is_v6 {
+            self.tables.hand_over();
+        }
     }
 
     /// An ICMP error is ours when the packet that it quotes has our address and port as source.
@@ -326,7 +349,7 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             return Err(Verdict::PassIcmp);
         }
         // Routers cut quotes as they like, but not the frame below the length they wrote.
-        transport.length.ok_or(Verdict::DropIpLength)?;
+        self.length(transport)?;
         self.check_source(transport)?;
         Ok(Verdict::RedirectIcmpError)
     }
@@ -362,6 +385,17 @@ impl<F: Frame + ?Sized, T: Tables> Steer<'_, F, T> {
             return Some(Verdict::RedirectLocalPort);
         }
         self.tables.is_listener(local, port).then_some(Verdict::RedirectListener)
+    }
+
+    /// How many bytes the IP length leaves to the transport; the lengths may contradict each other or the
+    /// frame.
+    #[inline(always)]
+    fn length(&self, transport: &Transport) -> Decision<usize> {
+        let Transport { at, end, .. } = *transport;
+        match at <= end && end <= self.frame.length() {
+            true => Ok(end - at),
+            false => Err(Verdict::DropIpLength),
+        }
     }
 
     /// RFC 9293, 3.1: the data offset covers the fixed header and lies within the segment.

@@ -131,8 +131,8 @@ pub fn is_ipv6<F: Frame + ?Sized>(frame: &F, vlan: u16) -> Option<bool> {
     }
 }
 
-/// The part of [`defend`] for IPv4; `None`: steered as without. With a sieve also for frames that were not
-/// classified, of which it leaves some.
+/// The part of [`defend`] for IPv4; `None`: steered as without. With a sieve for frames that were
+/// handed over, of which it leaves some.
 #[inline(always)]
 pub fn defend_ipv4<W: Wire, D: Defence>(
     wire: &mut W,

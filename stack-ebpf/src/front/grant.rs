@@ -12,7 +12,7 @@ use super::{Door, Front, Record};
 use crate::contract::AddressKey;
 use crate::cookie::{MSS, Offered};
 use crate::flow::{Offsets, Words};
-use crate::frame::{self, Ethernet, Frame};
+use crate::frame::{self, Ethernet, Frame, LinkAddress};
 
 /// A connection as the kernel's sockets are looked up by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ const fn high(word: u64) -> u32 {
 #[inline(always)]
 pub fn caller<F: Frame + ?Sized>(frame: &F, mac: [u8; 6]) -> Option<Caller> {
     let ethernet: Ethernet = frame.read(0)?;
-    if !ethernet.destination.is(mac) {
+    if !LinkAddress::of(frame)?.is(LinkAddress::new(mac)) {
         return None;
     }
     match ethernet.ethertype.get() {

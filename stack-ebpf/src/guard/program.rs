@@ -227,7 +227,7 @@ impl Wire for Skb {
 
 /// Everything was sieved: by a look for its socket.
 #[inline(always)]
-fn sieve<'a>(_config: &'a Config, _hints: &'a Hints) -> Option<Sieve<'a>> {
+fn sieve(_hints: &Hints) -> Option<Sieve<'_>> {
     None
 }
 

@@ -12,7 +12,7 @@ use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use stack_ebpf::contract::{AddressKey, MAX_QUEUES, PRESENT};
 use stack_ebpf::flows::Bucket;
-use stack_ebpf::frame::{ETHERTYPE_IPV4, Ethernet, Frame};
+use stack_ebpf::frame::Frame;
 use stack_ebpf::front::{
     Budget, Chunk, Defence, Door, Front, Gate, Record, Scratch, Wire, defend_ipv4, defend_ipv6,
     is_ipv6,
@@ -69,14 +69,6 @@ pub(super) fn knows_better(ctx: &XdpContext, local: &AddressKey, port: u16) -> b
     is_closed(ctx) && place < front.doors && door()
 }
 
-/// Whether a frame is one that [`sluice_front4`] looks at before it is classified.
-#[inline(always)]
-pub(super) fn meets_first(ctx: &XdpContext) -> bool {
-    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
-    let ethernet = packet.read::<Ethernet>(0);
-    ethernet.is_some_and(|ethernet| ethernet.ethertype.get() == ETHERTYPE_IPV4) && is_closed(ctx)
-}
-
 /// Hands a frame that goes to a socket to a program below, each of which has a stack of its own. Comes
 /// back only where there is nothing to be done, or where user space has not put the program there.
 #[inline(always)]
@@ -120,7 +112,7 @@ pub(super) fn go_on<const PLACE: u32>(ctx: &XdpContext) {
 pub(crate) fn sluice_front4(ctx: XdpContext) -> u32 {
     front(&ctx, |live, maps, (config, steered), scratch| {
         let is_first = maps.unknown(steered.into()) == 0;
-        let sieve = if is_first { super::sieve(config, maps.hints) } else { None };
+        let sieve = if is_first { super::sieve(maps.hints) } else { None };
         let decided = defend_ipv4(live, maps, (config.vlan, sieve), scratch);
         if decided.is_none() && steered == 0 {
             go_on::<STEER>(&ctx);

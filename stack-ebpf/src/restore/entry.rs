@@ -21,7 +21,7 @@ static FRAME: Array<Restored> = Array::with_max_entries(1, 0);
 #[xdp]
 pub(crate) fn bench_steer(ctx: XdpContext) -> u32 {
     match restore(&ctx) {
-        true => steer(&ctx),
+        true => steer::<true>(&ctx),
         false => xdp_action::XDP_ABORTED,
     }
 }
