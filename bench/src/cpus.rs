@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
@@ -76,6 +77,28 @@ fn own() -> Option<Duration> {
     Some(of(UsageWho::RUSAGE_SELF)? + of(UsageWho::RUSAGE_CHILDREN)?)
 }
 
+/// For how long the threads of the process `pid` that could run had to wait for a CPU, all together.
+///
+/// # Errors
+/// Where the process has ended.
+pub(crate) fn waited(pid: u32) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).with_context(|| folder.clone())?;
+    let mut nanos = 0;
+    for thread in threads {
+        let path = thread?.path().join("schedstat");
+        // A thread that has ended meanwhile waits for nothing.
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        nanos += waited_of(&text).with_context(|| format!("{} is {text:?}", path.display()))?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// The second word of a file `schedstat`: time on the CPU, time that it was waited for, slices.
+fn waited_of(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Clock ticks in a second: USER_HZ, which is 100 on every Linux that this runs on.
 pub(crate) const TICKS: f64 = 100.0;
 
@@ -87,6 +110,14 @@ mod tests {
     fn cpu_lines_are_read_and_the_sum_is_not() {
         let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu1 100 50 20 900 5 1 2 7 0 0\nintr 5\n";
         assert_eq!(parse(stat), HashMap::from([(1, Ticks { busy: 123, steal: 7 })]));
+    }
+
+    #[test]
+    fn wait_is_the_second_word_and_summed_over_threads() {
+        assert_eq!(waited_of("700 30 4\n"), Some(30));
+        assert_eq!(waited_of("700"), None);
+        waited(std::process::id()).unwrap();
+        waited(u32::MAX).unwrap_err();
     }
 
     #[test]

@@ -136,8 +136,8 @@ impl Tcb {
         }
     }
 
-    /// The window grows to twice what arrives in a round trip, so that it never is what limits a
-    /// peer whose data is consumed.
+    /// The window grows to four times what arrives in a round trip, so that it never is what limits a
+    /// peer whose data is consumed: in slow start that is twice what comes until the next look.
     #[inline(always)]
     pub(super) fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
         self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
@@ -145,10 +145,10 @@ impl Tcb {
         if self.rcv.measured_at.age(now) < round {
             return;
         }
-        let wanted = self.rcv.measured.saturating_mul(2);
+        let wanted = self.rcv.measured.saturating_mul(4);
         let is_fixed = self.switches.has(Switch::FixedWindow);
         if wanted > self.rcv.limit && !is_fixed && !env.pool.is_under_pressure() {
-            self.rcv.limit = wanted.max(2 * self.rcv.limit).min(env.config.max_receive_window);
+            self.rcv.limit = wanted.min(env.config.max_receive_window);
         }
         self.rcv.measured = 0;
         self.rcv.measured_at = now.into();

@@ -154,9 +154,9 @@ fn established_scaled_window_is_no_larger_than_the_room() {
     }
 }
 
-// The window grows to twice what arrived in a round trip, whatever the segments were.
+// The window grows to four times what arrived in a round trip, whatever the segments were.
 #[test]
-fn established_receive_window_grows_to_twice_the_text_of_a_round_trip() {
+fn established_receive_window_grows_to_four_times_the_text_of_a_round_trip() {
     let mut bench = super::recovery::slow(Options { window_scale: Some(7), ..Options::NONE });
     let arrive = |bench: &mut Bench, millis| {
         super::recovery::wait(bench, millis);
@@ -170,7 +170,35 @@ fn established_receive_window_grows_to_twice_the_text_of_a_round_trip() {
     for _ in 0..99 {
         assert_eq!(arrive(&mut bench, 1), 65_536, "not before the round trip is over");
     }
-    assert_eq!(arrive(&mut bench, 1), 200_000);
+    assert_eq!(arrive(&mut bench, 1), 400_000);
+    for _ in 0..200 {
+        assert_eq!(arrive(&mut bench, 1), 400_000, "the same in each round trip");
+    }
+}
+
+// A peer in slow start has twice as much in flight with each round trip: an acknowledgment offers it
+// twice what came since the round trip before, or it would have to wait for the window.
+#[test]
+fn established_receive_window_stays_ahead_of_slow_start() {
+    const ROUNDS: usize = 7;
+    const STEPS: usize = 20;
+    // The rounds of the measurement begin anywhere within those of the peer.
+    for phase in 0..STEPS {
+        let mut bench = super::recovery::slow(Options { window_scale: Some(7), ..Options::NONE });
+        super::recovery::wait(&mut bench, 5 * phase as u64);
+        let mut came = vec![0; STEPS];
+        for step in 0..ROUNDS * STEPS {
+            super::recovery::wait(&mut bench, 5);
+            let len = 730 << (step / STEPS);
+            let seq = bench.tcb.rcv.nxt.0;
+            bench.arrive(segment(seq, ISS + 1, ACK, &vec![1; len]));
+            bench.sent();
+            came.push(len as u32);
+            let round: u32 = came[came.len() - STEPS..].iter().sum();
+            let offered = bench.tcb.rcv.limit;
+            assert!(offered >= 2 * round, "{offered} after {round}, step {step}, phase {phase}");
+        }
+    }
 }
 
 // RFC 9293 3.8.6.1: a window that opens ends the back-off of its probes, and what goes then is
