@@ -136,8 +136,8 @@ impl Tcb {
         }
     }
 
-    /// The window grows to four times what arrives in a round trip, so that it never is what limits a
-    /// peer whose data is consumed: in slow start that is twice what comes until the next look.
+    /// The window grows to four times what arrives in a round trip and is consumed, so that it never is what
+    /// limits a peer whose data is: in slow start that is twice what comes until the next look.
     #[inline(always)]
     pub(super) fn grow_window(&mut self, received: usize, env: &Env<'_>, now: Instant) {
         self.rcv.measured = self.rcv.measured.saturating_add(received as u32);
@@ -145,7 +145,9 @@ impl Tcb {
         if self.rcv.measured_at.age(now) < round {
             return;
         }
-        let wanted = self.rcv.measured.saturating_mul(4);
+        // What nobody reads takes no more memory than the first window.
+        let consumed = self.rcv.measured.saturating_sub(self.rcv.unread.len() as u32);
+        let wanted = consumed.saturating_mul(4);
         let is_fixed = self.switches.has(Switch::FixedWindow);
         if wanted > self.rcv.limit && !is_fixed && !env.pool.is_under_pressure() {
             self.rcv.limit = wanted.min(env.config.max_receive_window);

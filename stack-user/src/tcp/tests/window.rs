@@ -176,6 +176,29 @@ fn established_receive_window_grows_to_four_times_the_text_of_a_round_trip() {
     }
 }
 
+// What waits for a user who does not read takes no more memory than the first window.
+#[test]
+fn established_receive_window_does_not_grow_by_text_that_nobody_reads() {
+    let mut bench = super::recovery::slow(Options { window_scale: Some(7), ..Options::NONE });
+    let text = [1; 10_000];
+    let mut arrive = |is_read: bool| {
+        super::recovery::wait(&mut bench, 50);
+        let seq = bench.tcb.rcv.nxt.0;
+        bench.arrive(segment(seq, ISS + 1, ACK, &text));
+        bench.env(|tcb, env| match is_read {
+            true => while tcb.read(&mut [0; 10_000], env) > 0 {},
+            false => tcb.keep_unread(&text, env),
+        });
+        bench.sent();
+        bench.tcb.rcv.limit
+    };
+    for _ in 0..6 {
+        assert_eq!(arrive(false), 65_536);
+    }
+    arrive(true);
+    assert!((0..4).any(|_| arrive(true) > 65_536), "what is read makes it grow");
+}
+
 // A peer in slow start has twice as much in flight with each round trip: an acknowledgment offers it
 // twice what came since the round trip before, or it would have to wait for the window.
 #[test]
