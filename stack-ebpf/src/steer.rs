@@ -422,3 +422,5 @@ const EXTENSIONS: usize = 4;
 mod cases;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod watched;

@@ -37,36 +37,15 @@ impl Sieve<'_> {
 
 #[cfg(test)]
 mod tests {
-    use core::cell::Cell;
     use core::mem::size_of;
 
     use super::*;
-    use crate::contract::{Address, Config, mapped};
+    use crate::contract::{Address, mapped};
     use crate::frame::Ethernet;
     use crate::front::ground::*;
-    use crate::steer::{Tables, classify};
+    use crate::steer::classify;
+    use crate::steer::watched::Watched;
     use crate::verdict::Verdict;
-
-    /// Whether the frame was handed over.
-    struct Watched<'a>(&'a Ground, Cell<bool>);
-
-    impl Tables for Watched<'_> {
-        fn config(&self) -> Option<&Config> {
-            self.0.config()
-        }
-
-        fn address(&self, addr: &AddressKey) -> Option<Address> {
-            self.0.address(addr)
-        }
-
-        fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
-            self.0.is_listener(local, port)
-        }
-
-        fn hand_over(&self) {
-            self.1.set(true);
-        }
-    }
 
     fn hints() -> Hints {
         let mut hints = Hints::EMPTY;
@@ -97,11 +76,11 @@ mod tests {
                     if is_summed {
                         sum_ipv4(&mut frame);
                     }
-                    let tables = Watched(&ground, Cell::new(false));
+                    let tables = Watched::new(&ground);
                     let verdict = classify(&frame[..], &tables);
                     // What is not listened on does not come behind it.
                     let port = u16::from_be_bytes([frame[36], frame[37]]);
-                    if !tables.1.get() || ![HTTP, ECHO].contains(&port) {
+                    if tables.times() == 0 || ![HTTP, ECHO].contains(&port) {
                         continue;
                     }
                     let is_asked =

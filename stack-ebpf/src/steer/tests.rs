@@ -1,9 +1,9 @@
 //! The cases over the library, and what no configuration means.
 
-use core::cell::Cell;
 use std::vec::Vec;
 
 use super::cases::{Case, VLAN, World, tagged, untagged};
+use super::watched::Watched;
 use super::{Tables, classify};
 use crate::contract::{Address, AddressKey, Config};
 use crate::verdict::{Action, Verdict};
@@ -45,9 +45,9 @@ fn any_case_is_handed_over_when_it_is_a_listeners_and_never_when_it_is_the_kerne
     for (world, cases, ethertype) in all {
         let mut together = 0;
         for Case { name, frame, verdict } in cases {
-            let tables = Watched(&world, Cell::new(0));
+            let tables = Watched::new(&world);
             assert_eq!(classify(&frame[..], &tables), verdict, "{name}");
-            let (times, is_ipv4) = (tables.1.get(), frame[ethertype..].starts_with(&[8, 0]));
+            let (times, is_ipv4) = (tables.times(), frame[ethertype..].starts_with(&[8, 0]));
             let is_as_wanted = match verdict {
                 Verdict::RedirectListener => times == u32::from(is_ipv4),
                 Verdict::RedirectLocalPort | Verdict::RedirectIcmpError => times == 0,
@@ -80,31 +80,6 @@ fn zero_port_is_never_a_local_port_of_an_empty_range() {
 fn expect(world: &World, cases: &[Case]) {
     for case in cases {
         assert_eq!(classify(&case.frame[..], world), case.verdict, "{}", case.name);
-    }
-}
-
-/// Maps, and how often a frame was handed over.
-struct Watched<'a>(&'a World, Cell<u32>);
-
-impl Tables for Watched<'_> {
-    fn config(&self) -> Option<&Config> {
-        self.0.config()
-    }
-
-    fn address(&self, addr: &AddressKey) -> Option<Address> {
-        self.0.address(addr)
-    }
-
-    fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
-        self.0.is_listener(local, port)
-    }
-
-    fn is_blocked(&self, source: &AddressKey) -> bool {
-        self.0.is_blocked(source)
-    }
-
-    fn hand_over(&self) {
-        self.1.set(self.1.get() + 1);
     }
 }
 
