@@ -64,7 +64,9 @@ pub(crate) fn rows(plan: &Plan) -> Result<Vec<Row>> {
 fn hints() -> Hints {
     let mut hints = Hints::EMPTY;
     [SHARED, SECOND].iter().for_each(|addr| hints.add_address(&mapped(*addr), Address::Shared));
-    LISTENERS.iter().for_each(|(_, port)| hints.add_port(*port, *port == EVERYWHERE));
+    for (addr, port) in LISTENERS {
+        hints.add_port(&mapped(addr), port, port == EVERYWHERE);
+    }
     hints
 }
 

@@ -30,7 +30,11 @@ struct Place {
     /// The first of them, as two words.
     addr: [u64; 2],
     /// 0 where there is none, else the lone one's [`Address`], or [`SEVERAL`].
-    kind: u64,
+    kind: u32,
+    /// Whether more is listened on at the lone one by itself than `ports` says: 0 or 1.
+    has_more: u32,
+    /// What is listened on at it by itself; 0 behind the last one.
+    ports: [u16; 4],
 }
 
 /// How an address is owned, as far as it can be told from here.
@@ -45,10 +49,10 @@ pub enum Told {
 /// Whether a port of a shared address is listened on, as far as it can be told from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listened {
-    /// On none.
-    Nowhere,
-    /// On all.
-    Everywhere,
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
     /// The hash map knows.
     Ask,
 }
@@ -56,7 +60,7 @@ pub enum Listened {
 impl Hints {
     /// Nothing is ours.
     pub const EMPTY: Self = Self {
-        places: [Place { addr: [0; 2], kind: 0 }; PLACES],
+        places: [Place { addr: [0; 2], kind: 0, has_more: 0, ports: [0; 4] }; PLACES],
         ports: [[0; 2]; 1024],
         doors: [0; PLACES],
     };
@@ -68,17 +72,27 @@ impl Hints {
         if place.kind == 0 || place.addr == words {
             let is_alone = place.kind != SEVERAL;
             place.addr = words;
-            place.kind = if is_alone { kind as u64 } else { SEVERAL };
+            place.kind = if is_alone { kind as u32 } else { SEVERAL };
         } else {
             place.kind = SEVERAL;
         }
     }
 
-    /// Adds a port that is listened on at some address, or at every shared one.
-    pub fn add_port(&mut self, port: u16, is_everywhere: bool) {
+    /// Adds a port that is listened on at `addr`, zeros for any, and says whether it is at every shared
+    /// address. Comes after the addresses. Port 0 is reserved (RFC 6335, 6): nobody listens on it.
+    pub fn add_port(&mut self, addr: &AddressKey, port: u16, is_everywhere: bool) {
         let [somewhere, everywhere] = &mut self.ports[port as usize >> 6];
         *somewhere |= 1 << (port & 63);
         *everywhere |= (is_everywhere as u64) << (port & 63);
+        let words = words(addr);
+        let place = &mut self.places[at(words)];
+        if place.addr != words {
+            return;
+        }
+        match place.ports.iter_mut().find(|other| [0, port].contains(*other)) {
+            Some(free) => *free = port,
+            None => place.has_more = 1,
+        }
     }
 
     /// Adds a port that is listened on, and the place of its listener if there is one alone, that of every
@@ -101,8 +115,8 @@ impl Hints {
         if door >> 16 != port as u32 { None } else { (door & 0xffff).checked_sub(1) }
     }
 
-    /// Tells of a port that it is listened on everywhere only where `other` does too; what is left out
-    /// has to be asked. Comes before an address is added: a port of the old ones need not be its.
+    /// Tells of a port that it is listened on everywhere only where `other` does too. Comes before an
+    /// address is added: a port of the old ones need not be its.
     pub fn restrain(&mut self, other: &Self) {
         for (mine, theirs) in self.ports.iter_mut().zip(&other.ports) {
             mine[1] &= theirs[1];
@@ -119,19 +133,26 @@ impl Hints {
         }
         let [one, two] = place.addr;
         let is_it = one == words[0] && two == words[1];
-        Told::Exactly(if is_it { Address::from_value(place.kind as u32) } else { None })
+        Told::Exactly(if is_it { Address::from_value(place.kind) } else { None })
     }
 
-    /// Whether `port` of a shared address is listened on.
+    /// Whether `port` of `local`, a shared address, is listened on.
     #[inline(always)]
-    pub fn listened(&self, port: u16) -> Listened {
+    pub fn listened(&self, local: &AddressKey, port: u16) -> Listened {
         let [somewhere, everywhere] = &self.ports[(port >> 6) as usize & 1023];
         if *somewhere >> (port & 63) & 1 == 0 {
-            return Listened::Nowhere;
+            return Listened::No;
         }
-        match *everywhere >> (port & 63) & 1 {
-            0 => Listened::Ask,
-            _ => Listened::Everywhere,
+        if *everywhere >> (port & 63) & 1 == 1 {
+            return Listened::Yes;
+        }
+        let place = &self.places[at(words(local))];
+        if place.kind == SEVERAL || place.has_more == 1 {
+            return Listened::Ask;
+        }
+        match place.ports.contains(&port) {
+            true => Listened::Yes,
+            false => Listened::No,
         }
     }
 }
@@ -151,11 +172,11 @@ const fn at(words: [u64; 2]) -> usize {
 /// How many places there are.
 const PLACES: usize = 64;
 /// The kind of a place where several addresses fall.
-const SEVERAL: u64 = 3;
+const SEVERAL: u32 = 3;
 /// In place of a door: none is told. No port has a listener at that place.
 const ASKED: u32 = 0xffff_0000;
 
-const _: () = assert!(size_of::<Hints>() == PLACES * 28 + 16_384);
+const _: () = assert!(size_of::<Hints>() == PLACES * 36 + 16_384);
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +194,8 @@ mod tests {
         for addr in addresses() {
             assert_eq!(Hints::EMPTY.address(&addr), Told::Exactly(None));
         }
-        assert!((0..=u16::MAX).all(|port| Hints::EMPTY.listened(port) == Listened::Nowhere));
+        let listened = |port| Hints::EMPTY.listened(&[0; 16], port);
+        assert!((0..=u16::MAX).all(|port| listened(port) == Listened::No));
         // Zero is an address like any other.
         assert_eq!(Hints::EMPTY.address(&[0; 16]), Told::Exactly(None));
     }
@@ -215,16 +237,59 @@ mod tests {
 
     #[test]
     fn ports_are_told_apart() {
+        let (here, there) = (mapped([10, 0, 0, 1]), mapped([10, 0, 0, 2]));
         let mut hints = Hints::EMPTY;
-        let ports = [0, 1, 63, 64, 80, 443, 65_535];
-        ports.iter().for_each(|port| hints.add_port(*port, *port % 2 == 1));
+        [here, there].iter().for_each(|addr| hints.add_address(addr, Address::Shared));
+        let ports = [63, 64, 80, 65_535];
+        ports.iter().for_each(|port| hints.add_port(&here, *port, *port % 2 == 1));
         let wanted = |port| match (ports.contains(&port), port % 2) {
-            (false, _) => Listened::Nowhere,
-            (true, 1) => Listened::Everywhere,
-            (true, _) => Listened::Ask,
+            (false, _) => [Listened::No; 2],
+            (true, 1) => [Listened::Yes; 2],
+            (true, _) => [Listened::Yes, Listened::No],
         };
         for port in 0..=u16::MAX {
-            assert_eq!(hints.listened(port), wanted(port), "{port}");
+            let told = [here, there].map(|addr| hints.listened(&addr, port));
+            assert_eq!(told, wanted(port), "{port}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_port_of_any_address_is_true() {
+        let set: Vec<_> = addresses().step_by(61).take(60).collect();
+        let lone = |hints: &Hints, addr| hints.address(addr) != Told::Ask;
+        for count in [1, 3, 4, 5, 9] {
+            let ports = |n: usize| (0..count).map(move |m| 1 + (7 * n + m) as u16);
+            let mut hints = Hints::EMPTY;
+            set.iter().for_each(|addr| hints.add_address(addr, Address::Shared));
+            for (n, addr) in set.iter().enumerate() {
+                for port in ports(n) {
+                    hints.add_port(addr, port, false);
+                    // It is the same port still.
+                    hints.add_port(addr, port, false);
+                }
+            }
+            for (n, addr) in set.iter().enumerate() {
+                for port in 0..500 {
+                    let is_it = ports(n).any(|own| own == port);
+                    let truth = if is_it { Listened::Yes } else { Listened::No };
+                    let told = hints.listened(addr, port);
+                    assert!(told == Listened::Ask || told == truth, "{addr:?} {port}: {told:?}");
+                    let is_told = !lone(&hints, addr) || count > 4 || told != Listened::Ask;
+                    assert!(is_told, "{addr:?} {port}");
+                }
+            }
+            assert!(set.iter().any(|addr| lone(&hints, addr)));
+        }
+    }
+
+    #[test]
+    fn port_of_an_address_that_is_not_ours_is_told_of_no_other() {
+        let ours = mapped([10, 0, 0, 1]);
+        for other in addresses().filter(|addr| *addr != ours) {
+            let mut hints = Hints::EMPTY;
+            hints.add_address(&ours, Address::Shared);
+            hints.add_port(&other, 80, false);
+            assert_eq!(hints.listened(&ours, 80), Listened::No);
         }
     }
 
@@ -247,13 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn restrained_ports_have_to_be_asked() {
+    fn restrained_ports_are_those_of_their_addresses() {
         let (mut hints, mut other) = (Hints::EMPTY, Hints::EMPTY);
-        [80, 443].iter().for_each(|port| hints.add_port(*port, true));
-        other.add_port(80, true);
-        other.add_port(443, false);
+        let (before, added) = (mapped([10, 0, 0, 1]), mapped([10, 0, 0, 2]));
+        hints.add_address(&before, Address::Shared);
+        for (addr, port, is_still) in [([0; 16], 80, true), (before, 443, false)] {
+            hints.add_port(&addr, port, true);
+            other.add_port(&addr, port, is_still);
+        }
         hints.restrain(&other);
-        assert_eq!(hints.listened(80), Listened::Everywhere);
-        assert_eq!(hints.listened(443), Listened::Ask);
+        let told = |port| [before, added].map(|addr| hints.listened(&addr, port));
+        assert_eq!(told(80), [Listened::Yes; 2]);
+        assert_eq!(told(443), [Listened::Yes, Listened::No]);
     }
 }

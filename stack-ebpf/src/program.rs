@@ -113,12 +113,11 @@ impl<const FIRST: bool> Tables for Maps<'_, FIRST> {
 
     #[inline(always)]
     fn is_listener(&self, local: &AddressKey, port: u16) -> bool {
-        match self.hints.get().map_or(Listened::Nowhere, |hints| hints.listened(port)) {
-            Listened::Nowhere => return false,
-            Listened::Everywhere => return true,
-            Listened::Ask => {}
+        match self.hints.get().map_or(Listened::No, |hints| hints.listened(local, port)) {
+            Listened::No => false,
+            Listened::Yes => true,
+            Listened::Ask => self.listens(local, port),
         }
-        self.listens(local, port)
     }
 
     #[inline(always)]

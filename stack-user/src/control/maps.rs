@@ -47,8 +47,8 @@ impl Known {
     fn hints(&self) -> Hints {
         let mut hints = Hints::EMPTY;
         self.addresses.iter().for_each(|(addr, kind)| hints.add_address(addr, *kind));
-        for (_, port) in &self.listeners {
-            hints.add_port(*port, self.is_everywhere(*port));
+        for (addr, port) in &self.listeners {
+            hints.add_port(addr, *port, self.is_everywhere(*port));
         }
         let mut names = BTreeMap::<u16, usize>::new();
         self.listeners.iter().for_each(|(_, port)| *names.entry(*port).or_default() += 1);
@@ -295,22 +295,21 @@ mod tests {
     }
 
     #[test]
-    fn port_is_everywhere_where_every_shared_address_or_a_wildcard_has_it() {
+    fn port_is_listened_on_where_its_address_or_every_one_or_a_wildcard_has_it() {
         let [one, two, own] = [1, 2, 3].map(|last| mapped([10, 0, 0, last]));
         let mut known = Known::default();
         known.addresses.extend([(one, Address::Shared), (own, Address::Own)]);
         known.listeners.extend([(one, 80), ([0; 16], 7)]);
-        assert_eq!(
-            [80, 7, 22].map(|port| known.hints().listened(port)),
-            [Listened::Everywhere, Listened::Everywhere, Listened::Nowhere]
-        );
+        let told =
+            |known: &Known, addr| [80, 7, 22].map(|port| known.hints().listened(&addr, port));
+        let (no, yes) = (Listened::No, Listened::Yes);
+        assert_eq!(told(&known, one), [yes, yes, no]);
+        // Not its own yet.
+        assert_eq!(told(&known, two), [yes, yes, no]);
         known.addresses.insert(two, Address::Shared);
-        assert_eq!(
-            [80, 7].map(|port| known.hints().listened(port)),
-            [Listened::Ask, Listened::Everywhere]
-        );
+        assert_eq!([one, two].map(|addr| told(&known, addr)), [[yes, yes, no], [no, yes, no]]);
         known.listeners.insert((two, 80));
-        assert_eq!(known.hints().listened(80), Listened::Everywhere);
+        assert_eq!(told(&known, two), [yes, yes, no]);
     }
 
     #[test]
