@@ -1,12 +1,13 @@
 //! Churn: short connections for minutes, at four fifths of the highest rate, on one server.
 //!
 //! No connection may fail, and neither memory nor latency may grow: the time is cut into parts, the last of
-//! which are set beside the first.
+//! which are set beside the first. The highest rate of a machine that others share is another one some minutes
+//! later, so each part is paced by a sample that is taken just before it.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::bed::{Bed, Room, Subject};
 use super::counters::Counters;
@@ -40,7 +41,8 @@ impl Length {
 
     /// Seconds that it takes, about.
     pub(super) fn estimate(self) -> f64 {
-        5.0 + 3.3 * self.sample() + self.minutes as f64 * 1.1 * self.seconds
+        let (count, seconds) = self.parts();
+        5.0 + count as f64 * 1.1 * (self.sample() + seconds)
     }
 
     /// How many parts there are, and the seconds of each: minutes, or thirds where those are too few for a
@@ -54,6 +56,8 @@ impl Length {
 /// What was found of each part.
 #[derive(Default)]
 struct Parts {
+    /// The highest rates, without a pace, just before each.
+    highest: Vec<f64>,
     rates: Vec<f64>,
     /// In microseconds.
     p99s: Vec<f64>,
@@ -74,36 +78,27 @@ struct Parts {
     dropped: u64,
 }
 
-/// What there was before the first part.
-#[derive(Clone, Copy)]
-struct Before {
-    /// The highest rate that lasts.
-    highest: f64,
-    /// Resident bytes.
-    resident: f64,
-}
-
 /// Runs it; the rows say what failed.
 pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
     let mut bed = Bed::make(Subject::Sluice, 1_500, Between::Nothing)?;
     bed.topology.client.write_sysctl(KEPT.0, KEPT.1)?;
     bed.start(room)?;
-    let highest = highest(room, &bed, length)?;
-    let rate = highest * SHARE;
-    eprintln!("  highest rate {} conn/s, from now on {} conn/s", figure(highest), figure(rate));
     let pid = bed.server_pid().context("the server runs")?;
-    let before = Before { highest, resident: resident(pid)? as f64 };
+    let before = resident(pid)? as f64;
     let (counted, dropped) = (Counters::read(&bed.topology.client)?, bed.dropped()?);
     let mut found = Parts::default();
     let (count, seconds) = length.parts();
     for part in 1..=count {
+        let sample = client(room, &bed, (None, length.sample()))?;
+        let rate = sample.rate() * SHARE;
+        found.take_sample(sample);
         let watch = Watch::begin();
         let waited = cpus::waited(pid)?;
         let report = client(room, &bed, (Some(rate), seconds))?;
         found.others.push(watch.others());
         found.waits.push(cpus::waited(pid)?.saturating_sub(waited).as_secs_f64());
         let p99 = report.quantiles()?.context("no connection within a part")?.p99 as f64 / 1e3;
-        found.take(report, (p99, resident(pid)? as f64));
+        found.take_part(report, (p99, resident(pid)? as f64));
         found.again = Counters::read(&bed.topology.client)?.since(counted);
         found.dropped = bed.dropped()?.saturating_sub(dropped);
         eprintln!("  part {part} of {count}, {seconds:.0} s each: {}", found.last());
@@ -114,11 +109,20 @@ pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
 }
 
 impl Parts {
-    fn take(&mut self, report: Report, (p99, resident): (f64, f64)) {
+    fn take_sample(&mut self, report: Report) {
+        self.highest.push(report.rate());
+        self.count(report);
+    }
+
+    fn take_part(&mut self, report: Report, (p99, resident): (f64, f64)) {
         self.rates.push(report.rate());
         self.p99s.push(p99);
         self.resident.push(resident);
         self.cores.extend(report.core);
+        self.count(report);
+    }
+
+    fn count(&mut self, report: Report) {
         self.opened += report.opened;
         self.failed += report.failed;
         self.failure = self.failure.take().or(report.failure);
@@ -137,15 +141,16 @@ impl Parts {
         let last = |all: &[f64]| all.last().copied().map_or_else(String::new, figure);
         let mib = self.resident.last().map_or(0.0, |bytes| bytes / f64::from(1 << 20));
         format!(
-            "{} conn/s, p99 {} µs, {mib:.1} MiB resident, {} failed, {} SYNs sent again",
+            "{} of {} conn/s, p99 {} µs, {mib:.1} MiB resident, {} failed, {} SYNs sent again",
             last(&self.rates),
+            last(&self.highest),
             last(&self.p99s),
             self.failed,
             self.again.syns_again
         )
     }
 
-    fn rows(&self, before: Before, length: Length) -> Vec<Row> {
+    fn rows(&self, before: f64, length: Length) -> Vec<Row> {
         let config = self.config(before, length);
         let alone = |work: &str, unit: &str, values: &[f64]| {
             Row::alone(&format!("churn, {work}"), OURS, unit, values)
@@ -163,16 +168,16 @@ impl Parts {
         rows.into_iter().map(|row| row.with(config.clone())).collect()
     }
 
-    /// What all rows say.
-    fn config(&self, before: Before, length: Length) -> Config {
+    /// What all rows say; before the first part so many bytes were resident.
+    fn config(&self, before: f64, length: Length) -> Config {
         let mib = |bytes: &f64| format!("{:.1}", bytes / f64::from(1 << 20));
         let all = |values: &[f64]| values.iter().map(|value| figure(*value)).collect::<Vec<_>>();
         let memory: Vec<_> = self.resident.iter().map(mib).collect();
         let (count, seconds) = length.parts();
         let pace = format!(
-            "{SHARE} of the highest that lasts, {}: the middle of 3 samples of {:.0} s",
-            figure(before.highest),
-            length.sample()
+            "{SHARE} of the highest, of which {:.0} s are taken before each part: {} conn/s",
+            length.sample(),
+            all(&self.highest).join(", ")
         );
         let mut config = machine::config();
         let mut say = |key: &str, value: String| config.insert(key.into(), value);
@@ -191,7 +196,7 @@ impl Parts {
         let waits: Vec<_> = self.waits.iter().map(|wait| wait * 1e3).collect();
         say("server's wait for its CPU by part, in ms", all(&waits).join(", "));
         say("p99 by part, in µs", all(&self.p99s).join(", "));
-        say("MiB by part", format!("{}, {}", mib(&before.resident), memory.join(", ")));
+        say("MiB by part", format!("{}, {}", mib(&before), memory.join(", ")));
         if self.failed > 0 {
             let why = self.failure.as_deref().unwrap_or("no reason");
             say(FAILED, format!("{} of {} ({why})", self.failed, self.opened));
@@ -209,9 +214,8 @@ impl Parts {
 /// Work, subject and peer of every row.
 #[cfg(test)]
 pub(super) fn names() -> Vec<[String; 3]> {
-    let nothing = Before { highest: 0.0, resident: 0.0 };
     let found = Parts { p99s: vec![0.0], resident: vec![0.0], ..Parts::default() };
-    let rows = found.rows(nothing, Length { minutes: 1, seconds: MINUTE }).into_iter();
+    let rows = found.rows(0.0, Length { minutes: 1, seconds: MINUTE }).into_iter();
     rows.map(|row| [row.work, row.subject, row.peer.unwrap_or_default()]).collect()
 }
 
@@ -220,20 +224,6 @@ fn beside(work: &str, unit: &str, (values, at): (&[f64], usize)) -> Row {
     let first = values.first().copied();
     let pair = first.zip(values.get(at).copied()).map(|(first, of)| (of, first));
     Row::measured(&format!("churn, {work}"), OURS, FIRST, unit, pair.as_slice())
-}
-
-/// The highest rate that lasts: the middle of three samples without a pace. They are long enough for the
-/// client's kernel to hold as many in TIME-WAIT as it will hold then, which makes it slower; of short ones the
-/// best is a rate that no minute keeps.
-fn highest(room: &Room, bed: &Bed, length: Length) -> Result<f64> {
-    let rates = (0..3).map(|_| {
-        let report = client(room, bed, (None, length.sample()))?;
-        let why = report.failure.clone().unwrap_or_default();
-        ensure!(report.failed == 0, "{} of {} failed: {why}", report.failed, report.opened);
-        Ok(report.rate())
-    });
-    let rates = rates.collect::<Result<Vec<f64>>>()?;
-    Ok(Spread::of(rates.iter().copied()).context("there are samples")?.median)
 }
 
 fn client(room: &Room, bed: &Bed, (rate, seconds): (Option<f64>, f64)) -> Result<Report> {
@@ -276,7 +266,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    const BEFORE: Before = Before { highest: 100.0, resident: 5.0 };
+    /// Resident bytes before it.
+    const BEFORE: f64 = 5.0 * 1_048_576.0;
 
     /// Three parts.
     fn parts(failed: [u64; 3], p99s: [f64; 3]) -> Parts {
@@ -284,7 +275,9 @@ mod tests {
         for (n, (failed, p99)) in failed.into_iter().zip(p99s).enumerate() {
             let failure = (failed > 0).then(|| format!("how in part {n}"));
             let report = Report { failed, failure, opened: 10, seconds: 1.0, ..Report::default() };
-            found.take(report, (p99, 4.0));
+            let sample = Report { completed: 10, opened: 10, seconds: 0.1, ..Report::default() };
+            found.take_sample(sample);
+            found.take_part(report, (p99, 4.0));
         }
         found
     }
@@ -293,12 +286,12 @@ mod tests {
     fn failures_of_all_parts_are_summed_and_the_first_is_kept() {
         let mut found = parts([0, 2, 1], [1.0; 3]);
         let rows = found.rows(BEFORE, Length { minutes: 3, seconds: MINUTE });
-        // A sample is long enough for the client's kernel to be in the state that it stays in.
-        let pace = "0.8 of the highest that lasts, 100: the middle of 3 samples of 10 s";
+        let pace = "0.8 of the highest, of which 10 s are taken before each part: ";
+        let pace = format!("{pace}100, 100, 100 conn/s");
         assert!(rows.iter().all(|row| row.config["pace"] == pace), "{:?}", rows[0].config);
-        assert!(rows.iter().all(|row| row.config["connections"] == "30, 3 failed"));
+        assert!(rows.iter().all(|row| row.config["connections"] == "60, 3 failed"));
         assert!(rows.iter().all(|row| !row.config.contains_key(SMOKE)));
-        assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 30 (how in part 1)"));
+        assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 60 (how in part 1)"));
         assert!(rows.iter().all(|row| !row.config.contains_key(DISTURBED)));
         let kept = "net.ipv4.tcp_max_tw_buckets=0: no TIME-WAIT";
         assert!(rows.iter().all(|row| row.config["client's kernel"] == kept));
