@@ -2,7 +2,8 @@
 //!
 //! No connection may fail, and neither memory nor latency may grow: the time is cut into parts, the last of
 //! which are set beside the first. The highest rate of a machine that others share is another one some minutes
-//! later, so each part is paced by a sample that is taken just before it.
+//! later, so each part is paced by a sample that is taken just before it, and measured again where even that was too
+//! high for what followed.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -53,22 +54,41 @@ impl Length {
     }
 }
 
-/// What was found of each part.
+/// What was found of a part.
+struct Part {
+    /// Connections a second without a pace, just before it.
+    highest: f64,
+    /// Connections a second.
+    rate: f64,
+    /// In microseconds.
+    p99: f64,
+    /// Bytes at its end.
+    resident: f64,
+    /// Cores that others used meanwhile.
+    others: f64,
+    /// The share of its core that the client used.
+    core: Option<f64>,
+    /// Seconds for which the server's threads could have run, and others had their CPU.
+    wait: f64,
+}
+
+impl Part {
+    /// Whether as many connections came as were due. Where they did not, the highest rate had become lower
+    /// than the pace, and latencies say for how long.
+    fn kept_pace(&self) -> bool {
+        self.rate >= KEPT_PACE * SHARE * self.highest
+    }
+}
+
+/// What was found.
 #[derive(Default)]
 struct Parts {
-    /// The highest rates, without a pace, just before each.
-    highest: Vec<f64>,
-    rates: Vec<f64>,
-    /// In microseconds.
-    p99s: Vec<f64>,
-    /// Resident bytes at its end.
-    resident: Vec<f64>,
-    /// Cores that others used meanwhile.
-    others: Vec<f64>,
-    /// The share of its core that the client used.
-    cores: Vec<f64>,
-    /// Seconds for which the server's threads could have run, and others had their CPU.
-    waits: Vec<f64>,
+    measured: Vec<Part>,
+    /// Those that did not keep their pace and were measured again.
+    missed: Vec<Part>,
+    /// In bytes, before the first of them.
+    before: f64,
+    /// Connections of all of them, and of the samples.
     opened: u64,
     failed: u64,
     failure: Option<String>,
@@ -81,45 +101,47 @@ struct Parts {
 /// Runs it; the rows say what failed.
 pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
     let mut bed = Bed::make(Subject::Sluice, 1_500, Between::Nothing)?;
-    bed.topology.client.write_sysctl(KEPT.0, KEPT.1)?;
+    bed.topology.client.write_sysctl(KEPT_SYSCTL.0, KEPT_SYSCTL.1)?;
     bed.start(room)?;
-    let pid = bed.server_pid().context("the server runs")?;
-    let before = resident(pid)? as f64;
+    let before = resident(bed.server_pid().context("the server runs")?)? as f64;
+    let mut found = Parts { before, ..Parts::default() };
     let (counted, dropped) = (Counters::read(&bed.topology.client)?, bed.dropped()?);
-    let mut found = Parts::default();
     let (count, seconds) = length.parts();
     for part in 1..=count {
-        let sample = client(room, &bed, (None, length.sample()))?;
-        let rate = sample.rate() * SHARE;
-        found.take_sample(sample);
-        let watch = Watch::begin();
-        let waited = cpus::waited(pid)?;
-        let report = client(room, &bed, (Some(rate), seconds))?;
-        found.others.push(watch.others());
-        found.waits.push(cpus::waited(pid)?.saturating_sub(waited).as_secs_f64());
-        let p99 = report.quantiles()?.context("no connection within a part")?.p99 as f64 / 1e3;
-        found.take_part(report, (p99, resident(pid)? as f64));
-        found.again = Counters::read(&bed.topology.client)?.since(counted);
-        found.dropped = bed.dropped()?.saturating_sub(dropped);
-        eprintln!("  part {part} of {count}, {seconds:.0} s each: {}", found.last());
+        for attempt in 1..=ATTEMPTS {
+            let measured = found.measure(room, &bed, length)?;
+            found.again = Counters::read(&bed.topology.client)?.since(counted);
+            found.dropped = bed.dropped()?.saturating_sub(dropped);
+            eprintln!("  part {part} of {count}, {seconds:.0} s each: {}", found.said(&measured));
+            if measured.kept_pace() || attempt == ATTEMPTS {
+                found.measured.push(measured);
+                break;
+            }
+            eprintln!("  part {part} of {count} once more: it did not keep its pace");
+            found.missed.push(measured);
+        }
     }
     bed.start(room).context("the server at the end")?;
-    let rows = found.rows(before, length).into_iter();
+    let rows = found.rows(length).into_iter();
     Ok(rows.map(|row| row.with(rows::wire(bed.mode.as_deref()))).collect())
 }
 
 impl Parts {
-    fn take_sample(&mut self, report: Report) {
-        self.highest.push(report.rate());
+    /// A sample without a pace, then the part at its own.
+    fn measure(&mut self, room: &Room, bed: &Bed, length: Length) -> Result<Part> {
+        let pid = bed.server_pid().context("the server runs")?;
+        let sample = client(room, bed, (None, length.sample()))?;
+        let highest = sample.rate();
+        self.count(sample);
+        let watch = Watch::begin();
+        let waited = cpus::waited(pid)?;
+        let report = client(room, bed, (Some(SHARE * highest), length.parts().1))?;
+        let others = watch.others();
+        let wait = cpus::waited(pid)?.saturating_sub(waited).as_secs_f64();
+        let p99 = report.quantiles()?.context("no connection within a part")?.p99 as f64 / 1e3;
+        let (rate, core, resident) = (report.rate(), report.core, resident(pid)? as f64);
         self.count(report);
-    }
-
-    fn take_part(&mut self, report: Report, (p99, resident): (f64, f64)) {
-        self.rates.push(report.rate());
-        self.p99s.push(p99);
-        self.resident.push(resident);
-        self.cores.extend(report.core);
-        self.count(report);
+        Ok(Part { highest, rate, p99, resident, others, core, wait })
     }
 
     fn count(&mut self, report: Report) {
@@ -128,75 +150,92 @@ impl Parts {
         self.failure = self.failure.take().or(report.failure);
     }
 
-    /// How many parts others disturbed: none of them can be done again.
-    fn disturbed(&self) -> Option<String> {
-        let disturbed = self.others.iter().copied().filter(|others| busy::is_disturbed(*others));
-        let most = disturbed.clone().reduce(f64::max)? * 100.0;
-        let (count, all) = (disturbed.count(), self.others.len());
-        Some(format!("{count} of {all} parts, others used up to {most:.0} % of a core"))
+    /// One figure of each part.
+    fn each(&self, figure: impl Fn(&Part) -> f64) -> Vec<f64> {
+        self.measured.iter().map(figure).collect()
     }
 
-    /// The last part for whoever waits.
-    fn last(&self) -> String {
-        let last = |all: &[f64]| all.last().copied().map_or_else(String::new, figure);
-        let mib = self.resident.last().map_or(0.0, |bytes| bytes / f64::from(1 << 20));
+    /// How many parts others disturbed, or had not kept their pace when they had been measured as often as
+    /// they may.
+    fn disturbed(&self) -> Option<String> {
+        let all = self.measured.len();
+        let disturbed = self.each(|part| part.others).into_iter();
+        let disturbed = disturbed.filter(|others| busy::is_disturbed(*others));
+        let others = disturbed.clone().reduce(f64::max).map(|most| {
+            let count = disturbed.count();
+            format!("{count} of {all} parts, others used up to {:.0} % of a core", most * 100.0)
+        });
+        let slow = self.measured.iter().filter(|part| !part.kept_pace()).count();
+        let slow = (slow > 0).then(|| format!("{slow} of {all} parts did not keep their pace"));
+        let both: Vec<_> = others.into_iter().chain(slow).collect();
+        (!both.is_empty()).then(|| both.join("; "))
+    }
+
+    /// A part for whoever waits.
+    fn said(&self, part: &Part) -> String {
         format!(
-            "{} of {} conn/s, p99 {} µs, {mib:.1} MiB resident, {} failed, {} SYNs sent again",
-            last(&self.rates),
-            last(&self.highest),
-            last(&self.p99s),
+            "{} of {} conn/s, p99 {} µs, {} MiB resident, {} failed, {} SYNs sent again",
+            figure(part.rate),
+            figure(part.highest),
+            figure(part.p99),
+            mib(part.resident),
             self.failed,
             self.again.syns_again
         )
     }
 
-    fn rows(&self, before: f64, length: Length) -> Vec<Row> {
-        let config = self.config(before, length);
+    fn rows(&self, length: Length) -> Vec<Row> {
+        let config = self.config(length);
         let alone = |work: &str, unit: &str, values: &[f64]| {
             Row::alone(&format!("churn, {work}"), OURS, unit, values)
         };
+        let (p99s, resident) = (self.each(|part| part.p99), self.each(|part| part.resident));
+        let last = p99s.len() - 1;
         let rows = [
-            alone("rate", "conn/s", &self.rates),
+            alone("rate", "conn/s", &self.each(|part| part.rate)),
             alone("failed", "connections", &[self.failed as f64]),
-            alone("p99, all parts", "µs", &self.p99s),
-            beside("p99, middle part", "µs", (&self.p99s, self.p99s.len() / 2)),
-            beside("p99, last part", "µs", (&self.p99s, self.p99s.len() - 1)),
-            beside("resident memory, last part", "B", (&self.resident, self.resident.len() - 1)),
+            alone("p99, all parts", "µs", &p99s),
+            beside("p99, middle part", "µs", (&p99s, p99s.len() / 2)),
+            beside("p99, last part", "µs", (&p99s, last)),
+            beside("resident memory, last part", "B", (&resident, last)),
             alone("SYNs sent again", "SYNs", &[self.again.syns_again as f64]),
             alone("frames dropped before the server", "frames", &[self.dropped as f64]),
         ];
         rows.into_iter().map(|row| row.with(config.clone())).collect()
     }
 
-    /// What all rows say; before the first part so many bytes were resident.
-    fn config(&self, before: f64, length: Length) -> Config {
-        let mib = |bytes: &f64| format!("{:.1}", bytes / f64::from(1 << 20));
-        let all = |values: &[f64]| values.iter().map(|value| figure(*value)).collect::<Vec<_>>();
-        let memory: Vec<_> = self.resident.iter().map(mib).collect();
+    /// What all rows say.
+    fn config(&self, length: Length) -> Config {
+        let all = |values: Vec<f64>| values.into_iter().map(figure).collect::<Vec<_>>().join(", ");
+        let memory: Vec<_> = self.each(|part| part.resident).into_iter().map(mib).collect();
         let (count, seconds) = length.parts();
         let pace = format!(
             "{SHARE} of the highest, of which {:.0} s are taken before each part: {} conn/s",
             length.sample(),
-            all(&self.highest).join(", ")
+            all(self.each(|part| part.highest))
         );
         let mut config = machine::config();
         let mut say = |key: &str, value: String| config.insert(key.into(), value);
         say("parts", format!("{count} of {seconds:.0} s"));
         say("pace", pace);
+        if !self.missed.is_empty() {
+            let missed: Vec<_> = self.missed.iter().map(|part| self.said(part)).collect();
+            say("measured again, for they did not keep their pace", missed.join("; "));
+        }
         say(
             "at once",
             format!("{AT_ONCE} at most; those that wait are late from when they are due"),
         );
         say("connections", format!("{}, {} failed", self.opened, self.failed));
         say("segments sent again by the client", self.again.segments_again.to_string());
-        if let Some(core) = Spread::of(self.cores.iter().copied()) {
+        if let Some(core) = Spread::of(self.measured.iter().filter_map(|part| part.core)) {
             say("client's core", format!("{:.0} %", core.median * 100.0));
         }
-        say("client's kernel", format!("{}={}: no TIME-WAIT", KEPT.0.replace('/', "."), KEPT.1));
-        let waits: Vec<_> = self.waits.iter().map(|wait| wait * 1e3).collect();
-        say("server's wait for its CPU by part, in ms", all(&waits).join(", "));
-        say("p99 by part, in µs", all(&self.p99s).join(", "));
-        say("MiB by part", format!("{}, {}", mib(&before), memory.join(", ")));
+        let (key, value) = KEPT_SYSCTL;
+        say("client's kernel", format!("{}={value}: no TIME-WAIT", key.replace('/', ".")));
+        say("server's wait for its CPU by part, in ms", all(self.each(|part| part.wait * 1e3)));
+        say("p99 by part, in µs", all(self.each(|part| part.p99)));
+        say("MiB by part", format!("{}, {}", mib(self.before), memory.join(", ")));
         if self.failed > 0 {
             let why = self.failure.as_deref().unwrap_or("no reason");
             say(FAILED, format!("{} of {} ({why})", self.failed, self.opened));
@@ -214,9 +253,22 @@ impl Parts {
 /// Work, subject and peer of every row.
 #[cfg(test)]
 pub(super) fn names() -> Vec<[String; 3]> {
-    let found = Parts { p99s: vec![0.0], resident: vec![0.0], ..Parts::default() };
-    let rows = found.rows(0.0, Length { minutes: 1, seconds: MINUTE }).into_iter();
+    let part = Part {
+        highest: 0.0,
+        rate: 0.0,
+        p99: 0.0,
+        resident: 0.0,
+        others: 0.0,
+        core: None,
+        wait: 0.0,
+    };
+    let found = Parts { measured: vec![part], ..Parts::default() };
+    let rows = found.rows(Length { minutes: 1, seconds: MINUTE }).into_iter();
     rows.map(|row| [row.work, row.subject, row.peer.unwrap_or_default()]).collect()
+}
+
+fn mib(bytes: f64) -> String {
+    format!("{:.1}", bytes / f64::from(1 << 20))
 }
 
 /// One of the parts beside the first.
@@ -254,9 +306,13 @@ const FIRST: &str = "sluice, first part";
 const AT_ONCE: usize = 32;
 /// Of the highest rate.
 const SHARE: f64 = 0.8;
+/// Of its pace: what a part has to reach, so that at its end it is less than a second late.
+const KEPT_PACE: f64 = 0.99;
+/// How often a part is measured at most.
+const ATTEMPTS: usize = 3;
 /// The client's kernel keeps no TIME-WAIT. At most 131,072 by default, all of which begin within the same
 /// seconds, it would else end together once a minute, on the CPU of either end, for tens of milliseconds.
-const KEPT: (&str, &str) = ("net/ipv4/tcp_max_tw_buckets", "0");
+const KEPT_SYSCTL: (&str, &str) = ("net/ipv4/tcp_max_tw_buckets", "0");
 /// Seconds.
 pub(super) const MINUTE: f64 = 60.0;
 /// Time for the client beyond its own.
@@ -266,47 +322,71 @@ const PATIENCE: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    /// Resident bytes before it.
-    const BEFORE: f64 = 5.0 * 1_048_576.0;
+    /// A part at its pace.
+    fn part(p99: f64) -> Part {
+        let (highest, rate, resident) = (100.0, 80.0, 4_194_304.0);
+        Part { highest, rate, p99, resident, others: 0.1, core: Some(0.5), wait: 0.25 }
+    }
 
-    /// Three parts.
-    fn parts(failed: [u64; 3], p99s: [f64; 3]) -> Parts {
-        let mut found = Parts::default();
-        for (n, (failed, p99)) in failed.into_iter().zip(p99s).enumerate() {
-            let failure = (failed > 0).then(|| format!("how in part {n}"));
-            let report = Report { failed, failure, opened: 10, seconds: 1.0, ..Report::default() };
-            let sample = Report { completed: 10, opened: 10, seconds: 0.1, ..Report::default() };
-            found.take_sample(sample);
-            found.take_part(report, (p99, 4.0));
-        }
-        found
+    /// Three of them, and nothing else.
+    fn parts(p99s: [f64; 3]) -> Parts {
+        let measured = p99s.into_iter().map(part).collect();
+        Parts { measured, before: 1_048_576.0, ..Parts::default() }
     }
 
     #[test]
-    fn failures_of_all_parts_are_summed_and_the_first_is_kept() {
-        let mut found = parts([0, 2, 1], [1.0; 3]);
-        let rows = found.rows(BEFORE, Length { minutes: 3, seconds: MINUTE });
+    fn rows_say_how_it_was_measured() {
+        let rows = parts([1.0, 3.0, 2.0]).rows(Length { minutes: 3, seconds: MINUTE });
+        let config = &rows[0].config;
         let pace = "0.8 of the highest, of which 10 s are taken before each part: ";
-        let pace = format!("{pace}100, 100, 100 conn/s");
-        assert!(rows.iter().all(|row| row.config["pace"] == pace), "{:?}", rows[0].config);
+        let wanted = [
+            ("pace", format!("{pace}100, 100, 100 conn/s")),
+            ("client's kernel", "net.ipv4.tcp_max_tw_buckets=0: no TIME-WAIT".into()),
+            ("client's core", "50 %".into()),
+            ("server's wait for its CPU by part, in ms", "250, 250, 250".into()),
+            ("p99 by part, in µs", "1.00, 3.00, 2.00".into()),
+            ("MiB by part", "1.0, 4.0, 4.0, 4.0".into()),
+        ];
+        for (key, value) in wanted {
+            assert_eq!(config[key], value);
+        }
+        let other = [SMOKE, FAILED, DISTURBED].iter().any(|key| config.contains_key(*key));
+        assert!(!other && !config.keys().any(|key| key.contains("again, for")), "{config:?}");
+    }
+
+    #[test]
+    fn failures_are_summed_and_the_first_is_kept() {
+        let mut found = parts([1.0; 3]);
+        for (n, failed) in [0, 2, 1].into_iter().enumerate() {
+            let failure = (failed > 0).then(|| format!("how in part {n}"));
+            found.count(Report { opened: 20, failed, failure, ..Report::default() });
+        }
+        let rows = found.rows(Length { minutes: 3, seconds: MINUTE });
         assert!(rows.iter().all(|row| row.config["connections"] == "60, 3 failed"));
-        assert!(rows.iter().all(|row| !row.config.contains_key(SMOKE)));
         assert!(rows.iter().all(|row| row.config[FAILED] == "3 of 60 (how in part 1)"));
-        assert!(rows.iter().all(|row| !row.config.contains_key(DISTURBED)));
-        let kept = "net.ipv4.tcp_max_tw_buckets=0: no TIME-WAIT";
-        assert!(rows.iter().all(|row| row.config["client's kernel"] == kept));
-        (found.others, found.waits) = (vec![0.1, 0.5, 0.3], vec![0.25, 0.5, 0.125]);
-        let rows = found.rows(BEFORE, Length { minutes: 3, seconds: MINUTE });
-        let waits = &rows[0].config["server's wait for its CPU by part, in ms"];
-        assert_eq!(waits, "250, 500, 125");
-        let said = "2 of 3 parts, others used up to 50 % of a core";
+    }
+
+    #[test]
+    fn parts_that_do_not_keep_their_pace_are_told_apart() {
+        assert!(part(1.0).kept_pace());
+        let slow = || Part { rate: 79.0, ..part(9.0) };
+        assert!(!slow().kept_pace());
+        let mut found = parts([1.0; 3]);
+        assert_eq!(found.disturbed(), None);
+        found.missed.push(slow());
+        let rows = found.rows(Length { minutes: 3, seconds: MINUTE });
+        let said = &rows[0].config["measured again, for they did not keep their pace"];
+        assert!(said.starts_with("79.0 of 100 conn/s, p99 9.00 µs"), "{said}");
+        assert_eq!((found.disturbed(), rows[2].max), (None, Some(1.0)));
+        found.measured[1] = Part { others: 0.5, ..slow() };
+        let said = "1 of 3 parts, others used up to 50 % of a core; 1 of 3 parts did not keep \
+                    their pace";
         assert_eq!(found.disturbed().as_deref(), Some(said));
     }
 
     #[test]
     fn later_parts_stand_beside_the_first() {
-        let rows =
-            parts([0; 3], [10.0, 20.0, 30.0]).rows(BEFORE, Length { minutes: 3, seconds: 1.0 });
+        let rows = parts([10.0, 20.0, 30.0]).rows(Length { minutes: 3, seconds: 1.0 });
         let of = |work: &str| rows.iter().find(|row| row.work.ends_with(work)).unwrap();
         assert_eq!((of("middle part").median, of("middle part").ratio), (Some(20.0), Some(2.0)));
         assert_eq!(of("p99, last part").ratio, Some(3.0));
