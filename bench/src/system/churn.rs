@@ -3,7 +3,7 @@
 //! No connection may fail, and neither memory nor latency may grow: the time is cut into parts, the last of
 //! which are set beside the first. The highest rate of a machine that others share is another one some minutes
 //! later, so each part is paced by a sample that is taken just before it, and measured again where even that was too
-//! high for what followed.
+//! high for what followed, as it is where others disturbed it.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -73,10 +73,14 @@ struct Part {
 }
 
 impl Part {
-    /// Whether as many connections came as were due. Where they did not, the highest rate had become lower
+    /// Why it is measured again. Where fewer connections came than were due, the highest rate had become lower
     /// than the pace, and latencies say for how long.
-    fn kept_pace(&self) -> bool {
-        self.rate >= KEPT_PACE * SHARE * self.highest
+    fn fault(&self) -> Option<String> {
+        if busy::is_disturbed(self.others) {
+            return Some(format!("others used {:.0} % of a core", self.others * 100.0));
+        }
+        let kept_pace = self.rate >= KEPT_PACE * SHARE * self.highest;
+        (!kept_pace).then(|| "it did not keep its pace".into())
     }
 }
 
@@ -84,8 +88,8 @@ impl Part {
 #[derive(Default)]
 struct Parts {
     measured: Vec<Part>,
-    /// Those that did not keep their pace and were measured again.
-    missed: Vec<Part>,
+    /// Those that were measured again.
+    faulty: Vec<Part>,
     /// In bytes, before the first of them.
     before: f64,
     /// Connections of all of them, and of the samples.
@@ -113,12 +117,12 @@ pub(super) fn rows(room: &Room, length: Length) -> Result<Vec<Row>> {
             found.again = Counters::read(&bed.topology.client)?.since(counted);
             found.dropped = bed.dropped()?.saturating_sub(dropped);
             eprintln!("  part {part} of {count}, {seconds:.0} s each: {}", found.said(&measured));
-            if measured.kept_pace() || attempt == ATTEMPTS {
+            let Some(fault) = measured.fault().filter(|_| attempt < ATTEMPTS) else {
                 found.measured.push(measured);
                 break;
-            }
-            eprintln!("  part {part} of {count} once more: it did not keep its pace");
-            found.missed.push(measured);
+            };
+            eprintln!("  part {part} of {count} once more: {fault}");
+            found.faulty.push(measured);
         }
     }
     bed.start(room).context("the server at the end")?;
@@ -155,20 +159,11 @@ impl Parts {
         self.measured.iter().map(figure).collect()
     }
 
-    /// How many parts others disturbed, or had not kept their pace when they had been measured as often as
-    /// they may.
+    /// What is wrong with parts that were measured as often as they may be.
     fn disturbed(&self) -> Option<String> {
-        let all = self.measured.len();
-        let disturbed = self.each(|part| part.others).into_iter();
-        let disturbed = disturbed.filter(|others| busy::is_disturbed(*others));
-        let others = disturbed.clone().reduce(f64::max).map(|most| {
-            let count = disturbed.count();
-            format!("{count} of {all} parts, others used up to {:.0} % of a core", most * 100.0)
-        });
-        let slow = self.measured.iter().filter(|part| !part.kept_pace()).count();
-        let slow = (slow > 0).then(|| format!("{slow} of {all} parts did not keep their pace"));
-        let both: Vec<_> = others.into_iter().chain(slow).collect();
-        (!both.is_empty()).then(|| both.join("; "))
+        let faults: Vec<_> = self.measured.iter().filter_map(Part::fault).collect();
+        let (count, all) = (faults.len(), self.measured.len());
+        (count > 0).then(|| format!("{count} of {all} parts: {}", faults.join("; ")))
     }
 
     /// A part for whoever waits.
@@ -218,9 +213,13 @@ impl Parts {
         let mut say = |key: &str, value: String| config.insert(key.into(), value);
         say("parts", format!("{count} of {seconds:.0} s"));
         say("pace", pace);
-        if !self.missed.is_empty() {
-            let missed: Vec<_> = self.missed.iter().map(|part| self.said(part)).collect();
-            say("measured again, for they did not keep their pace", missed.join("; "));
+        let faults = self.faulty.iter().filter_map(|part| {
+            let (rate, highest, p99) = (figure(part.rate), figure(part.highest), figure(part.p99));
+            Some(format!("{rate} of {highest} conn/s, p99 {p99} µs: {}", part.fault()?))
+        });
+        let faults: Vec<_> = faults.collect();
+        if !faults.is_empty() {
+            say("parts that were measured again", faults.join("; "));
         }
         say(
             "at once",
@@ -351,7 +350,7 @@ mod tests {
             assert_eq!(config[key], value);
         }
         let other = [SMOKE, FAILED, DISTURBED].iter().any(|key| config.contains_key(*key));
-        assert!(!other && !config.keys().any(|key| key.contains("again, for")), "{config:?}");
+        assert!(!other && !config.keys().any(|key| key.contains("measured again")), "{config:?}");
     }
 
     #[test]
@@ -367,21 +366,25 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_do_not_keep_their_pace_are_told_apart() {
-        assert!(part(1.0).kept_pace());
+    fn parts_that_were_disturbed_or_did_not_keep_their_pace_are_told_apart() {
         let slow = || Part { rate: 79.0, ..part(9.0) };
-        assert!(!slow().kept_pace());
+        let disturbed = || Part { others: 0.5, ..part(8.0) };
+        let faults = [part(1.0), slow(), disturbed()].map(|part| part.fault());
+        let [pace, others] = ["it did not keep its pace", "others used 50 % of a core"];
+        assert_eq!(faults.each_ref().map(Option::as_deref), [None, Some(pace), Some(others)]);
         let mut found = parts([1.0; 3]);
         assert_eq!(found.disturbed(), None);
-        found.missed.push(slow());
+        found.faulty = vec![slow(), disturbed()];
         let rows = found.rows(Length { minutes: 3, seconds: MINUTE });
-        let said = &rows[0].config["measured again, for they did not keep their pace"];
-        assert!(said.starts_with("79.0 of 100 conn/s, p99 9.00 µs"), "{said}");
+        let said = &rows[0].config["parts that were measured again"];
+        let one = format!("79.0 of 100 conn/s, p99 9.00 µs: {pace}");
+        let other = format!("80.0 of 100 conn/s, p99 8.00 µs: {others}");
+        assert_eq!(*said, format!("{one}; {other}"));
         assert_eq!((found.disturbed(), rows[2].max), (None, Some(1.0)));
-        found.measured[1] = Part { others: 0.5, ..slow() };
-        let said = "1 of 3 parts, others used up to 50 % of a core; 1 of 3 parts did not keep \
-                    their pace";
-        assert_eq!(found.disturbed().as_deref(), Some(said));
+        found.measured[1] = slow();
+        found.measured[2] = disturbed();
+        let said = format!("2 of 3 parts: {pace}; {others}");
+        assert_eq!(found.disturbed(), Some(said));
     }
 
     #[test]
