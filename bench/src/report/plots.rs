@@ -135,12 +135,13 @@ fn scaling(samples: &[Sample]) -> Result<String, String> {
 /// Bars, since what is flooded and how fast stands in the names.
 fn flood(rows: &[Row]) -> Result<String, String> {
     let is_shown = |row: &&Row| {
-        works::is_of(&row.work, "syn flood") && SURVIVAL.iter().any(|end| row.work.ends_with(end))
+        works::is_of(&row.work, FLOOD) && SURVIVAL.iter().any(|end| row.work.ends_with(end))
     };
     let flooded: Vec<&Row> = rows.iter().filter(is_shown).collect();
     let mut bars = Vec::new();
     for row in &flooded {
-        let what = row.work.split_once(',').map_or(row.work.as_str(), |(_, rest)| rest.trim());
+        // Over IPv6 it is another one.
+        let what = row.work.trim_start_matches(FLOOD).trim_start_matches([',', ' ']);
         let found = [(Some(&row.subject), row.spread()), (row.peer.as_ref(), row.peer_spread())];
         for (who, spread) in found {
             let (Some(who), Some(spread)) = (who, spread) else { continue };
@@ -157,6 +158,8 @@ fn flood(rows: &[Row]) -> Result<String, String> {
     bars::draw(&bars)
 }
 
+/// How the works of a flood begin.
+const FLOOD: &str = "syn flood";
 /// The figures that show who survives a flood.
 const SURVIVAL: [&str; 2] = ["clients within 1 s", "answered by CPU time"];
 
@@ -193,6 +196,13 @@ mod tests {
             "%",
             &[(5.0, 1.0)],
         ));
+        rows.push(Row::measured(
+            "syn flood over IPv6, 100 k/s <new>, clients within 1 s",
+            "sluice, cookies auto",
+            "kernel, syncookies 1",
+            "%",
+            &[(4.0, 1.0)],
+        ));
         rows
     }
 
@@ -216,6 +226,7 @@ mod tests {
             scaling.contains("connections per second") && scaling.contains("requests per second")
         );
         assert!(flood.contains("clients within 1 s") && flood.contains("100 k/s &lt;new&gt;"));
+        assert!(flood.contains("\nover IPv6, 100 k/s &lt;new&gt;"), "{flood}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(super) fn renewed(old: &str, rows: &[Row], plots: &[Plot]) -> Result<Option<
 
 /// What stands between the markers.
 fn part(rows: &[Row], plots: &[Plot]) -> Option<String> {
-    let lines: Vec<String> = HEADLINES.iter().filter_map(|headline| line(headline, rows)).collect();
+    let shown = HEADLINES.iter().filter_map(|headline| line(headline, rows));
+    let (of, lines): (Vec<&Row>, Vec<String>) = shown.unzip();
     if lines.is_empty() {
         return None;
     }
@@ -32,25 +33,28 @@ fn part(rows: &[Row], plots: &[Plot]) -> Option<String> {
     if let Some(plot) = plots.iter().find(|plot| plot.file == SCALING && plot.svg.is_ok()) {
         let _ = write!(out, "\n![{}](docs/plots/{})\n\n{}\n", plot.title, plot.file, plot.says);
     }
-    let says = |key: &str| rows.iter().find_map(|row| row.config.get(key)).map_or("unknown", |v| v);
+    // Rows of other works may come from other runs.
+    let says = |key: &str| of.iter().find_map(|row| row.config.get(key)).map_or("unknown", |v| v);
     let where_ = WHERE.map(|(key, name)| format!("{name}{}", says(key)));
     let _ = writeln!(out, "\nMeasured by `cargo xtask bench report` on {}.", where_.join(", "));
     out += "All rows, and what was required of them: [docs/benchmarks.md](docs/benchmarks.md).\n";
     Some(out)
 }
 
-fn line((what, work, peer): &(&str, &str, &str), rows: &[Row]) -> Option<String> {
+/// A row and the line that it makes.
+fn line<'a>((what, work, peer): &(&str, &str, &str), rows: &'a [Row]) -> Option<(&'a Row, String)> {
     let row = rows.iter().find(|row| row.work == *work && row.peer.as_deref() == Some(*peer))?;
     let (own, ratio) = (row.spread()?, row.ratio_spread()?);
     let theirs = row.peer_spread().map_or_else(|| "-".into(), |spread| figure(spread.median));
     let marks = marks(row).iter().map(|mark| format!("; {mark}")).collect::<String>();
-    Some(format!(
+    let line = format!(
         "| {what} | {} {} | {peer}: {theirs} | {} ({}){marks} |\n",
         figure(own.median),
         row.unit,
         figure(ratio.median),
         range(ratio)
-    ))
+    );
+    Some((row, line))
 }
 
 const BEGIN: &str = "<!-- bench: begin -->";
@@ -99,7 +103,9 @@ mod tests {
             !new.contains("old figures") && new.contains("| 30.0 conn/s | kernel: 10.0 | 3.00 ")
         );
         assert!(new.contains("Linux 6.18"));
-        assert_eq!(renewed(&new, &[row()], &[]).unwrap().unwrap(), new);
+        // Whatever else was measured somewhere else.
+        let other = Row::alone("wire", "sluice", "ns", &[1.0]).with_setting("kernel", "5.15");
+        assert_eq!(renewed(&new, &[other, row()], &[]).unwrap().unwrap(), new);
     }
 
     #[test]
