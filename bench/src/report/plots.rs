@@ -189,20 +189,11 @@ mod tests {
             let work = format!("connect, {at} at once");
             rows.push(Row::measured(&work, "sluice", "kernel", "conn/s", &pair));
         }
-        rows.push(Row::measured(
-            "syn flood, 100 k/s <new>, clients within 1 s",
-            "sluice, cookies auto",
-            "kernel, syncookies 1",
-            "%",
-            &[(5.0, 1.0)],
-        ));
-        rows.push(Row::measured(
-            "syn flood over IPv6, 100 k/s <new>, clients within 1 s",
-            "sluice, cookies auto",
-            "kernel, syncookies 1",
-            "%",
-            &[(4.0, 1.0)],
-        ));
+        for flood in ["syn flood", "syn flood over IPv6"] {
+            let work = format!("{flood}, 100 k/s <new>, clients within 1 s");
+            let (subject, peer) = ("sluice, cookies auto", "kernel, syncookies 1");
+            rows.push(Row::measured(&work, subject, peer, "%", &[(5.0, 1.0)]));
+        }
         rows
     }
 
