@@ -30,11 +30,10 @@ struct Place {
     /// The first of them, as two words.
     addr: [u64; 2],
     /// 0 where there is none, else the lone one's [`Address`], or [`SEVERAL`].
-    kind: u32,
-    /// Whether more is listened on at the lone one by itself than `ports` says: 0 or 1.
-    has_more: u32,
-    /// What is listened on at it by itself; 0 behind the last one.
-    ports: [u16; 4],
+    kind: u64,
+    /// Up to four ports that are listened on at the lone one by itself, the first the lowest, or [`MANY`]. One
+    /// word: a frame sees all of a change or nothing of it.
+    ports: u64,
 }
 
 /// How an address is owned, as far as it can be told from here.
@@ -60,7 +59,7 @@ pub enum Listened {
 impl Hints {
     /// Nothing is ours.
     pub const EMPTY: Self = Self {
-        places: [Place { addr: [0; 2], kind: 0, has_more: 0, ports: [0; 4] }; PLACES],
+        places: [Place { addr: [0; 2], kind: 0, ports: 0 }; PLACES],
         ports: [[0; 2]; 1024],
         doors: [0; PLACES],
     };
@@ -72,9 +71,10 @@ impl Hints {
         if place.kind == 0 || place.addr == words {
             let is_alone = place.kind != SEVERAL;
             place.addr = words;
-            place.kind = if is_alone { kind as u32 } else { SEVERAL };
+            place.kind = if is_alone { kind as u64 } else { SEVERAL };
         } else {
             place.kind = SEVERAL;
+            place.ports = MANY;
         }
     }
 
@@ -86,13 +86,11 @@ impl Hints {
         *everywhere |= (is_everywhere as u64) << (port & 63);
         let words = words(addr);
         let place = &mut self.places[at(words)];
-        if place.addr != words {
+        if place.addr != words || place.ports == MANY || has(place.ports, port) {
             return;
         }
-        match place.ports.iter_mut().find(|other| [0, port].contains(*other)) {
-            Some(free) => *free = port,
-            None => place.has_more = 1,
-        }
+        let free = (0..u64::BITS).step_by(16).find(|lane| (place.ports >> lane) as u16 == 0);
+        place.ports = free.map_or(MANY, |lane| place.ports | (port as u64) << lane);
     }
 
     /// Adds a port that is listened on, and the place of its listener if there is one alone, that of every
@@ -133,7 +131,7 @@ impl Hints {
         }
         let [one, two] = place.addr;
         let is_it = one == words[0] && two == words[1];
-        Told::Exactly(if is_it { Address::from_value(place.kind) } else { None })
+        Told::Exactly(if is_it { Address::from_value(place.kind as u32) } else { None })
     }
 
     /// Whether `port` of `local`, a shared address, is listened on.
@@ -146,13 +144,10 @@ impl Hints {
         if *everywhere >> (port & 63) & 1 == 1 {
             return Listened::Yes;
         }
-        let place = &self.places[at(words(local))];
-        if place.kind == SEVERAL || place.has_more == 1 {
-            return Listened::Ask;
-        }
-        match place.ports.contains(&port) {
-            true => Listened::Yes,
-            false => Listened::No,
+        match self.places[at(words(local))].ports {
+            MANY => Listened::Ask,
+            ports if has(ports, port) => Listened::Yes,
+            _ => Listened::No,
         }
     }
 }
@@ -160,6 +155,15 @@ impl Hints {
 #[inline(always)]
 fn words(addr: &AddressKey) -> [u64; 2] {
     transmute!(*addr)
+}
+
+/// Whether a port, which is not 0, is one of a place's: whether one of four halfwords is zero after the
+/// difference is taken (Warren, "Hacker's Delight", 6-1).
+#[inline(always)]
+const fn has(ports: u64, port: u16) -> bool {
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    let differs = ports ^ (port as u64).wrapping_mul(ONES);
+    differs.wrapping_sub(ONES) & !differs & (ONES << 15) != 0
 }
 
 /// Where an address falls: by the upper bits of a product (Knuth's multiplicative hashing).
@@ -172,7 +176,9 @@ const fn at(words: [u64; 2]) -> usize {
 /// How many places there are.
 const PLACES: usize = 64;
 /// The kind of a place where several addresses fall.
-const SEVERAL: u32 = 3;
+const SEVERAL: u64 = 3;
+/// In place of a place's ports: the hash map knows. Ports begin at the lowest, so that these are none.
+const MANY: u64 = 1 << 48;
 /// In place of a door: none is told. No port has a listener at that place.
 const ASKED: u32 = 0xffff_0000;
 
